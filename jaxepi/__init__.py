@@ -1,0 +1,46 @@
+"""jaxepi: what lattice vibrations do to the electrons and the light of crystals, in JAX.
+
+Stages are modules, imported when first used: `jaxepi.materials`, `jaxepi.sampling`, `jaxepi.hamiltonians`,
+`jaxepi.electrons`, `jaxepi.optics`, `jaxepi.workflows`. Nothing here changes JAX's configuration.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_STAGES = (
+    "electrons",
+    "graph",
+    "hamiltonians",
+    "io",
+    "kpoints",
+    "linalg",
+    "materials",
+    "optics",
+    "plotting",
+    "potentials",
+    "sampling",
+    "structure",
+    "units",
+    "workflows",
+)
+__all__ = ["Graph", "Structure", "__version__", *_STAGES]
+
+if TYPE_CHECKING:
+    from jaxepi.graph import Graph
+    from jaxepi.structure import Structure
+
+
+def __getattr__(name: str):
+    if name == "Structure":
+        return importlib.import_module("jaxepi.structure").Structure
+    if name == "Graph":
+        return importlib.import_module("jaxepi.graph").Graph
+    if name in _STAGES:
+        return importlib.import_module(f"jaxepi.{name}")
+    raise AttributeError(f"module 'jaxepi' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

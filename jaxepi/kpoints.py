@@ -1,0 +1,82 @@
+"""k points: meshes with weights, and paths. Fractional (of the reciprocal vectors) at every interface."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxepi.errors import InputError
+
+
+class KPoints(NamedTuple):
+    """Fractional k points, shape (k, 3), and their weights, shape (k,), which sum to one."""
+
+    points: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def is_real(self) -> bool:
+        """Whether every point is its own time-reversal image, so that a spinless H(k) can be made real."""
+        return bool(np.allclose(2 * self.points, np.round(2 * self.points), atol=1e-9))
+
+
+def mesh(counts: int | Sequence[int], shift: Sequence[float] = (0.0, 0.0, 0.0), time_reversal: bool = True) -> KPoints:
+    """A regular mesh; time-reversal partners k and -k are merged into one point of double weight.
+
+    Args:
+        counts: divisions of the three reciprocal vectors. shift: offset in units of one division (0.5 shifts by half).
+        time_reversal: merge k and -k (right for every non-magnetic crystal).
+
+    Raises:
+        InputError: a division below one.
+    """
+    divisions = [counts] * 3 if isinstance(counts, int) else [int(c) for c in counts]
+    if len(divisions) != 3 or min(divisions) < 1:
+        raise InputError(f"k mesh {counts}: give one positive integer or three")
+    axes = [(np.arange(n) + s) / n for n, s in zip(divisions, shift, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    points -= np.round(points)
+    weights = np.full(len(points), 1.0 / len(points))
+    if not time_reversal:
+        return KPoints(points, weights)
+    index: dict[tuple[int, ...], int] = {}
+    kept: list[int] = []
+    merged: list[float] = []
+    for i, k in enumerate(points):
+        key, mirrored = _key(k), _key(-k)
+        if mirrored in index:
+            merged[index[mirrored]] += weights[i]
+        else:
+            index[key] = len(kept)
+            kept.append(i)
+            merged.append(weights[i])
+    return KPoints(points[kept], np.array(merged))
+
+
+def _key(k: np.ndarray) -> tuple[int, ...]:
+    return tuple(np.round((k % 1.0) * 1e6).astype(int) % 1_000_000)
+
+
+def path(corners: Sequence[Sequence[float]], count: int, cell) -> tuple[np.ndarray, np.ndarray]:
+    """Points along straight segments between fractional `corners`, about `count` in all, evenly spaced in 1/angstrom.
+
+    Returns:
+        Fractional points (k, 3), and the length along the path (k,), 1/angstrom. Corners are always among the points.
+
+    Raises:
+        InputError: fewer than two corners or a count below two.
+    """
+    ends = np.asarray(corners, dtype=float)
+    if ends.ndim != 2 or ends.shape[1] != 3 or len(ends) < 2:
+        raise InputError(f"a k path needs at least two corners of three numbers, got shape {ends.shape}")
+    if count < 2:
+        raise InputError(f"a k path of {count} points: ask for at least two")
+    reciprocal = 2 * np.pi * np.linalg.inv(np.asarray(cell)).T
+    lengths = np.linalg.norm(np.diff(ends, axis=0) @ reciprocal, axis=1)
+    points, distance = [ends[:1]], [np.zeros(1)]
+    for start, stop, length, before in zip(ends[:-1], ends[1:], lengths, np.cumsum(lengths) - lengths, strict=True):
+        n = max(1, round((count - 1) * length / lengths.sum()))
+        fraction = np.arange(1, n + 1)[:, None] / n
+        points.append(start + fraction * (stop - start))
+        distance.append(before + fraction[:, 0] * length)
+    return np.concatenate(points), np.concatenate(distance)

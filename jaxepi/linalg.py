@@ -1,0 +1,57 @@
+"""Functions of Hermitian matrices whose derivatives are right at degeneracies.
+
+Derivatives of eigenvectors do not exist where eigenvalues coincide, and masking 1/(E_m - E_n) drops terms. What is
+smooth is the function of the matrix. So the derivative rule stands on f(A), by divided differences (Daleckii and Krein):
+(df)_mn = [f(a_m) - f(a_n)]/(a_m - a_n) (dA)_mn, with f' inside a degenerate set.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def matrix_function(f: Callable[..., Array], matrix: Inexact[Array, "n n"], *parameters) -> Inexact[Array, "n n"]:
+    """f(A; parameters) of a Hermitian matrix, differentiable through degenerate eigenvalues and in the parameters.
+
+    Args:
+        f: differentiable scalar function `f(eigenvalue, *parameters)`; it must not close over traced values.
+        matrix: Hermitian, shape (n, n).
+        parameters: further arguments of f, shared by all eigenvalues.
+    """
+    a, u = jnp.linalg.eigh(matrix)
+    return _from_spectrum(_over_eigenvalues(f)(a, *parameters), u)
+
+
+@matrix_function.defjvp
+def _matrix_function_jvp(f, primals, tangents):
+    (matrix, *parameters), (tangent, *parameter_tangents) = primals, tangents
+    a, u = jnp.linalg.eigh(matrix)
+    fa, dfa = jax.jvp(lambda *p: _over_eigenvalues(f)(a, *p), tuple(parameters), tuple(parameter_tangents))
+    weights = divided_differences(a, fa, _over_eigenvalues(jax.grad(f))(a, *parameters))
+    inner = weights * (u.conj().T @ tangent @ u)
+    return _from_spectrum(fa, u), u @ (inner + jnp.diag(dfa)) @ u.conj().T
+
+
+def _over_eigenvalues(f: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda a, *parameters: jax.vmap(lambda x: f(x, *parameters))(a)
+
+
+def _from_spectrum(values: Array, vectors: Array) -> Array:
+    return (vectors * values[None, :]) @ vectors.conj().T
+
+
+def divided_differences(x: Array, fx: Array, slope: Array) -> Array:
+    """[f(x_m) - f(x_n)]/(x_m - x_n), and the mean slope where x_m and x_n coincide to within round-off; shape (n, n)."""
+    gap = x[:, None] - x[None, :]
+    near = jnp.abs(gap) < degeneracy_tolerance(x)
+    mean_slope = 0.5 * (slope[:, None] + slope[None, :])
+    return jnp.where(near, mean_slope, (fx[:, None] - fx[None, :]) / jnp.where(near, 1, gap))
+
+
+def degeneracy_tolerance(x: Array) -> Array:
+    """The difference below which eigenvalues count as equal: balances round-off eps/d against truncation d^2."""
+    return jnp.finfo(x.dtype).eps ** (1 / 3) * jnp.maximum(1.0, jnp.max(jnp.abs(x))) * 1e-1

@@ -1,0 +1,57 @@
+"""What a potential is: a frozen pair of a module and its parameters. Forces and stress are derivatives of the energy.
+
+A published potential and a learned one are the same kind of thing. The module has `apply({"params": params}, structure,
+graph) -> energy` (the signature of a linen module) and the attributes `cutoff` and `skin`, in angstrom.
+"""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxepi.graph import Graph, build_graph
+from jaxepi.structure import Structure
+from jaxepi.tree import pytree, static
+
+
+class EnergyModule(Protocol):
+    """Module of a `Potential`: hashable, with a range in angstrom and an energy in eV."""
+
+    @property
+    def cutoff(self) -> float: ...
+
+    @property
+    def skin(self) -> float: ...
+
+    def apply(self, variables: Any, structure: Structure, graph: Graph) -> Array: ...
+
+
+@pytree
+class Potential:
+    """A potential energy surface: `module` (static) and its parameters (a pytree)."""
+
+    params: Any
+    module: EnergyModule = static()
+
+    def graph(self, structure: Structure) -> Graph:
+        """The topology this potential needs, built on the host from a reference structure."""
+        checked = getattr(self.module, "check", None)
+        graph = build_graph(structure, self.module.cutoff, self.module.skin)
+        if checked is not None:
+            checked(structure, graph)
+        return graph
+
+    def energy(self, structure: Structure, graph: Graph) -> Float[Array, ""]:
+        """Potential energy of the cell, eV."""
+        return self.module.apply({"params": self.params}, structure, graph)
+
+    def forces(self, structure: Structure, graph: Graph) -> Float[Array, "n 3"]:
+        """Forces, eV/angstrom: minus the derivative of the energy by positions."""
+        return -jax.grad(lambda x: self.energy(structure.with_positions(x), graph))(structure.positions)
+
+    def stress(self, structure: Structure, graph: Graph) -> Float[Array, "3 3"]:
+        """Stress, eV/angstrom^3, dE/d(strain)/volume: positive is tension, as in ASE."""
+        zero = jnp.zeros((3, 3), structure.cell.dtype)
+        derivative = jax.grad(lambda e: self.energy(structure.strained(0.5 * (e + e.T)), graph))(zero)
+        return derivative / structure.volume

@@ -1,0 +1,166 @@
+"""Structures: positions, cell and species of a crystal; supercells; to and from ASE.
+
+First stage of the house: nothing flows in but files or ASE atoms, and every later stage takes a `Structure`.
+Conventions: rows of `cell` are lattice vectors; lengths in angstrom; masses in amu.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxepi import tree
+from jaxepi.errors import InputError
+from jaxepi.tree import pytree, static
+
+if TYPE_CHECKING:
+    import ase
+
+
+@pytree
+class Structure:
+    """Atoms in a periodic cell.
+
+    Attributes:
+        positions: Cartesian positions, angstrom, shape (n, 3).
+        cell: lattice vectors as rows, angstrom, shape (3, 3).
+        species: atomic numbers, one an atom (static).
+        pbc: which lattice directions are periodic (static).
+        repeats: how many copies of a base cell the atoms are, in the order of `supercell` (static); (1, 1, 1) when the
+            cell is its own base. The harmonic sampler reads its translational symmetry from it.
+    """
+
+    positions: Float[Array, "n 3"]
+    cell: Float[Array, "3 3"]
+    species: tuple[int, ...] = static()
+    pbc: tuple[bool, bool, bool] = static(default=(True, True, True))
+    repeats: tuple[int, int, int] = static(default=(1, 1, 1))
+
+    @classmethod
+    def create(
+        cls, positions, cell, species: Sequence[int], pbc=(True, True, True), repeats=(1, 1, 1), minimum_distance=0.5
+    ) -> "Structure":
+        """Build a structure from concrete values and check it.
+
+        Args:
+            positions: (n, 3), angstrom. cell: (3, 3), angstrom, rows. species: n atomic numbers.
+            minimum_distance: atoms closer than this (angstrom) are refused.
+
+        Raises:
+            InputError: NaN, a zero or left-handed cell, counts that disagree, or overlapping atoms.
+        """
+        x, c = np.asarray(positions, dtype=float), np.asarray(cell, dtype=float)
+        if x.ndim != 2 or x.shape[1] != 3 or len(x) == 0:
+            raise InputError(f"positions have shape {x.shape}; expected (atoms, 3) with at least one atom")
+        if c.shape != (3, 3):
+            raise InputError(f"cell has shape {c.shape}; expected (3, 3) with lattice vectors as rows")
+        if len(species) != len(x):
+            raise InputError(f"{len(species)} species for {len(x)} positions; give one atomic number an atom")
+        for name, value in (("positions", x), ("cell", c)):
+            if not np.isfinite(value).all():
+                row = int(np.argwhere(~np.isfinite(value))[0, 0])
+                raise InputError(f"{name} hold NaN or infinity (first in row {row}); repair the structure file")
+        volume = float(np.linalg.det(c))
+        if abs(volume) < 1e-6:
+            raise InputError(f"the cell has volume {volume:.3g} angstrom^3; its lattice vectors are linearly dependent")
+        if volume < 0:
+            raise InputError(f"the cell is left-handed (volume {volume:.3f} angstrom^3); swap two lattice vectors")
+        structure = cls(
+            jnp.asarray(x),
+            jnp.asarray(c),
+            tuple(int(z) for z in species),
+            (bool(pbc[0]), bool(pbc[1]), bool(pbc[2])),
+            (int(repeats[0]), int(repeats[1]), int(repeats[2])),
+        )
+        _refuse_overlaps(structure, minimum_distance)
+        return structure
+
+    @classmethod
+    def from_ase(cls, atoms: "ase.Atoms") -> "Structure":
+        """From `ase.Atoms`; a cell without volume in a non-periodic direction is refused (use `atoms.center(vacuum=10)`)."""
+        return cls.create(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), tuple(atoms.pbc))
+
+    def to_ase(self) -> "ase.Atoms":
+        """The same structure as `ase.Atoms`."""
+        from ase import Atoms
+
+        return Atoms(self.species, positions=np.asarray(self.positions), cell=np.asarray(self.cell), pbc=self.pbc)
+
+    def __len__(self) -> int:
+        return len(self.species)
+
+    @property
+    def volume(self) -> Float[Array, ""]:
+        """Cell volume, angstrom^3 (differentiable)."""
+        return jnp.abs(jnp.linalg.det(self.cell))
+
+    @property
+    def reciprocal(self) -> Float[Array, "3 3"]:
+        """Reciprocal lattice vectors as rows, 1/angstrom, with the factor 2 pi."""
+        return 2 * jnp.pi * jnp.linalg.inv(self.cell).T
+
+    @property
+    def masses(self) -> np.ndarray:
+        """Atomic masses, amu, shape (n,), from `ase.data`."""
+        from ase.data import atomic_masses
+
+        return atomic_masses[np.asarray(self.species)]
+
+    def with_positions(self, positions: Float[Array, "n 3"]) -> "Structure":
+        """The same crystal with other positions (traceable)."""
+        return tree.replace(self, positions=positions)
+
+    def strained(self, strain: Float[Array, "3 3"]) -> "Structure":
+        """Homogeneously strained: x -> x (1 + strain), positions and cell alike (traceable)."""
+        deformation = jnp.eye(3, dtype=self.cell.dtype) + strain
+        return tree.replace(self, positions=self.positions @ deformation, cell=self.cell @ deformation)
+
+    def scaled(self, factor) -> "Structure":
+        """Isotropically scaled lengths."""
+        return tree.replace(self, positions=self.positions * factor, cell=self.cell * factor)
+
+    def astype(self, dtype) -> "Structure":
+        """Positions and cell in another precision."""
+        return tree.replace(self, positions=self.positions.astype(dtype), cell=self.cell.astype(dtype))
+
+    def supercell(self, repeats: int | Sequence[int]) -> "Structure":
+        """Repeat the cell `repeats` times along each lattice vector (an integer repeats along periodic ones).
+
+        Atoms are ordered cell by cell (first lattice vector slowest), the base cell's order within each.
+
+        Raises:
+            InputError: a repeat below one, or a repeat along a non-periodic direction.
+        """
+        counts = [repeats if p else 1 for p in self.pbc] if isinstance(repeats, int) else [int(r) for r in repeats]
+        if len(counts) != 3 or min(counts) < 1:
+            raise InputError(f"supercell {repeats}: give one positive integer or three")
+        for count, periodic in zip(counts, self.pbc, strict=True):
+            if count > 1 and not periodic:
+                raise InputError(f"supercell {repeats} repeats a non-periodic direction (pbc={self.pbc}); use 1 there")
+        if self.repeats != (1, 1, 1):
+            raise InputError(f"this structure is already a {self.repeats} supercell; repeat its base cell instead")
+        grid = jnp.asarray(np.indices(counts).reshape(3, -1).T, dtype=self.cell.dtype)
+        positions = (self.positions[None] + (grid @ self.cell)[:, None]).reshape(-1, 3)
+        cell = self.cell * jnp.asarray(counts, dtype=self.cell.dtype)[:, None]
+        species = self.species * int(np.prod(counts))
+        return Structure(positions, cell, species, self.pbc, (counts[0], counts[1], counts[2]))
+
+
+def _refuse_overlaps(structure: Structure, minimum_distance: float) -> None:
+    """Raise `InputError` where two atoms (or an atom and its own image) are closer than `minimum_distance` angstrom."""
+    from vesin import NeighborList
+
+    finder = NeighborList(cutoff=minimum_distance, full_list=False)
+    i, j, d = finder.compute(
+        points=np.asarray(structure.positions, dtype=np.float64),
+        box=np.asarray(structure.cell, dtype=np.float64),
+        periodic=np.asarray(structure.pbc),
+        quantities="ijd",
+    )
+    if len(i):
+        raise InputError(
+            f"atoms {int(i[0])} and {int(j[0])} are {float(d[0]):.3f} angstrom apart (less than {minimum_distance}); "
+            "remove duplicates or check the units of the structure"
+        )

@@ -1,0 +1,52 @@
+"""Frozen dataclasses that are JAX pytrees: the form of all data that flows between stages."""
+
+import dataclasses
+from typing import Any, dataclass_transform
+
+import jax
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def pytree(cls: type) -> type:
+    """Make `cls` a frozen dataclass and a JAX pytree.
+
+    Fields declared with `static()` are hashed with the tree structure (a change recompiles); all others are leaves.
+    Unflattening bypasses `__init__`, so transformations may put tracers, `None` or axis numbers in the fields.
+    """
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    names = [f.name for f in dataclasses.fields(cls)]
+    meta = [f.name for f in dataclasses.fields(cls) if f.metadata.get("static")]
+    data = [n for n in names if n not in meta]
+
+    def flatten_with_keys(obj):
+        children = [(jax.tree_util.GetAttrKey(n), getattr(obj, n)) for n in data]
+        return children, tuple(getattr(obj, n) for n in meta)
+
+    def flatten(obj):
+        return [getattr(obj, n) for n in data], tuple(getattr(obj, n) for n in meta)
+
+    def unflatten(aux, children):
+        obj = object.__new__(cls)
+        for name, value in zip(data, children, strict=True):
+            object.__setattr__(obj, name, value)
+        for name, value in zip(meta, aux, strict=True):
+            object.__setattr__(obj, name, value)
+        return obj
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
+
+
+def static(**kwargs: Any) -> Any:
+    """A dataclass field that belongs to the tree structure (hashable, compared by value)."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+def replace(obj, **changes):
+    """A copy of the pytree `obj` with some fields changed, without running `__init__`."""
+    new = object.__new__(type(obj))
+    for f in dataclasses.fields(obj):
+        object.__setattr__(new, f.name, changes.pop(f.name, getattr(obj, f.name)))
+    if changes:
+        raise TypeError(f"{type(obj).__name__} has no field {sorted(changes)}")
+    return new
