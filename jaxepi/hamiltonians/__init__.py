@@ -1,0 +1,20 @@
+"""Hamiltonians: orbital bases, Slater-Koster angles, published parameter sets, Bloch sums.
+
+Third stage of the house: (structure, graph) flow in, blocks H(R) and matrices H(k), dH/dk flow out.
+"""
+
+from jaxepi.hamiltonians.base import Blocks, Hamiltonian
+from jaxepi.hamiltonians.basis import Basis
+from jaxepi.hamiltonians.bloch import bloch_matrices, hamiltonian_gradient, hamiltonian_k
+from jaxepi.hamiltonians.published import available, load
+
+__all__ = [
+    "Basis",
+    "Blocks",
+    "Hamiltonian",
+    "available",
+    "bloch_matrices",
+    "hamiltonian_gradient",
+    "hamiltonian_k",
+    "load",
+]

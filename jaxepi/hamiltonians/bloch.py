@@ -1,0 +1,78 @@
+"""Bloch sums: H(k), S(k) and their k derivatives, from blocks.
+
+Atomic gauge, H_ij(k) = sum_R exp(i k.(R + tau_j - tau_i)) H_ij(R): its k derivative is the momentum matrix. k is Cartesian
+(1/angstrom) here; `cartesian` converts fractional k.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, Inexact
+
+from jaxepi.graph import Graph
+from jaxepi.hamiltonians.base import Blocks, Hamiltonian
+from jaxepi.structure import Structure
+
+
+def cartesian(k: Float[Array, "*k 3"], structure: Structure) -> Float[Array, "*k 3"]:
+    """Fractional k to Cartesian, 1/angstrom."""
+    return jnp.asarray(k, structure.cell.dtype) @ structure.reciprocal
+
+
+def phases(vectors: Float[Array, "e 3"], k: Float[Array, "3"]) -> Complex[Array, " e"]:
+    """exp(i k.r) of every edge."""
+    angle = vectors @ k
+    return jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
+
+
+def signs(graph: Graph, k_fractional: Float[Array, "3"], dtype) -> Float[Array, " e"]:
+    """exp(i k.R) = +-1 of every edge at a time-reversal invariant k, where the atomic-gauge H(k) can be made real.
+
+    The unitary diag(exp(i k.tau)) takes the atomic gauge into this one, so spectra and |matrix elements| agree.
+    """
+    half_turns = graph.shifts @ jnp.round(2 * k_fractional).astype(graph.shifts.dtype)
+    return (1 - 2 * (half_turns % 2)).astype(dtype)
+
+
+def scatter(diagonal: Inexact[Array, "n o o"] | None, edges: Inexact[Array, "e o o"], blocks: Blocks, graph: Graph):
+    """Dense (N, N) matrix from per-atom and per-edge blocks, by one scatter-add; padding is dropped."""
+    index = jnp.asarray(blocks.basis.index(blocks.species))
+    rows, columns, values = index[graph.senders], index[graph.receivers], edges
+    if diagonal is not None:
+        rows, columns = jnp.concatenate([index, rows]), jnp.concatenate([index, columns])
+        values = jnp.concatenate([diagonal.astype(edges.dtype), edges])
+    size = blocks.size
+    out = jnp.zeros((size, size), values.dtype)
+    return out.at[rows[:, :, None], columns[:, None, :]].add(values, mode="drop")
+
+
+def bloch_matrices(
+    blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], k: Float[Array, "3"]
+) -> tuple[Complex[Array, "N N"], Complex[Array, "N N"] | None]:
+    """H(k) and S(k) in the atomic gauge; S is None for an orthogonal basis.
+
+    Args:
+        vectors: edge vectors of the configuration (`graph.vectors(structure)`), angstrom. k: Cartesian, 1/angstrom.
+    """
+    phase = phases(vectors, k)[:, None, None]
+    h = scatter(blocks.onsite, phase * blocks.hopping, blocks, graph)
+    if blocks.overlap is None:
+        return h, None
+    unit = jnp.broadcast_to(jnp.eye(blocks.basis.block_size, dtype=blocks.overlap.dtype), blocks.onsite.shape)
+    return h, scatter(unit, phase * blocks.overlap, blocks, graph)
+
+
+def hamiltonian_k(
+    hamiltonian: Hamiltonian, structure: Structure, graph: Graph, k: Float[Array, "3"]
+) -> tuple[Complex[Array, "N N"], Complex[Array, "N N"] | None]:
+    """H(k) and S(k) of a structure at one fractional k point, atomic gauge."""
+    blocks = hamiltonian.blocks(structure, graph)
+    return bloch_matrices(blocks, graph, graph.vectors(structure), cartesian(k, structure))
+
+
+def hamiltonian_gradient(
+    hamiltonian: Hamiltonian, structure: Structure, graph: Graph, k: Float[Array, "3"]
+) -> tuple[Complex[Array, "3 N N"], Complex[Array, "3 N N"] | None]:
+    """dH/dk and dS/dk at one fractional k point, eV angstrom and angstrom, by forward differentiation."""
+    blocks, vectors = hamiltonian.blocks(structure, graph), graph.vectors(structure)
+    dh, ds = jax.jacfwd(lambda q: bloch_matrices(blocks, graph, vectors, q))(cartesian(k, structure))
+    return jnp.moveaxis(dh, -1, 0), None if ds is None else jnp.moveaxis(ds, -1, 0)

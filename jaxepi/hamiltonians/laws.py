@@ -1,0 +1,43 @@
+"""Distance laws of two-centre integrals: smooth functions of the bond length and a few parameters a pair."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@dataclass(frozen=True)
+class Law:
+    """A function of distance (angstrom) and parameters; `neutral` are values with which it is zero and smooth."""
+
+    function: Callable[..., Array]
+    neutral: dict[str, float] = field(hash=False)
+
+    def __call__(self, distance: Float[Array, " e"], **parameters: Array) -> Float[Array, " e"]:
+        return self.function(distance, **parameters)
+
+
+def _power(distance, value, exponent, length):
+    """value (length/distance)^exponent (Harrison)."""
+    return value * (length / distance) ** exponent
+
+
+def _exponential(distance, value, decay, length, switch, width):
+    """value exp(decay (1 - distance/length)), switched off by a Fermi function (Trambly de Laissardiere 2010)."""
+    return value * jnp.exp(decay * (1 - distance / length)) / (1 + jnp.exp((distance - switch) / width))
+
+
+def _polynomial(distance, c0, c1, c2, c3, decay, switch, width):
+    """(c0 + c1 d + c2 d^2 + c3 d^3) exp(-decay^2 d) F(d), F = 1/(1 + exp((d - switch)/width + 5)) (NRL)."""
+    polynomial = c0 + distance * (c1 + distance * (c2 + distance * c3))
+    return polynomial * jnp.exp(-(decay**2) * distance) / (1 + jnp.exp((distance - switch) / width + 5))
+
+
+LAWS: dict[str, Law] = {
+    "power": Law(_power, {"value": 0.0, "exponent": 0.0, "length": 1.0}),
+    "exponential": Law(_exponential, {"value": 0.0, "decay": 0.0, "length": 1.0, "switch": 1.0, "width": 1.0}),
+    "polynomial": Law(
+        _polynomial, {"c0": 0.0, "c1": 0.0, "c2": 0.0, "c3": 0.0, "decay": 0.0, "switch": 1.0, "width": 1.0}
+    ),
+}

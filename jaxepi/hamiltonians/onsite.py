@@ -1,0 +1,177 @@
+"""On-site blocks of published sets: how an atom's own energies depend on the bonds around it.
+
+- `constant`: the tabulated energies.
+- `niquet`: full on-site blocks linear in bond length and quadratic in direction (Niquet et al., Phys. Rev. B 79, 245201
+  (2009)). With n the bond direction and Q = n n - 1/3, summed over neighbours: alpha on each shell times 3/4 (d/d0 - 1);
+  p-p beta_p(d) Q; d-d of the same symmetry; s-p beta n; s-d beta Y/sqrt(3); p-d beta_pd(d) (2/sqrt 3) D_a n.
+- `boykin`: diagonal shifts from the change of squared couplings (Boykin et al., Phys. Rev. B 66, 125207 (2002)). They
+  refer to each bond's ideal direction, which is the graph's reference, and to the cubic axes: build the graph from the
+  perfect, unrotated crystal.
+- `density`: energies as powers of an embedding density (NRL; Bernstein et al., Phys. Rev. B 62, 4477 (2000)).
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph
+from jaxepi.hamiltonians.basis import SHELLS, Basis
+from jaxepi.hamiltonians.slater_koster import bond_tensors
+from jaxepi.structure import Structure
+
+if TYPE_CHECKING:
+    from jaxepi.hamiltonians.published import SlaterKoster
+
+
+class Terms(NamedTuple):
+    """What an on-site model may depend on."""
+
+    module: "SlaterKoster"
+    params: dict
+    kinds: Array
+    pair: tuple[Array, Array]
+    direction: Float[Array, "e 3"]
+    distance: Float[Array, " e"]
+    hopping: Float[Array, "e o o"]
+    graph: Graph
+
+    def sum_bonds(self, values: Array) -> Array:
+        """Sum of per-edge values over the bonds of each sender."""
+        return jax.ops.segment_sum(values, self.graph.senders, self.graph.n_atoms, indices_are_sorted=True)
+
+    def diagonal(self) -> Array:
+        """Tabulated energies as diagonal blocks (n, o, o)."""
+        return jax.vmap(jnp.diag)(self.params["onsite"].astype(self.distance.dtype)[self.kinds])
+
+
+def constant(terms: Terms) -> Float[Array, "n o o"]:
+    """Tabulated on-site energies, independent of the bonds."""
+    return terms.diagonal()
+
+
+def niquet(terms: Terms) -> Float[Array, "n o o"]:
+    """Bond-dependent on-site blocks of Niquet et al. (2009)."""
+    p = jax.tree.map(lambda v: v.astype(terms.distance.dtype), terms.params["niquet"])
+    n, y_and_gradient = terms.direction, bond_tensors(terms.direction)
+    y, half_gradient = y_and_gradient
+    stretch = terms.distance / p["length"] - 1
+    where = terms.module.basis.slices()
+    bonds = jnp.zeros_like(terms.hopping)
+    for shell, alpha in p["alpha"].items():
+        width = len(SHELLS[shell][1])
+        hydrostatic = 0.75 * alpha * stretch[:, None, None] * jnp.eye(width, dtype=n.dtype)
+        bonds = bonds.at[:, where[shell], where[shell]].add(hydrostatic)
+    beta_p = (p["p0"] + p["p1"] * stretch)[:, None, None]
+    beta_pd = (p["pd0"] + p["pd1"] * stretch)[:, None, None]
+    pp = beta_p * (n[:, :, None] * n[:, None, :] - jnp.eye(3, dtype=n.dtype) / 3)
+    gradients = jnp.einsum("eia,eib->eab", half_gradient, half_gradient)
+    dd = -(4 / 3) * p["d0"] * (gradients - 0.5 * jnp.eye(5, dtype=n.dtype))
+    root3 = np.sqrt(3)
+    bonds = bonds.at[:, where["p"], where["p"]].add(pp).at[:, where["d"], where["d"]].add(dd)
+    couplings = (
+        ("s", "p", p["sp0"] * n[:, None, :]),
+        ("s*", "p", p["Sp0"] * n[:, None, :]),
+        ("s", "d", p["sd0"] / root3 * y[:, None, :]),
+        ("s*", "d", p["Sd0"] / root3 * y[:, None, :]),
+        ("p", "d", (2 / root3) * beta_pd * half_gradient),
+    )
+    for a, b, block in couplings:
+        bonds = bonds.at[:, where[a], where[b]].add(block)
+        bonds = bonds.at[:, where[b], where[a]].add(jnp.swapaxes(block, 1, 2))
+    return terms.diagonal() + terms.sum_bonds(bonds)
+
+
+def boykin(terms: Terms) -> Float[Array, "n o o"]:
+    """Diagonal shifts of Boykin et al.: const C_ab (V0_ab^2 - V_ab^2)/(E_a + E_b + 2 shift), summed over bonds."""
+    p = terms.params["boykin"]
+    reference = terms.graph.reference.astype(terms.distance.dtype)
+    ideal = reference / jnp.linalg.norm(reference, axis=1, keepdims=True)
+    length = p["length"][terms.pair].astype(terms.distance.dtype)
+    before = terms.module.edge_blocks(terms.params["hopping"], terms.pair, ideal, length)
+    energies = terms.params["onsite"].astype(terms.distance.dtype)
+    a, b = energies[terms.pair[0]], energies[terms.pair[1]]
+    weight = p["strength"] * p["C"][terms.pair] / (a[:, :, None] + b[:, None, :] + 2 * p["shift"])
+    shifts = (weight.astype(a.dtype) * (before**2 - terms.hopping**2)).sum(axis=2)
+    return terms.diagonal() + jax.vmap(jnp.diag)(terms.sum_bonds(shifts))
+
+
+def density(terms: Terms) -> Float[Array, "n o o"]:
+    """E_l = a + b rho^(2/3) + c rho^(4/3) + d rho^2 with rho = sum_j exp(-decay^2 d) F(d)."""
+    p = terms.params["density"]
+    d = terms.distance
+    rho = terms.sum_bonds(jnp.exp(-(p["decay"] ** 2) * d) / (1 + jnp.exp((d - p["switch"]) / p["width"] + 5)))
+    powers = jnp.stack([jnp.ones_like(rho), rho ** (2 / 3), rho ** (4 / 3), rho**2], axis=1)
+    return jax.vmap(jnp.diag)(powers @ p["coefficients"].astype(d.dtype).T)
+
+
+MODELS: dict[str, Callable[[Terms], Array]] = {
+    "constant": constant,
+    "niquet": niquet,
+    "boykin": boykin,
+    "density": density,
+}
+
+
+def check(model: str, structure: Structure, graph: Graph) -> None:
+    """Refuse structures an on-site model cannot describe.
+
+    Raises:
+        InputError: for `boykin`, a reference whose bonds are not the ideal tetrahedral directions of the cubic axes.
+    """
+    if model != "boykin":
+        return
+    reference = np.asarray(graph.reference)
+    ideal = np.abs(reference) / np.linalg.norm(reference, axis=1, keepdims=True)
+    worst = float(np.abs(ideal - 1 / np.sqrt(3)).max()) if len(ideal) else 1.0
+    if worst > 0.02:
+        raise InputError(
+            f"Boykin's on-site shifts refer to ideal bonds along the cubic <111> directions; this reference deviates by "
+            f"{worst:.3f} in a direction cosine. Build the graph from the perfect, unrotated crystal"
+        )
+
+
+def parameters(data: dict, symbols: list[str], basis: Basis) -> dict:
+    """Parameters of the set's on-site model as a pytree."""
+    model, values = data["onsite_model"], data.get("onsite_parameters", {})
+    if model not in MODELS:
+        raise InputError(f"{data['name']}: on-site model {model!r} is unknown; use one of {', '.join(MODELS)}")
+    if model == "niquet":
+        return {"niquet": {"alpha": values["alpha"], "length": values["length"], **values["beta"]}}
+    if model == "density":
+        rows = [values["coefficients"][shell] for shell in basis.all_shells for _ in SHELLS[shell][1]]
+        return {"density": {**{k: values[k] for k in ("decay", "switch", "width")}, "coefficients": np.array(rows)}}
+    if model == "boykin":
+        return {"boykin": _boykin_parameters(data, symbols, basis, values)}
+    return {}
+
+
+def _boykin_parameters(data: dict, symbols: list[str], basis: Basis, values: dict) -> dict:
+    count, where = len(symbols), basis.slices()
+    width = sum(len(SHELLS[s][1]) for s in basis.all_shells)
+    c, length = np.zeros((count, count, width, width)), np.ones((count, count))
+    for pair in data["pairs"]:
+        i, j = (symbols.index(s) for s in pair["species"])
+        length[i, j] = length[j, i] = pair["shared"]["length"]
+        for name, value in pair["C"].items():
+            a, b = name.split("-")
+            c[i, j, where[a], where[b]] = value
+            c[j, i, where[b], where[a]] = value
+    return {"C": c, "length": length, "shift": values["shift"], "strength": values["strength"]}
+
+
+def spin_orbit(basis: Basis, strengths: Float[Array, " kinds"]) -> Complex[Array, "kinds o o"]:
+    """Spin-orbit blocks 2 lambda L.S of the p shells in the spinor basis, a species; lambda = Delta/3, eV."""
+    levi_civita = np.zeros((3, 3, 3))
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        levi_civita[i, j, k], levi_civita[i, k, j] = 1, -1
+    pauli = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+    p_block = np.einsum("iab,ist->satb", -1j * levi_civita, pauli)
+    width, p = basis.block_size // 2, basis.slices()["p"]
+    block = np.zeros((2, width, 2, width), dtype=complex)
+    block[:, p, :, p] = p_block
+    return strengths[:, None, None] * jnp.asarray(block.reshape(2 * width, 2 * width))

@@ -1,0 +1,90 @@
+"""Line shapes: small frozen objects with a width in eV, and the smooth binning that precedes them.
+
+Transitions are deposited once on a fine uniform grid with cubic B-splines (twice differentiable in the transition energy,
+moments exact up to the spline's variance step^2/3) and broadened once, so the cost of the transitions does not depend on
+the number of frequencies.
+"""
+
+from typing import Protocol
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxepi.errors import InputError
+from jaxepi.tree import pytree, static
+
+
+class Broadening(Protocol):
+    """A normalised line shape."""
+
+    @property
+    def width(self) -> Array | float: ...
+
+    def profile(self, detuning: Array, step: float) -> Array: ...
+
+
+@pytree
+class Gaussian:
+    """Gaussian of standard deviation `width`, eV. Its tail falls fast enough to resolve absorption over many decades."""
+
+    width: Float[Array, ""] | float
+
+    def profile(self, detuning: Array, step: float) -> Array:
+        """Density (1/eV) at `detuning` (eV) of a line that was binned with `step`; the spline's variance is taken out."""
+        variance = jnp.asarray(self.width) ** 2 - step**2 / 3
+        return jnp.exp(-0.5 * detuning**2 / variance) / jnp.sqrt(2 * jnp.pi * variance)
+
+
+@pytree
+class Lorentzian:
+    """Lorentzian of half width at half maximum `width`, eV. Its tail hides indirect absorption below the direct gap."""
+
+    width: Float[Array, ""] | float
+
+    def profile(self, detuning: Array, step: float) -> Array:
+        """Density (1/eV) at `detuning` (eV)."""
+        width = jnp.asarray(self.width)
+        return width / jnp.pi / (detuning**2 + width**2)
+
+
+@pytree
+class EnergyGrid:
+    """Uniform bins of transition energy: `count` nodes 0, step, 2 step, ... in eV. Static."""
+
+    step: float = static()
+    count: int = static()
+
+    @classmethod
+    def covering(cls, maximum: float, step: float) -> "EnergyGrid":
+        """Nodes from zero to beyond `maximum` eV."""
+        if not (step > 0 and maximum > step):
+            raise InputError(f"energy bins of {step} eV up to {maximum} eV: give a positive step below the maximum")
+        return cls(float(step), int(maximum / step) + 4)
+
+    @property
+    def nodes(self) -> Float[Array, " bins"]:
+        """Node energies, eV."""
+        return self.step * jnp.arange(self.count, dtype=float)
+
+    def weights(self, energy: Array) -> tuple[Array, Array, Array]:
+        """Cubic B-spline assignment of energies (any shape) to four nodes each.
+
+        Returns:
+            The first node, shape (...); weights, and their derivatives by energy (1/eV), both shape (..., 4).
+        """
+        scaled = energy / self.step
+        cell = jnp.floor(scaled)
+        t = scaled - cell
+        s = 1 - t
+        w = jnp.stack([s**3, 3 * t**3 - 6 * t**2 + 4, 3 * s**3 - 6 * s**2 + 4, t**3], axis=-1) / 6
+        dw = jnp.stack([-(s**2), 3 * t**2 - 4 * t, 4 * s - 3 * s**2, t**2], axis=-1) / (2 * self.step)
+        return cell.astype(jnp.int32) - 1, w, dw
+
+
+def check_width(broadening: Broadening, grid: EnergyGrid) -> None:
+    """Refuse a width that is not positive or that the bins cannot resolve. Call outside jit."""
+    width = float(broadening.width)
+    if not width > 0:
+        raise InputError(f"broadening of {width} eV: give a positive width")
+    if width < 2 * grid.step:
+        raise InputError(f"broadening of {width} eV is finer than two energy bins of {grid.step} eV; use a smaller step")
