@@ -1,0 +1,68 @@
+"""Engines that label structures: one small interface, one module a code.
+
+An engine is anything with the attributes and the two methods of `Engine`. `check` refuses a structure by name before
+anything runs; `label` returns plain numpy arrays in eV and angstrom, or raises `LabelFailure` with the reason.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import ase
+import numpy as np
+
+from jaxepi.errors import InputError
+
+
+class LabelFailure(RuntimeError):  # noqa: N818
+    """A calculation that failed or did not converge; the message is the reason that is recorded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """A k mesh: divisions and shift in units of one division (0.5 is the shifted Monkhorst-Pack mesh)."""
+
+    divisions: tuple[int, int, int]
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @classmethod
+    def of(cls, atoms: ase.Atoms) -> "Mesh":
+        """The mesh that make_structures.py wrote with a structure (`mesh` and `shift` in `atoms.info`)."""
+        divisions = [int(n) for n in np.asarray(atoms.info["mesh"]).ravel()]
+        shift = [float(s) for s in np.asarray(atoms.info.get("shift", [0, 0, 0])).ravel()]
+        return cls((divisions[0], divisions[1], divisions[2]), (shift[0], shift[1], shift[2]))
+
+
+class Engine(Protocol):
+    """What label.py needs of a code.
+
+    Attributes:
+        levels: level of theory -> its definition (`code`, `version`, `settings`), equal for every configuration.
+    """
+
+    @property
+    def levels(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    def check(self, atoms: ase.Atoms) -> None:
+        """Raise `InputError` that names what this engine cannot take."""
+
+    def label(self, atoms: ase.Atoms) -> dict[str, np.ndarray]:
+        """Energies, forces and the rest, keyed `level/quantity`, with `kpoints` (fractional), `weights` and `seconds`.
+
+        Raises:
+            LabelFailure: the calculation failed or did not converge.
+        """
+        ...
+
+
+def get(name: str, recipe: Mapping[str, Any]) -> Engine:
+    """The engine `name` with the settings of a recipe."""
+    if name == "espresso":
+        from engines.espresso import Espresso
+
+        return Espresso(**recipe)
+    if name == "gpaw":
+        from engines.gpaw_code import Gpaw
+
+        return Gpaw(**recipe)
+    raise InputError(f"engine {name!r} is not known; use espresso or gpaw")

@@ -1,0 +1,193 @@
+"""Make structures to label, deterministic from a seed: strains, thermal displacements, distances and slidings.
+
+    python scripts/make_structures.py silicon-primitive silicon-hse06.xyz
+
+Every structure carries in `info`: kind, temperature (K; absent without displacements), around (which lattice), and the
+k mesh (mesh, shift in divisions) it is to be labelled with.
+"""
+
+import argparse
+import dataclasses
+import functools
+import sys
+from pathlib import Path
+from typing import Literal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import ase
+import ase.io
+import numpy as np
+from ase.build import bulk
+
+SILICON = {"measured": 5.431, "hse06-shifted": 5.453, "hse06-gamma": 5.461, "pbe-shifted": 5.482, "pbe-gamma": 5.490}
+"""Lattice constants, angstrom: measured at room temperature; relaxed at each level on each 2x2x2 grid of 8 atoms."""
+
+MATERIALS = {"silicon": ("Si", "diamond", "silicon-mvff"), "gaas": ("GaAs", "zincblende", "galliumarsenide-mvff")}
+"""Name and structure for `ase.build.bulk`, and the valence force field that the displacements are drawn from."""
+
+MEASURED = {"silicon": 5.431, "gaas": 5.6532}
+"""Angstrom, at room temperature: where the force fields are at rest."""
+
+HALF = (0.5, 0.5, 0.5)
+ZERO = (0.0, 0.0, 0.0)
+
+
+def strains() -> dict[str, np.ndarray]:
+    """Symmetric strains: isotropic to +-3%, uniaxial along 100 and 111 and shear to +-2%, biaxial +-1%."""
+    eye, along = np.eye(3), np.diag([1.0, 0.0, 0.0])
+    shear = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    diagonal = np.ones((3, 3)) / 3
+    found = {f"isotropic {e:+.3f}": e * eye for e in (-0.03, -0.02, -0.01, 0.01, 0.02, 0.03)}
+    found |= {f"uniaxial-100 {e:+.3f}": e * along for e in (-0.02, -0.01, 0.01, 0.02)}
+    found |= {f"shear-xy {e:+.3f}": e * shear for e in (-0.02, -0.01, 0.01, 0.02)}
+    found |= {f"uniaxial-111 {e:+.3f}": e * diagonal for e in (-0.02, -0.01, 0.01, 0.02)}
+    found |= {f"biaxial {e:+.3f}": e * (eye - along) for e in (-0.01, 0.01)}
+    return found
+
+
+def random_strain(generator: np.random.Generator) -> np.ndarray:
+    """Symmetric entries up to +-1.4% and up to +-1.5% isotropic, as in the labels made beforehand."""
+    entries = generator.uniform(-0.014, 0.014, (3, 3))
+    return np.triu(entries) + np.triu(entries, 1).T + generator.uniform(-0.015, 0.015) * np.eye(3)
+
+
+def strained(atoms: ase.Atoms, strain: np.ndarray) -> ase.Atoms:
+    """x -> x (1 + strain), positions and cell alike."""
+    out = atoms.copy()
+    out.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return out
+
+
+def annotate(atoms: ase.Atoms, kind: str, around: str, mesh, shift=ZERO, **info) -> ase.Atoms:
+    """Write what a structure is, and the k mesh it is labelled with, into its `info`."""
+    divisions = [mesh] * 3 if isinstance(mesh, int) else list(mesh)
+    atoms.info = {"kind": kind, "around": around, "mesh": np.array(divisions), "shift": np.array(shift, float), **info}
+    return atoms
+
+
+@dataclasses.dataclass(frozen=True)
+class Crystal:
+    """A cell to displace: material (a key of MATERIALS), conventional cell or primitive, and its repeats."""
+
+    material: str
+    cubic: bool
+    repeats: int = 1
+
+    @functools.cached_property
+    def force_constants(self):
+        """Force constants of the material's valence force field, at that field's own lattice constant."""
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        from jaxepi import potentials, sampling
+        from jaxepi.structure import Structure
+
+        name, structure, field = MATERIALS[self.material]
+        potential = potentials.load(field)
+        own = MEASURED[self.material]
+        base = bulk(name, structure, a=own, cubic=self.cubic)
+        return sampling.force_constants(potential, Structure.from_ase(base).supercell(self.repeats)), own
+
+    def thermal(
+        self, a: float, temperature: float, statistics: Literal["quantum", "classical"], seed: int
+    ) -> ase.Atoms:
+        """The crystal at lattice constant `a`, its atoms displaced by harmonic modes at `temperature` (kelvin)."""
+        import jax
+
+        from jaxepi import sampling
+
+        constants, own = self.force_constants
+        snapshot = sampling.harmonic(
+            constants, temperature=temperature, count=1, key=jax.random.key(seed), statistics=statistics
+        )
+        atoms = constants.supercell.to_ase()
+        atoms.set_cell(atoms.cell.array * a / own, scale_atoms=True)
+        atoms.positions += np.asarray(snapshot.displacements[0])
+        return atoms
+
+
+def silicon_primitive(seed: int) -> list[ase.Atoms]:
+    """Two atoms on the 4x4x4 and the shifted 4x4x4 mesh, unstrained and strained; meshes that reach 0.75 and 0.875 X.
+
+    The mesh shifted by (3/4, 3/4, 0) of a division holds (7/16, 7/16, 0), which is 0.875 of Gamma-X; the one shifted by
+    (1/2, 1/2, 0) holds 0.75. The relaxed lattice of HSE06 is taken midway between those of the two 8-atom grids.
+    """
+    del seed
+    relaxed = (SILICON["hse06-shifted"] + SILICON["hse06-gamma"]) / 2
+    out = []
+    for around, a in (("measured", SILICON["measured"]), ("hse06", relaxed)):
+        for shift in (ZERO, HALF):
+            out.append(annotate(bulk("Si", "diamond", a=a), "unstrained", around, 4, shift))
+    for shift in ((0.5, 0.5, 0.0), (0.75, 0.75, 0.0), (0.25, 0.25, 0.0)):
+        out.append(annotate(bulk("Si", "diamond", a=SILICON["measured"]), "unstrained", "measured", 4, shift))
+    for index, (name, strain) in enumerate(strains().items()):
+        around, a = ("measured", SILICON["measured"]) if index % 4 == 3 else ("hse06", relaxed)
+        for shift in (ZERO, HALF):
+            cell = strained(bulk("Si", "diamond", a=a), strain)
+            out.append(annotate(cell, name.split()[0], around, 4, shift, strain=strain))
+    return out
+
+
+SCHEDULE = (300, 100, 500, 50, 400, 200, 300, 100, 600, 400)
+"""Kelvin, in turn: temperatures of training thrice as often as the two of the test."""
+
+
+def schedule(count: int, seed: int):
+    """For each of `count`: index, temperature, statistics, strain or None, whether measured lattice.
+
+    Temperatures in turn; a quarter is classical, half are strained, a fifth is around the measured lattice.
+    """
+    generator = np.random.default_rng(seed)
+    for index in range(count):
+        temperature = float(SCHEDULE[index % len(SCHEDULE)])
+        classical, bent, measured = generator.uniform(size=3) < (0.25, 0.5, 0.2)
+        strain = random_strain(generator)
+        yield index, temperature, "classical" if classical else "quantum", strain if bent else None, measured
+
+
+def displaced(cells: list[tuple], count: int, seed: int) -> list[ase.Atoms]:
+    """Thermal configurations of several cells in turn.
+
+    Args:
+        cells: (crystal, mesh, shift, name and constant of the relaxed lattice, measured constant).
+    """
+    out = []
+    for index, temperature, statistics, strain, measured in schedule(count, seed):
+        crystal, mesh, shift, (lattice, relaxed), known = cells[(index // 10 + index) % len(cells)]
+        around, a = ("measured", known) if measured else (lattice, relaxed)
+        atoms = crystal.thermal(a, temperature, statistics, 1_000_000 * seed + index)
+        info: dict = {"temperature": temperature}
+        if strain is not None:
+            atoms, info["strain"] = strained(atoms, strain), strain
+        kind = f"thermal-{statistics}" + ("" if strain is None else "-strained")
+        out.append(annotate(atoms, kind, around, mesh, shift, **info))
+    return out
+
+
+def silicon_cubic(seed: int) -> list[ase.Atoms]:
+    """Eight atoms, thermal, on the Gamma-centred and the shifted 2x2x2 mesh: three of the former for every two."""
+    crystal = Crystal("silicon", cubic=True)
+    gamma = (crystal, 2, ZERO, ("hse06-gamma", SILICON["hse06-gamma"]), SILICON["measured"])
+    shifted = (crystal, 2, HALF, ("hse06-shifted", SILICON["hse06-shifted"]), SILICON["measured"])
+    return displaced([gamma, shifted, gamma, shifted, gamma], 320, seed)
+
+
+SETS = {"silicon-primitive": silicon_primitive, "silicon-cubic": silicon_cubic}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set", choices=sorted(SETS))
+    parser.add_argument("output", type=Path, help="extended XYZ to write")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    structures = SETS[options.set](options.seed)
+    ase.io.write(options.output, structures, format="extxyz")
+    print(f"{len(structures)} structures in {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
