@@ -1,0 +1,30 @@
+"""Snapshots of a crystal at a temperature: harmonic sampling and molecular dynamics; phonon frequencies."""
+
+from jaxepi.sampling.force_constants import ForceConstants, force_constants
+from jaxepi.sampling.harmonic import (
+    Statistics,
+    covariance,
+    displacements,
+    harmonic,
+    mean_square_displacements,
+    white_noise,
+)
+from jaxepi.sampling.phonons import Dispersion, dispersion, dynamical_matrix, frequencies_thz, special_points
+from jaxepi.sampling.snapshots import Snapshots
+
+__all__ = [
+    "Dispersion",
+    "ForceConstants",
+    "Snapshots",
+    "Statistics",
+    "covariance",
+    "dispersion",
+    "displacements",
+    "dynamical_matrix",
+    "force_constants",
+    "frequencies_thz",
+    "harmonic",
+    "mean_square_displacements",
+    "special_points",
+    "white_noise",
+]

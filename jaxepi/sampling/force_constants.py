@@ -1,0 +1,153 @@
+"""Force constants of a crystal from any potential, by differentiation of its forces.
+
+Flows in: a potential and a supercell of a relaxed base cell. Flows out: `ForceConstants`, the rows of the Hessian that
+belong to the first base cell; translational symmetry gives the others.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact
+
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph
+from jaxepi.potentials.base import Potential
+from jaxepi.structure import Structure
+from jaxepi.tree import pytree
+
+
+@pytree
+class ForceConstants:
+    """Second derivatives of the energy of a supercell.
+
+    Attributes:
+        supercell: the relaxed structure; its `repeats` say which base cell it is made of.
+        matrix: d2E/du_ia(0) du_jb(R), eV/angstrom^2, shape (b, 3, r, b, 3): atom i of the first base cell, direction a,
+            base cell R in the supercell's order, atom j, direction b. Images of R by supercell translations are summed.
+    """
+
+    supercell: Structure
+    matrix: Float[Array, "b 3 r b 3"]
+
+    @property
+    def base(self) -> Structure:
+        """The base cell, with its atoms at the first cell's positions."""
+        repeats = self.supercell.repeats
+        count = len(self.supercell) // int(np.prod(repeats))
+        cell = self.supercell.cell / jnp.asarray(repeats, self.supercell.cell.dtype)[:, None]
+        return Structure(
+            self.supercell.positions[:count], cell, self.supercell.species[:count], self.supercell.pbc, (1, 1, 1)
+        )
+
+    @property
+    def dynamical_matrices(self) -> Inexact[Array, "q m m"]:
+        """Mass-weighted D(q) at the wave vectors of `commensurate(half=True)`, eV/(angstrom^2 amu), m = 3b, cell gauge.
+
+        D_ij(q) = sum_R matrix_ij(R) exp(i q.R)/sqrt(M_i M_j).
+        """
+        b, repeats = self.matrix.shape[0], self.supercell.repeats
+        phi = jnp.moveaxis(self.matrix, 2, 0).reshape(*repeats, 3 * b, 3 * b)
+        d = jnp.conj(jnp.fft.rfftn(phi, axes=(0, 1, 2))).reshape(-1, 3 * b, 3 * b)
+        weight = self.inverse_root_masses.ravel()
+        d = d * weight[:, None] * weight
+        return 0.5 * (d + jnp.conj(jnp.swapaxes(d, 1, 2)))
+
+    @property
+    def inverse_root_masses(self) -> Float[Array, "b 3"]:
+        """1/sqrt(M_i), amu^-1/2, repeated for the three directions."""
+        masses = np.asarray(self.base.masses)
+        return jnp.asarray(np.repeat(masses[:, None] ** -0.5, 3, axis=1), self.matrix.dtype)
+
+    def commensurate(self, half: bool = False) -> np.ndarray:
+        """Wave vectors that fit the supercell, fractional of the base cell's reciprocal vectors, shape (q, 3).
+
+        Args:
+            half: leave out those that follow from real displacements (the order of `dynamical_matrices`).
+        """
+        n = self.supercell.repeats
+        last = n[2] // 2 + 1 if half else n[2]
+        return np.indices((n[0], n[1], last)).reshape(3, -1).T / np.asarray(n, dtype=float)
+
+
+def force_constants(
+    potential: Potential,
+    supercell: Structure,
+    graph: Graph | None = None,
+    *,
+    force_tolerance: float = 1e-3,
+    batch: int | None = None,
+) -> ForceConstants:
+    """Hessian rows of the first base cell, by forward derivatives of the forces; the acoustic sum rule is enforced.
+
+    Can be differentiated by the potential's parameters, by positions and by the cell when `graph` is given; the checks
+    are made on concrete values only.
+
+    Args:
+        potential: any potential. supercell: at rest, made by `Structure.supercell` (or its own base cell, repeats 1).
+        graph: its topology; built here when left out.
+        force_tolerance: largest force component accepted at rest, eV/angstrom.
+        batch: how many displaced directions are worked on at once (fewer take less memory); all when left out.
+
+    Raises:
+        InputError: the supercell is not a repetition of its first base cell, or forces do not vanish.
+    """
+    _check_periodicity(supercell)
+    if graph is None:
+        graph = potential.graph(supercell)
+    matrix, forces = _rows(potential, supercell, graph, batch)
+    if not isinstance(forces, jax.core.Tracer):
+        largest = float(jnp.abs(forces).max())
+        if not largest <= force_tolerance:
+            raise InputError(
+                f"the supercell is not at rest: the largest force is {largest:.3g} eV/angstrom (accepted: "
+                f"{force_tolerance:g}); relax the structure with this potential first"
+            )
+    return ForceConstants(supercell, matrix)
+
+
+@partial(jax.jit, static_argnames="batch")
+def _rows(potential: Potential, supercell: Structure, graph: Graph, batch: int | None) -> tuple[Array, Array]:
+    """The matrix of the force constants, symmetric and with the sum rule, and the forces at rest."""
+    x, repeats = supercell.positions, supercell.repeats
+    cells = int(np.prod(repeats))
+    b = len(supercell) // cells
+    forces, column = jax.linearize(lambda y: potential.forces(supercell.with_positions(y), graph), x)
+    directions = jnp.eye(3 * b, x.size, dtype=x.dtype).reshape(3 * b, *x.shape)
+    columns = jax.lax.map(column, directions, batch_size=batch) if batch else jax.vmap(column)(directions)
+    matrix = _symmetric(-columns.reshape(b, 3, cells, b, 3), repeats)
+    excess = matrix.sum(axis=(2, 3))
+    atoms = jnp.arange(b)
+    matrix = matrix.at[atoms, :, 0, atoms, :].add(-0.5 * (excess + jnp.swapaxes(excess, 1, 2)))
+    return matrix, forces
+
+
+def _symmetric(matrix: Array, repeats: tuple[int, int, int]) -> Array:
+    """matrix_ij(R) = matrix_ji(-R)^T, exactly."""
+    grid = np.indices(list(repeats)).reshape(3, -1).T
+    opposite = np.ravel_multi_index(tuple((-grid % np.asarray(repeats)).T), repeats)
+    return 0.5 * (matrix + jnp.transpose(matrix[:, :, opposite], (3, 4, 2, 0, 1)))
+
+
+def _check_periodicity(supercell: Structure, tolerance: float = 1e-3) -> None:
+    """Refuse a supercell whose atoms are not the first base cell's, repeated (within `tolerance` angstrom)."""
+    cells = int(np.prod(supercell.repeats))
+    b = len(supercell) // cells
+    if b * cells != len(supercell) or supercell.species != supercell.species[:b] * cells:
+        raise InputError(
+            f"{len(supercell)} atoms are not {supercell.repeats} repetitions of one base cell; make the supercell with "
+            "Structure.supercell, or set repeats to (1, 1, 1)"
+        )
+    if isinstance(supercell.positions, jax.core.Tracer) or isinstance(supercell.cell, jax.core.Tracer):
+        return
+    x, cell = np.asarray(supercell.positions, dtype=float), np.asarray(supercell.cell, dtype=float)
+    grid = np.indices(list(supercell.repeats)).reshape(3, -1).T
+    expected = x[None, :b] + (grid @ (cell / np.asarray(supercell.repeats)[:, None]))[:, None]
+    off = np.abs(expected.reshape(-1, 3) - x).max(axis=1)
+    if off.max() > tolerance:
+        atom = int(off.argmax())
+        raise InputError(
+            f"atom {atom} is {off[atom]:.3g} angstrom away from where the first base cell repeats to; harmonic "
+            "sampling starts from the perfect supercell: pass that, or set repeats to (1, 1, 1)"
+        )

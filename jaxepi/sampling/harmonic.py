@@ -1,0 +1,214 @@
+"""Thermal displacements of a harmonic crystal, quantum or classical, drawn exactly and differentiably.
+
+Flows in: force constants (or a potential and a supercell). Flows out: snapshots. Displacements are u = M^-1/2 f(D) xi
+with white noise xi and f(D)^2 the thermal covariance. This symmetric square root needs no phases of eigenvectors, so
+the same noise gives displacements that are smooth in temperature, cell and potential, through degenerate modes too.
+f(D) is applied at the wave vectors of the supercell by a fast Fourier transform: the cost is linear in its size.
+"""
+
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact, Key, Num
+
+from jaxepi.errors import InputError
+from jaxepi.linalg import matrix_function
+from jaxepi.potentials.base import Potential
+from jaxepi.sampling.force_constants import ForceConstants, force_constants
+from jaxepi.sampling.snapshots import Snapshots
+from jaxepi.structure import Structure
+from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB, thz_from_eigenvalue
+
+Statistics = Literal["quantum", "classical"]
+Temperature = float | int | Num[Array, ""] | np.floating | np.integer
+
+# Eigenvalues of D below this (0.05 THz) count as unstable or free: far below any mode of a supercell that can be
+# treated, far above round-off in single precision. In eV/(angstrom^2 amu).
+SOFTEST_THZ = 0.05
+_SOFTEST = (SOFTEST_THZ * 2e-3 * np.pi) ** 2 * AMU_ANGSTROM2_PER_FS2
+# Below this temperature (kelvin) the quantum amplitude is the zero-point one to the last digit.
+_COLDEST = 1e-3
+
+
+def variance(eigenvalue: Array, temperature: Array, statistics: Statistics = "quantum") -> Array:
+    """Thermal variance <Q^2> of a normal mode, amu angstrom^2, differentiable down to and at zero temperature.
+
+    Quantum: hbar/(2w) coth(hbar w/2kT). Classical: kT/w^2. Zero for modes below `SOFTEST_THZ`, which are not bound.
+
+    Args:
+        eigenvalue: of the dynamical matrix, eV/(angstrom^2 amu), scalar. temperature: kelvin, scalar.
+    """
+    stable = eigenvalue > _SOFTEST
+    safe = jnp.where(stable, eigenvalue, 1.0)
+    if statistics == "classical":
+        return jnp.where(stable, KB * temperature / safe, 0.0)
+    half_quantum = 0.5 * HBAR * jnp.sqrt(safe / AMU_ANGSTROM2_PER_FS2)
+    warm = temperature > _COLDEST
+    ratio = jnp.where(warm, jnp.tanh(half_quantum / (KB * jnp.where(warm, temperature, 1.0))), 1.0)
+    return jnp.where(stable, half_quantum / (safe * ratio), 0.0)
+
+
+def _quantum_variance(eigenvalue, temperature):
+    return variance(eigenvalue, temperature, "quantum")
+
+
+def _classical_variance(eigenvalue, temperature):
+    return variance(eigenvalue, temperature, "classical")
+
+
+def _quantum_amplitude(eigenvalue, temperature):
+    v = _quantum_variance(eigenvalue, temperature)
+    bound = v > 0
+    return jnp.where(bound, jnp.sqrt(jnp.where(bound, v, 1.0)), 0.0)
+
+
+def _classical_amplitude(eigenvalue, temperature):
+    # sqrt(T) stands alone, so that at zero temperature derivatives by the lattice vanish instead of being 0/0.
+    v = variance(eigenvalue, jnp.ones_like(temperature), "classical")
+    bound = v > 0
+    return jnp.where(bound, jnp.sqrt(jnp.where(bound, v, 1.0)), 0.0) * jnp.sqrt(temperature)
+
+
+_VARIANCE = {"quantum": _quantum_variance, "classical": _classical_variance}
+_AMPLITUDE = {"quantum": _quantum_amplitude, "classical": _classical_amplitude}
+
+
+def _matrices(fc: ForceConstants, f, temperature: Array) -> Inexact[Array, "q m m"]:
+    """f(D(q); T) at `fc.commensurate(half=True)`, with uniform translations taken out at q = 0."""
+    d = fc.dynamical_matrices
+    m = d.shape[-1]
+    uniform = (1 / fc.inverse_root_masses)[:, :, None] * jnp.eye(3, dtype=fc.matrix.dtype)
+    uniform = uniform.reshape(m, 3) / jnp.linalg.norm(uniform.reshape(m, 3), axis=0)
+    inner = jnp.eye(m, dtype=fc.matrix.dtype) - uniform @ uniform.T
+    # Lifting translations to a positive eigenvalue before f, and projecting after, keeps round-off at zero out of f.
+    d = d.at[0].add((uniform @ uniform.T).astype(d.dtype))
+    matrices = jax.vmap(lambda a: matrix_function(f, a, temperature))(d)
+    return matrices.at[0].set(inner @ matrices[0] @ inner)
+
+
+@partial(jax.jit, static_argnames="statistics")
+def displacements(
+    fc: ForceConstants, temperature: Temperature, noise: Float[Array, "s n 3"], statistics: Statistics = "quantum"
+) -> Float[Array, "s n 3"]:
+    """Displacements, angstrom, that white noise of unit variance turns into: u = M^-1/2 f(D) noise. Pure.
+
+    Modes that are not bound get none (`harmonic` refuses them unless told otherwise). The classical square root has an
+    infinite derivative by temperature at 0 K; everything else is smooth.
+    """
+    repeats, b = fc.supercell.repeats, fc.matrix.shape[0]
+    t = jnp.asarray(temperature, fc.matrix.dtype)
+    f = _matrices(fc, _AMPLITUDE[statistics], t)
+    waves = jnp.fft.rfftn(noise.astype(fc.matrix.dtype).reshape(-1, *repeats, 3 * b), axes=(1, 2, 3))
+    moved = jnp.einsum("qmn,sqn->sqm", f, waves.reshape(len(noise), -1, 3 * b)).reshape(waves.shape)
+    u = jnp.fft.irfftn(moved, s=repeats, axes=(1, 2, 3)).reshape(len(noise), -1, b, 3)
+    return (u * fc.inverse_root_masses).reshape(noise.shape)
+
+
+@partial(jax.jit, static_argnames="statistics")
+def covariance(
+    fc: ForceConstants, temperature: Temperature, statistics: Statistics = "quantum"
+) -> Float[Array, "b 3 r b 3"]:
+    """Exact thermal covariance <u_ia(0) u_jb(R)>, angstrom^2, in the layout of `ForceConstants.matrix`."""
+    repeats, b = fc.supercell.repeats, fc.matrix.shape[0]
+    f = _matrices(fc, _VARIANCE[statistics], jnp.asarray(temperature, fc.matrix.dtype))
+    waves = jnp.conj(f).reshape(repeats[0], repeats[1], -1, 3 * b, 3 * b)
+    c = jnp.fft.irfftn(waves, s=repeats, axes=(0, 1, 2)).reshape(-1, b, 3, b, 3)
+    weight = fc.inverse_root_masses
+    return jnp.moveaxis(c * weight[:, :, None, None] * weight, 0, 2)
+
+
+def mean_square_displacements(
+    fc: ForceConstants, temperature: Temperature, statistics: Statistics = "quantum"
+) -> Float[Array, "b 3 3"]:
+    """Exact <u_a u_b> of every atom of the base cell, angstrom^2."""
+    atoms = jnp.arange(fc.matrix.shape[0])
+    return covariance(fc, temperature, statistics)[atoms, :, 0, atoms, :]
+
+
+def white_noise(key: Key[Array, ""], count: int, n_atoms: int, antithetic: bool = False, dtype=None) -> Array:
+    """Standard normal noise, shape (count, n_atoms, 3); with `antithetic` the second half is minus the first.
+
+    Raises:
+        InputError: a count below one, or an odd count with `antithetic`.
+    """
+    if count < 1:
+        raise InputError(f"{count} snapshots: ask for at least one")
+    if antithetic and count % 2:
+        raise InputError(f"antithetic snapshots come in pairs, and {count} is odd; ask for {count + 1}")
+    noise = jax.random.normal(key, (count // 2 if antithetic else count, n_atoms, 3), dtype=dtype or float)
+    return jnp.concatenate([noise, -noise]) if antithetic else noise
+
+
+def harmonic(
+    potential: Potential | ForceConstants,
+    supercell: Structure | None = None,
+    *,
+    temperature: Temperature,
+    count: int,
+    key: Key[Array, ""],
+    statistics: Statistics = "quantum",
+    antithetic: bool = False,
+    imaginary: Literal["error", "drop"] = "error",
+) -> Snapshots:
+    """Snapshots of the harmonic crystal at a temperature.
+
+    Args:
+        potential: a potential, or force constants made before (then jit and vmap over temperature and key work).
+        supercell: the relaxed structure, made by `Structure.supercell`; may be left out with force constants.
+        temperature: kelvin. count: number of snapshots. key: `jax.random.key(seed)`.
+        statistics: "quantum" (Bose-Einstein, zero-point motion) or "classical" (as molecular dynamics).
+        antithetic: the second half of the snapshots is displaced by minus the first.
+        imaginary: "drop" leaves modes that are unstable or unbound at rest.
+
+    Raises:
+        InputError: negative temperature, a count that does not fit, imaginary modes, or what `force_constants` refuses.
+    """
+    if not isinstance(temperature, jax.core.Tracer) and not 0 <= float(temperature) < np.inf:
+        raise InputError(f"temperature {float(temperature)} K: give zero or a positive number of kelvin")
+    if statistics not in _AMPLITUDE:
+        raise InputError(f"statistics {statistics!r}: choose one of {', '.join(_AMPLITUDE)}")
+    if imaginary not in ("error", "drop"):
+        raise InputError(f"imaginary={imaginary!r}: choose 'error' or 'drop'")
+    if isinstance(potential, ForceConstants):
+        fc = potential
+        if supercell is not None and (supercell.repeats, len(supercell)) != (fc.supercell.repeats, len(fc.supercell)):
+            raise InputError(
+                f"the force constants belong to a supercell {fc.supercell.repeats} of {len(fc.supercell)} atoms, not "
+                f"{supercell.repeats} of {len(supercell)}; compute them for this supercell, or leave it out"
+            )
+    elif supercell is None:
+        raise InputError("a potential needs a supercell: pass structure.supercell(n)")
+    else:
+        fc = force_constants(potential, supercell)
+    noise = white_noise(key, count, len(fc.supercell), antithetic, fc.matrix.dtype)
+    if imaginary == "error" and not isinstance(fc.matrix, jax.core.Tracer):
+        refuse_imaginary(fc)
+    u = displacements(fc, temperature, noise, statistics)
+    return Snapshots(fc.supercell, fc.supercell.positions + u, jnp.asarray(temperature, fc.matrix.dtype))
+
+
+@jax.jit
+def _commensurate_thz(fc: ForceConstants) -> Float[Array, "q m"]:
+    return thz_from_eigenvalue(jnp.linalg.eigvalsh(fc.dynamical_matrices))
+
+
+def refuse_imaginary(fc: ForceConstants) -> None:
+    """Refuse a crystal with modes that are unstable or not bound, translations aside.
+
+    Raises:
+        InputError: names wave vector and frequency of the worst mode.
+    """
+    thz = np.array(_commensurate_thz(fc))
+    # The three translations are those closest to zero at q = 0.
+    thz[0, np.argsort(np.abs(thz[0]))[:3]] = np.inf
+    q, _ = np.unravel_index(thz.argmin(), thz.shape)
+    if thz.min() < SOFTEST_THZ:
+        place = np.array2string(fc.commensurate(half=True)[q], precision=4)
+        raise InputError(
+            f"mode at q = {place} has {thz.min():.3f} THz (negative means imaginary; "
+            f"{int((thz < SOFTEST_THZ).sum())} such modes): the crystal is not stable in this potential. "
+            "Relax the structure or choose another potential, or continue without these modes with imaginary='drop'"
+        )

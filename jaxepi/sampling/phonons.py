@@ -1,0 +1,139 @@
+"""Phonon frequencies at any wave vector, from the force constants of a supercell.
+
+Between the wave vectors that fit the supercell, force constants are interpolated: each pair interacts through its
+shortest image, and equally short images (on the Wigner-Seitz boundary) share it. No LO-TO splitting.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase.cell import Cell
+from ase.geometry import minkowski_reduce
+from jaxtyping import Array, Complex, Float
+
+from jaxepi import kpoints
+from jaxepi.errors import InputError
+from jaxepi.sampling.force_constants import ForceConstants
+from jaxepi.structure import Structure
+from jaxepi.units import thz_from_eigenvalue
+
+
+class Images(NamedTuple):
+    """Shortest images of all pairs of a supercell: pair index (into b*r*b), translation in base cells, share; rows."""
+
+    pair: np.ndarray
+    translation: np.ndarray
+    share: np.ndarray
+
+
+class Dispersion(NamedTuple):
+    """Frequencies along a path: fractional points (q, 3), length 1/angstrom (q,), THz (q, modes), corners by length."""
+
+    points: np.ndarray
+    distance: np.ndarray
+    frequencies: np.ndarray
+    corners: list[tuple[float, str]]
+
+
+def shortest_images(supercell: Structure, tolerance: float = 1e-4) -> Images:
+    """Shortest images of every atom R, j as seen from the atoms i of the first base cell, on the host.
+
+    Images whose distances differ by less than `tolerance` angstrom share equally (phonopy's rule).
+    """
+    x, cell = np.asarray(supercell.positions, dtype=float), np.asarray(supercell.cell, dtype=float)
+    repeats = list(supercell.repeats)
+    b = len(x) // int(np.prod(repeats))
+    # In a reduced cell the shortest image of a wrapped vector is at most one translation away.
+    reduced, combination = minkowski_reduce(cell, supercell.pbc)
+    between = x[None] - x[:b, None]
+    periodic = np.asarray(supercell.pbc, dtype=float)
+    wrap = np.round(between @ np.linalg.inv(reduced)) * periodic
+    steps = np.array(list(np.ndindex(3, 3, 3))) - 1
+    steps = steps[((steps == 0) | np.asarray(supercell.pbc)).all(axis=1)]
+    shifts = steps[None, None] - wrap[:, :, None]
+    length = np.linalg.norm(between[:, :, None] + shifts @ reduced, axis=-1)
+    shortest = length < length.min(axis=-1, keepdims=True) + tolerance
+    i, n, s = np.nonzero(shortest)
+    translation = np.rint(shifts[i, n, s] @ combination) * np.asarray(repeats)
+    translation = translation + np.indices(repeats).reshape(3, -1).T[n // b]
+    return Images(i * len(x) + n, translation, 1.0 / shortest.sum(axis=-1)[i, n])
+
+
+def dynamical_matrix(
+    fc: ForceConstants, q: Float[Array, "3"], images: Images | None = None
+) -> Complex[Array, "modes modes"]:
+    """D(q), eV/(angstrom^2 amu), at any q, fractional of the base cell's reciprocal vectors; differentiable in q.
+
+    Args:
+        images: `shortest_images(fc.supercell)`; needed when the force constants are traced.
+    """
+    if images is None:
+        images = shortest_images(fc.supercell)
+    b = fc.matrix.shape[0]
+    dtype = fc.matrix.dtype
+    phase = jnp.exp(2j * jnp.pi * (jnp.asarray(images.translation, dtype) @ jnp.asarray(q, dtype)))
+    count = fc.matrix.shape[2] * b * b
+    factor = jax.ops.segment_sum(phase * jnp.asarray(images.share, dtype), images.pair, count, indices_are_sorted=True)
+    d = jnp.einsum("iarjb,irj->iajb", fc.matrix, factor.reshape(b, -1, b))
+    weight = fc.inverse_root_masses
+    d = (d * weight[:, :, None, None] * weight).reshape(3 * b, 3 * b)
+    return 0.5 * (d + jnp.conj(d.T))
+
+
+def frequencies_thz(fc: ForceConstants, points, images: Images | None = None) -> Float[Array, "q modes"]:
+    """Frequencies, THz, ascending; imaginary ones come back negative.
+
+    Args:
+        points: fractional wave vectors of the base cell, shape (q, 3).
+
+    Raises:
+        InputError: points of another shape.
+    """
+    points = jnp.asarray(points, fc.matrix.dtype)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise InputError(f"wave vectors have shape {points.shape}; give fractional coordinates of shape (q, 3)")
+    if images is None:
+        images = shortest_images(fc.supercell)
+    return jax.lax.map(
+        lambda q: thz_from_eigenvalue(jnp.linalg.eigvalsh(dynamical_matrix(fc, q, images))), points, batch_size=32
+    )
+
+
+def special_points(structure: Structure) -> dict[str, np.ndarray]:
+    """High-symmetry wave vectors of a cell by name (G for Gamma), fractional, as ASE tabulates them."""
+    cell = Cell(np.asarray(structure.cell, dtype=float))
+    return dict(cell.bandpath(npoints=0, pbc=structure.pbc).special_points)
+
+
+def dispersion(fc: ForceConstants, path: str | Sequence[Sequence[float]] | None = None, count: int = 120) -> Dispersion:
+    """Frequencies along a path.
+
+    Args:
+        path: names of special points ("GXKGL"), or fractional corners; G-X-K-G-L for face-centred cells and ASE's
+            standard path for others when left out.
+        count: about how many points.
+
+    Raises:
+        InputError: a name the cell does not have, or what `kpoints.path` refuses.
+    """
+    known = special_points(fc.base)
+    if path is None:
+        standard = Cell(np.asarray(fc.base.cell, dtype=float)).bandpath(npoints=0, pbc=fc.base.pbc).path.split(",")[0]
+        path = "GXKGL" if {"X", "K", "L", "W"} <= set(known) else standard
+    if isinstance(path, str):
+        names = list(path)
+        for name in names:
+            if name not in known:
+                raise InputError(f"this cell has no special point {name!r}; it has {', '.join(sorted(known))}")
+        corners = [known[name].tolist() for name in names]
+    else:
+        corners = [list(corner) for corner in path]
+        names = ["(" + ", ".join(f"{c:g}" for c in corner) + ")" for corner in corners]
+    points, distance = kpoints.path(corners, count, fc.base.cell)
+    reciprocal = np.asarray(fc.base.reciprocal)
+    steps = np.linalg.norm(np.diff(np.asarray(corners, dtype=float), axis=0) @ reciprocal, axis=1)
+    places = np.concatenate([[0.0], np.cumsum(steps)]).tolist()
+    return Dispersion(points, distance, np.asarray(frequencies_thz(fc, points)), list(zip(places, names, strict=True)))
