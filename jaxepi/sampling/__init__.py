@@ -1,5 +1,6 @@
 """Snapshots of a crystal at a temperature: harmonic sampling and molecular dynamics; phonon frequencies."""
 
+from jaxepi.sampling.dynamics import Trajectory, molecular_dynamics, trajectories
 from jaxepi.sampling.force_constants import ForceConstants, force_constants
 from jaxepi.sampling.harmonic import (
     Statistics,
@@ -17,6 +18,7 @@ __all__ = [
     "ForceConstants",
     "Snapshots",
     "Statistics",
+    "Trajectory",
     "covariance",
     "dispersion",
     "displacements",
@@ -25,6 +27,8 @@ __all__ = [
     "frequencies_thz",
     "harmonic",
     "mean_square_displacements",
+    "molecular_dynamics",
     "special_points",
+    "trajectories",
     "white_noise",
 ]
