@@ -1,37 +1,24 @@
-"""Data sets of labelled configurations: what they hold, how they are split, and their HDF5 file.
+"""Data sets of labelled configurations: what they hold, what is refused, and how they are split.
 
 Written by the scripts that run ab initio codes, read by training. Nothing downstream is imported. A set holds
 `Configurations` (arrays of equal shape: same species, same k points), each labelled at one or more levels of theory. A
 level is defined once a set (code, version, settings); a second definition under the same name is refused.
 
 Units: angstrom, eV, eV/angstrom, eV/angstrom^3 (stress is dE/d(strain)/volume, positive is tension), kelvin; k points
-are fractional. Every array in the file carries its unit, and another one is refused.
+are fractional.
 """
 
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from jaxtyping import Float
 
 from jaxepi.errors import InputError
 from jaxepi.tree import pytree, static
-
-FORMAT, VERSION = "jaxepi-dataset", 1
-
-QUANTITIES = {
-    "energy": ("eV", 7),
-    "forces": ("eV/angstrom", 7),
-    "stress": ("eV/angstrom^3", 9),
-    "eigenvalues": ("eV", 7),
-}
-"""What a level may store: unit, and the decimals kept in the file."""
 
 TEST_TEMPERATURES = (200.0, 600.0)
 """Kelvin: configurations at these temperatures are test only (one interpolated, one extrapolated)."""
@@ -89,8 +76,8 @@ class Configurations:
     def take(self, rows: Iterable[int]) -> "Configurations":
         """Some configurations, by row."""
         index = np.asarray(list(rows), dtype=int)
-        changes: dict[str, Any] = {n: getattr(self, n)[index] for n in _ARRAYS}
-        changes |= {n: tuple(getattr(self, n)[i] for i in index) for n in _TEXTS}
+        changes: dict[str, Any] = {n: getattr(self, n)[index] for n in ARRAYS}
+        changes |= {n: tuple(getattr(self, n)[i] for i in index) for n in TEXTS}
         changes["extra"] = {n: v[index] for n, v in self.extra.items()}
         changes["labels"] = {level: {n: v[index] for n, v in q.items()} for level, q in self.labels.items()}
         return dataclasses.replace(self, **changes)
@@ -104,8 +91,8 @@ class Configurations:
         return (self.species, self.pbc, self.mesh, points, held, bands, tuple(sorted(self.extra)))
 
 
-_ARRAYS = ("positions", "cell", "strain", "temperature", "seconds")
-_TEXTS = ("kind", "around", "source", "split", "fingerprint")
+ARRAYS = ("positions", "cell", "strain", "temperature", "seconds")
+TEXTS = ("kind", "around", "source", "split", "fingerprint")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,8 +156,8 @@ def _joined(a: Configurations, b: Configurations) -> Configurations:
     def join(x, y):
         return np.concatenate([x, y])
 
-    changes: dict[str, Any] = {n: join(getattr(a, n), getattr(b, n)) for n in _ARRAYS}
-    changes |= {n: getattr(a, n) + getattr(b, n) for n in _TEXTS}
+    changes: dict[str, Any] = {n: join(getattr(a, n), getattr(b, n)) for n in ARRAYS}
+    changes |= {n: getattr(a, n) + getattr(b, n) for n in TEXTS}
     changes["extra"] = {n: join(a.extra[n], b.extra[n]) for n in a.extra}
     changes["labels"] = {
         level: {n: join(v, b.labels[level][n]) for n, v in quantities.items()} for level, quantities in a.labels.items()
@@ -187,17 +174,17 @@ def single(
     kpoints: Float[np.ndarray, "k 3"] | None = None,
     weights: Float[np.ndarray, "k"] | None = None,
     pbc: Iterable[bool] = (True, True, True),
-    mesh: Iterable[float] = (),
+    mesh: Iterable[float | int] = (),
     occupied: int = 0,
-    temperature: float = float("nan"),
-    seconds: float = float("nan"),
+    temperature: float | int = float("nan"),
+    seconds: float | int = float("nan"),
     strain: Float[np.ndarray, "3 3"] | None = None,
-    extra: Mapping[str, float] | None = None,
+    extra: Mapping[str, float | int] | None = None,
     kind: str = "unknown",
     around: str = "unknown",
     source: str = "unknown",
 ) -> Configurations:
-    """One labelled configuration, checked; join several with `gather`.
+    """One labelled configuration, checked, lengths rounded to 1e-8 angstrom as in files; join several with `gather`.
 
     Args:
         labels: level -> quantity -> value: energy eV, forces (n, 3) eV/angstrom, stress (3, 3) eV/angstrom^3,
@@ -207,7 +194,7 @@ def single(
     Raises:
         InputError: an array of the wrong shape, a NaN, a quantity that is not known, or no energy.
     """
-    x, c = np.array(positions, dtype=np.float64), np.array(cell, dtype=np.float64)
+    x, c = (np.round(np.asarray(v, dtype=np.float64), 8) for v in (positions, cell))
     e = np.zeros((3, 3)) if strain is None else np.array(strain, dtype=np.float64).reshape(3, 3)
     numbers, grid = tuple(int(z) for z in species), tuple(float(v) for v in mesh)
     periodic = tuple(bool(p) for p in pbc)
@@ -260,12 +247,12 @@ def fingerprint(
     positions: Float[np.ndarray, "n 3"],
     cell: Float[np.ndarray, "3 3"],
     species: Iterable[int],
-    mesh: Iterable[float] = (),
+    mesh: Iterable[float | int] = (),
 ) -> str:
-    """Hash of species, cell and positions (to 1e-6 angstrom) and k mesh: 16 hexadecimal digits."""
+    """Hash of species, cell and positions (to 1e-8 angstrom, as files keep them) and k mesh: 16 hexadecimal digits."""
     digest = hashlib.sha256(np.array(list(species), dtype="<i4").tobytes())
     for array in (cell, positions):
-        digest.update((np.round(np.asarray(array) * 1e6).astype("<i8")).tobytes())
+        digest.update((np.round(np.asarray(array) * 1e8).astype("<i8")).tobytes())
     digest.update(json.dumps([round(float(v), 6) for v in mesh]).encode())
     return digest.hexdigest()[:16]
 
@@ -274,9 +261,9 @@ def split_of(
     positions: Float[np.ndarray, "n 3"],
     cell: Float[np.ndarray, "3 3"],
     species: Iterable[int],
-    temperature: float,
+    temperature: float | int,
     strain: Float[np.ndarray, "3 3"],
-    extra: Mapping[str, float] | None = None,
+    extra: Mapping[str, float | int] | None = None,
 ) -> str:
     """The split of a configuration: a fixed rule, so that no file of lists is needed.
 
@@ -325,7 +312,7 @@ def check(group: Configurations, where: str, levels: Iterable[str] | None = None
         raise InputError(f"{where}: weights sum to {group.weights.sum():.6f}; expected 1")
     for name, value in group.extra.items():
         refuse(name, value, (s,))
-    for name in _TEXTS:
+    for name in TEXTS:
         if len(getattr(group, name)) != s:
             raise InputError(f"{where}: {len(getattr(group, name))} entries of {name} for {s} configurations")
     if not group.labels:
@@ -342,136 +329,3 @@ def check(group: Configurations, where: str, levels: Iterable[str] | None = None
             if name == "eigenvalues" and k == 0:
                 raise InputError(f"{where}: {level} has eigenvalues but the group has no kpoints")
             refuse(f"{level}/{name}", value, shapes[name])
-
-
-def write(dataset: DataSet, path: str | os.PathLike) -> None:
-    """Write the set to one compressed HDF5 file, whole or not at all.
-
-    Raises:
-        InputError: the set is empty, or a group is damaged (see `check`).
-    """
-    if not len(dataset):
-        raise InputError(f"data set {dataset.name!r} is empty; nothing was written")
-    for i, group in enumerate(dataset.groups):
-        check(group, f"group {i} of {dataset.name!r}", dataset.levels)
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs.update({"format": FORMAT, "version": VERSION, "name": dataset.name})
-            file.attrs["provenance"] = json.dumps(dict(dataset.provenance))
-            for level, definition in dataset.levels.items():
-                node = file.create_group(f"levels/{level}")
-                node.attrs["code"], node.attrs["code_version"] = definition["code"], definition["version"]
-                node.attrs["settings"] = json.dumps(definition["settings"], sort_keys=True)
-            for i, group in enumerate(dataset.groups):
-                _write_group(file.create_group(f"groups/{i:02d}"), group)
-        with temporary.open("rb") as finished:
-            os.fsync(finished.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _put(node: h5py.Group, name: str, value: np.ndarray, unit: str, decimals: int | None = None) -> None:
-    options: dict[str, Any] = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if value.size else {}
-    if decimals is not None and value.size:
-        options["scaleoffset"] = decimals
-    data = node.create_dataset(name, data=value, **options)
-    data.attrs["unit"] = unit
-
-
-def _write_group(node: h5py.Group, group: Configurations) -> None:
-    node.attrs.update({"species": group.species, "pbc": group.pbc, "mesh": group.mesh, "occupied": group.occupied})
-    _put(node, "positions", group.positions, "angstrom", 8)
-    _put(node, "cell", group.cell, "angstrom", 8)
-    _put(node, "strain", group.strain, "1", 10)
-    _put(node, "temperature", group.temperature, "K")
-    _put(node, "seconds", group.seconds, "s")
-    _put(node, "kpoints", group.kpoints, "fractional")
-    _put(node, "weights", group.weights, "1")
-    for name, value in group.extra.items():
-        _put(node, f"extra/{name}", value, "angstrom" if name == "distance" else "1")
-    for name in _TEXTS:
-        node.create_dataset(name, data=np.array(getattr(group, name), dtype="S"), compression="gzip")
-    for level, quantities in group.labels.items():
-        for name, value in quantities.items():
-            _put(node, f"labels/{level}/{name}", value, *QUANTITIES[name])
-
-
-def read(path: str | os.PathLike) -> DataSet:
-    """Read and check a data set.
-
-    Raises:
-        InputError: the file is missing, truncated, of another format or version, or damaged; the message names it.
-    """
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read as HDF5 ({error}); it is missing, truncated or of another format"
-        ) from error
-    with file:
-        found = file.attrs.get("format")
-        if found != FORMAT:
-            raise InputError(f"{path} has format {found!r}; expected {FORMAT!r}")
-        if int(file.attrs.get("version", -1)) != VERSION:
-            raise InputError(f"{path} has version {file.attrs.get('version')} of {FORMAT}; this code reads {VERSION}")
-        try:
-            levels = {
-                level: {
-                    "code": str(node.attrs["code"]),
-                    "version": str(node.attrs["code_version"]),
-                    "settings": json.loads(node.attrs["settings"]),
-                }
-                for level, node in file["levels"].items()
-            }
-            groups = tuple(_read_group(node, f"{path}, group {name}") for name, node in file["groups"].items())
-            provenance = json.loads(file.attrs["provenance"])
-        except (KeyError, OSError) as error:
-            raise InputError(f"{path} is damaged or incomplete: {str(error).strip(chr(34))}") from error
-        for i, group in enumerate(groups):
-            check(group, f"{path}, group {i:02d}", levels)
-        return DataSet(str(file.attrs["name"]), levels, groups, provenance)
-
-
-def _read_group(node: h5py.Group, where: str) -> Configurations:
-    def get(name: str, unit: str) -> np.ndarray:
-        if name not in node:
-            raise InputError(f"{where}: {name} is missing")
-        if node[name].attrs.get("unit") != unit:
-            raise InputError(f"{where}: {name} is in {node[name].attrs.get('unit')!r}; expected {unit!r}")
-        return np.asarray(node[name], dtype=np.float64)
-
-    def texts(name: str) -> tuple[str, ...]:
-        if name not in node:
-            raise InputError(f"{where}: {name} is missing")
-        return tuple(t.decode() for t in node[name][...])
-
-    labels: dict[str, dict[str, np.ndarray]] = {}
-    for level, quantities in node.get("labels", {}).items():
-        unknown = sorted(set(quantities) - set(QUANTITIES))
-        if unknown:
-            raise InputError(f"{where}: {level} holds {unknown[0]!r}, which is not one of {sorted(QUANTITIES)}")
-        labels[level] = {n: get(f"labels/{level}/{n}", QUANTITIES[n][0]) for n in quantities}
-    pbc = [bool(p) for p in node.attrs["pbc"]]
-    return Configurations(
-        positions=get("positions", "angstrom"),
-        cell=get("cell", "angstrom"),
-        strain=get("strain", "1"),
-        temperature=get("temperature", "K"),
-        seconds=get("seconds", "s"),
-        extra={n: get(f"extra/{n}", "angstrom" if n == "distance" else "1") for n in node.get("extra", {})},
-        kpoints=get("kpoints", "fractional"),
-        weights=get("weights", "1"),
-        labels=labels,
-        species=tuple(int(z) for z in node.attrs["species"]),
-        pbc=(pbc[0], pbc[1], pbc[2]),
-        mesh=tuple(float(v) for v in node.attrs["mesh"]),
-        occupied=int(node.attrs["occupied"]),
-        kind=texts("kind"),
-        around=texts("around"),
-        source=texts("source"),
-        split=texts("split"),
-        fingerprint=texts("fingerprint"),
-    )

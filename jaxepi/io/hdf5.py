@@ -1,0 +1,158 @@
+"""The HDF5 file of a data set: compressed, written whole or not at all, every array with its unit.
+
+Flows in: a `DataSet` or a path. Flows out: a file or a `DataSet`. Format and version are in it; others are refused.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from jaxepi.errors import InputError
+from jaxepi.io.dataset import TEXTS, Configurations, DataSet, check
+
+FORMAT, VERSION = "jaxepi-dataset", 1
+
+QUANTITIES = {
+    "energy": ("eV", 7),
+    "forces": ("eV/angstrom", 7),
+    "stress": ("eV/angstrom^3", 9),
+    "eigenvalues": ("eV", 7),
+}
+"""What a level may store: unit, and the decimals kept in the file."""
+
+
+def write(dataset: DataSet, path: str | os.PathLike) -> None:
+    """Write the set to one compressed HDF5 file, whole or not at all.
+
+    Raises:
+        InputError: the set is empty, or a group is damaged (see `check`).
+    """
+    if not len(dataset):
+        raise InputError(f"data set {dataset.name!r} is empty; nothing was written")
+    for i, group in enumerate(dataset.groups):
+        check(group, f"group {i} of {dataset.name!r}", dataset.levels)
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with h5py.File(temporary, "w") as file:
+            file.attrs.update({"format": FORMAT, "version": VERSION, "name": dataset.name})
+            file.attrs["provenance"] = json.dumps(dict(dataset.provenance))
+            for level, definition in dataset.levels.items():
+                node = file.create_group(f"levels/{level}")
+                node.attrs["code"], node.attrs["code_version"] = definition["code"], definition["version"]
+                node.attrs["settings"] = json.dumps(definition["settings"], sort_keys=True)
+            for i, group in enumerate(dataset.groups):
+                _write_group(file.create_group(f"groups/{i:02d}"), group)
+        with temporary.open("rb") as finished:
+            os.fsync(finished.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _put(node: h5py.Group, name: str, value: np.ndarray, unit: str, decimals: int | None = None) -> None:
+    options: dict[str, Any] = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if value.size else {}
+    if decimals is not None and value.size:
+        options["scaleoffset"] = decimals
+    data = node.create_dataset(name, data=value, **options)
+    data.attrs["unit"] = unit
+
+
+def _write_group(node: h5py.Group, group: Configurations) -> None:
+    node.attrs.update({"species": group.species, "pbc": group.pbc, "mesh": group.mesh, "occupied": group.occupied})
+    _put(node, "positions", group.positions, "angstrom", 8)
+    _put(node, "cell", group.cell, "angstrom", 8)
+    _put(node, "strain", group.strain, "1", 10)
+    _put(node, "temperature", group.temperature, "K")
+    _put(node, "seconds", group.seconds, "s")
+    _put(node, "kpoints", group.kpoints, "fractional")
+    _put(node, "weights", group.weights, "1")
+    for name, value in group.extra.items():
+        _put(node, f"extra/{name}", value, "angstrom" if name == "distance" else "1")
+    for name in TEXTS:
+        node.create_dataset(name, data=np.array(getattr(group, name), dtype="S"), compression="gzip")
+    for level, quantities in group.labels.items():
+        for name, value in quantities.items():
+            _put(node, f"labels/{level}/{name}", value, *QUANTITIES[name])
+
+
+def read(path: str | os.PathLike) -> DataSet:
+    """Read and check a data set.
+
+    Raises:
+        InputError: the file is missing, truncated, of another format or version, or damaged; the message names it.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read as HDF5 ({error}); it is missing, truncated or of another format"
+        ) from error
+    with file:
+        found = file.attrs.get("format")
+        if found != FORMAT:
+            raise InputError(f"{path} has format {found!r}; expected {FORMAT!r}")
+        if int(file.attrs.get("version", -1)) != VERSION:
+            raise InputError(f"{path} has version {file.attrs.get('version')} of {FORMAT}; this code reads {VERSION}")
+        try:
+            levels = {
+                level: {
+                    "code": str(node.attrs["code"]),
+                    "version": str(node.attrs["code_version"]),
+                    "settings": json.loads(node.attrs["settings"]),
+                }
+                for level, node in file["levels"].items()
+            }
+            groups = tuple(_read_group(node, f"{path}, group {name}") for name, node in file["groups"].items())
+            provenance = json.loads(file.attrs["provenance"])
+        except (KeyError, OSError) as error:
+            raise InputError(f"{path} is damaged or incomplete: {str(error).strip(chr(34))}") from error
+        for i, group in enumerate(groups):
+            check(group, f"{path}, group {i:02d}", levels)
+        return DataSet(str(file.attrs["name"]), levels, groups, provenance)
+
+
+def _read_group(node: h5py.Group, where: str) -> Configurations:
+    def get(name: str, unit: str) -> np.ndarray:
+        if name not in node:
+            raise InputError(f"{where}: {name} is missing")
+        if node[name].attrs.get("unit") != unit:
+            raise InputError(f"{where}: {name} is in {node[name].attrs.get('unit')!r}; expected {unit!r}")
+        return np.asarray(node[name], dtype=np.float64)
+
+    def texts(name: str) -> tuple[str, ...]:
+        if name not in node:
+            raise InputError(f"{where}: {name} is missing")
+        return tuple(t.decode() for t in node[name][...])
+
+    labels: dict[str, dict[str, np.ndarray]] = {}
+    for level, quantities in node.get("labels", {}).items():
+        unknown = sorted(set(quantities) - set(QUANTITIES))
+        if unknown:
+            raise InputError(f"{where}: {level} holds {unknown[0]!r}, which is not one of {sorted(QUANTITIES)}")
+        labels[level] = {n: get(f"labels/{level}/{n}", QUANTITIES[n][0]) for n in quantities}
+    pbc = [bool(p) for p in node.attrs["pbc"]]
+    return Configurations(
+        positions=get("positions", "angstrom"),
+        cell=get("cell", "angstrom"),
+        strain=get("strain", "1"),
+        temperature=get("temperature", "K"),
+        seconds=get("seconds", "s"),
+        extra={n: get(f"extra/{n}", "angstrom" if n == "distance" else "1") for n in node.get("extra", {})},
+        kpoints=get("kpoints", "fractional"),
+        weights=get("weights", "1"),
+        labels=labels,
+        species=tuple(int(z) for z in node.attrs["species"]),
+        pbc=(pbc[0], pbc[1], pbc[2]),
+        mesh=tuple(float(v) for v in node.attrs["mesh"]),
+        occupied=int(node.attrs["occupied"]),
+        kind=texts("kind"),
+        around=texts("around"),
+        source=texts("source"),
+        split=texts("split"),
+        fingerprint=texts("fingerprint"),
+    )
