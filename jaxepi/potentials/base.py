@@ -4,7 +4,7 @@ A published potential and a learned one are the same kind of thing. The module h
 graph) -> energy` (the signature of a linen module) and the attributes `cutoff` and `skin`, in angstrom.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
 
 
+@runtime_checkable
 class EnergyModule(Protocol):
     """Module of a `Potential`: hashable, with a range in angstrom and an energy in eV."""
 
@@ -42,14 +43,17 @@ class Potential:
             checked(structure, graph)
         return graph
 
+    @jax.jit
     def energy(self, structure: Structure, graph: Graph) -> Float[Array, ""]:
         """Potential energy of the cell, eV."""
         return self.module.apply({"params": self.params}, structure, graph)
 
+    @jax.jit
     def forces(self, structure: Structure, graph: Graph) -> Float[Array, "n 3"]:
         """Forces, eV/angstrom: minus the derivative of the energy by positions."""
         return -jax.grad(lambda x: self.energy(structure.with_positions(x), graph))(structure.positions)
 
+    @jax.jit
     def stress(self, structure: Structure, graph: Graph) -> Float[Array, "3 3"]:
         """Stress, eV/angstrom^3, dE/d(strain)/volume: positive is tension, as in ASE."""
         zero = jnp.zeros((3, 3), structure.cell.dtype)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxepi.graph import Graph
 from jaxepi.potentials.base import Potential
 from jaxepi.structure import Structure
 
@@ -14,7 +15,11 @@ def elastic_constants(potential: Potential, structure: Structure) -> Float[Array
     C = (E_ee - E_eu E_uu^+ E_ue)/V: second derivatives by strain e and displacements u; the second term lets the atoms
     of the cell relax. Meant for a primitive cell at zero stress and zero forces.
     """
-    graph = potential.graph(structure)
+    return _relaxed(potential, structure, potential.graph(structure))
+
+
+@jax.jit
+def _relaxed(potential: Potential, structure: Structure, graph: Graph) -> Array:
     n = len(structure)
 
     def energy(variables: Array) -> Array:

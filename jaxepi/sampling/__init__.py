@@ -10,12 +10,21 @@ from jaxepi.sampling.harmonic import (
     mean_square_displacements,
     white_noise,
 )
-from jaxepi.sampling.phonons import Dispersion, dispersion, dynamical_matrix, frequencies_thz, special_points
+from jaxepi.sampling.phonons import (
+    Dispersion,
+    Images,
+    dispersion,
+    dynamical_matrix,
+    frequencies_thz,
+    shortest_images,
+    special_points,
+)
 from jaxepi.sampling.snapshots import Snapshots
 
 __all__ = [
     "Dispersion",
     "ForceConstants",
+    "Images",
     "Snapshots",
     "Statistics",
     "Trajectory",
@@ -28,6 +37,7 @@ __all__ = [
     "harmonic",
     "mean_square_displacements",
     "molecular_dynamics",
+    "shortest_images",
     "special_points",
     "trajectories",
     "white_noise",

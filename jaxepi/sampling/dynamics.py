@@ -2,7 +2,7 @@
 
 Flows in: a potential, a structure and temperatures. Flows out: a `Trajectory`, or snapshots. Nuclei are classical.
 Positions are never wrapped, so the edges of the graph stay what they were; a guard between chunks of steps refuses
-atoms that left the skin. jax-md takes seconds to import and starts the device backend, so it is imported when first used.
+atoms that left the skin. jax-md takes seconds to import and starts the device backend, so that waits for first use.
 """
 
 from collections.abc import Callable, Sequence
@@ -81,7 +81,8 @@ def trajectories(
 
     Args:
         structure: at rest, as the potential has it. Momenta start at twice the temperature: half of that becomes
-            potential energy, so NVE runs of a nearly harmonic crystal settle at the target.
+            potential energy, so NVE runs of a nearly harmonic crystal (started with exactly that kinetic energy) settle
+            at the target.
         temperatures: kelvin, positive. count: snapshots a temperature, all replicas together.
         ensemble: "nve", "langevin" (BAOAB) or "nose-hoover" (chains). The centre of mass rests in all of them.
         timestep: fs. equilibration: steps before the first interval. interval: steps between frames.
@@ -183,6 +184,7 @@ def _engine(
         noise = jax.random.normal(velocities, structure.positions.shape, dtype)
         momenta = rest(jnp.sqrt(2 * KB * kelvin * mass) * noise)
         if ensemble == "nve":
+            momenta = momenta * jnp.sqrt(freedom * KB * kelvin / (0.5 * jnp.sum(momenta**2 / mass)))
             return init(inner, structure.positions, KB * kelvin, mass=mass, momenta=momenta)
         state = init(inner, structure.positions, mass=mass, momenta=momenta, kT=KB * kelvin)
         if ensemble == "nose-hoover":

@@ -130,7 +130,7 @@ def dispersion(fc: ForceConstants, path: str | Sequence[Sequence[float]] | None 
                 raise InputError(f"this cell has no special point {name!r}; it has {', '.join(sorted(known))}")
         corners = [known[name].tolist() for name in names]
     else:
-        corners = [list(corner) for corner in path]
+        corners = [[float(c) for c in corner] for corner in path]
         names = ["(" + ", ".join(f"{c:g}" for c in corner) + ")" for corner in corners]
     points, distance = kpoints.path(corners, count, fc.base.cell)
     reciprocal = np.asarray(fc.base.reciprocal)
