@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import ase
 import engines
 import numpy as np
-from label import save
+from label import name_of, save
 from recipes import RECIPES
 
 from jaxepi.errors import InputError
@@ -85,11 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
         for path in options.files:
             folder = options.work / f"imported-{path.stem}"
             folder.mkdir(parents=True, exist_ok=True)
-            count = 0
             for atoms, result in records(path):
-                save(folder / f"{count:05d}", atoms, levels, result)
-                count += 1
-            print(f"{count} configurations of {path.name} in {folder}")
+                save(folder / name_of(atoms), atoms, levels, result)
+            print(f"{len(list(folder.glob('*.npz')))} configurations of {path.name} in {folder}")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,12 +4,11 @@
 
 Several calls may share a work folder: each configuration is locked while it runs, and the lock goes with the process.
 A kill loses at most the running configuration; the next call continues. A failed calculation is recorded with its
-reason in NNNNN.failed.json and skipped (--retry tries again). pack.py turns work folders into a data set.
+reason in a .failed.json file and skipped (--retry tries again). pack.py turns work folders into a data set.
 """
 
 import argparse
 import fcntl
-import hashlib
 import json
 import os
 import sys
@@ -27,16 +26,13 @@ import numpy as np
 from recipes import RECIPES
 
 from jaxepi.errors import InputError
+from jaxepi.io.dataset import fingerprint
 
 
-def fingerprint(atoms: ase.Atoms) -> str:
-    """Hash of what is labelled: species, cell and positions to 1e-8 angstrom, and the k mesh."""
-    digest = hashlib.sha256()
-    digest.update(np.asarray(atoms.numbers, dtype="<i4").tobytes())
-    for array in (atoms.cell.array, atoms.positions):
-        digest.update(np.round(array * 1e8).astype("<i8").tobytes())
-    digest.update(json.dumps([np.asarray(atoms.info.get(n, 0)).tolist() for n in ("mesh", "shift")]).encode())
-    return digest.hexdigest()[:16]
+def name_of(atoms: ase.Atoms) -> str:
+    """Name of the file of one structure: the hash that its data set will know it by."""
+    mesh = engines.Mesh.of(atoms)
+    return fingerprint(atoms.positions.round(8), atoms.cell.array.round(8), atoms.numbers.tolist(), mesh.flat)
 
 
 def label_one(engine: engines.Engine, atoms: ase.Atoms, stem: Path) -> str | None:
@@ -44,8 +40,7 @@ def label_one(engine: engines.Engine, atoms: ase.Atoms, stem: Path) -> str | Non
     try:
         result = engine.label(atoms)
     except engines.LabelFailure as failure:
-        record = {"reason": str(failure), "fingerprint": fingerprint(atoms)}
-        replace(stem.with_suffix(".failed.json"), json.dumps(record, indent=1).encode())
+        replace(stem.with_suffix(".failed.json"), json.dumps({"reason": str(failure)}, indent=1).encode())
         return str(failure)
     atoms.info.setdefault("source", "label.py")
     save(stem, atoms, engine.levels, result)
@@ -56,7 +51,7 @@ def label_one(engine: engines.Engine, atoms: ase.Atoms, stem: Path) -> str | Non
 def save(stem: Path, atoms: ase.Atoms, levels: Mapping[str, Any], result: Mapping[str, np.ndarray]) -> None:
     """Write one labelled configuration to `stem`.npz, whole or not at all."""
     info = {k: (v.tolist() if isinstance(v, np.ndarray) else v) for k, v in atoms.info.items()}
-    meta = {"info": info, "levels": dict(levels), "fingerprint": fingerprint(atoms)}
+    meta = {"info": info, "levels": dict(levels)}
     temporary = stem.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
@@ -78,8 +73,8 @@ def run(structures: list[ase.Atoms], engine: engines.Engine, folder: Path, retry
     folder.mkdir(parents=True, exist_ok=True)
     times: list[float] = []
     failures = 0
-    for index, atoms in enumerate(structures):
-        stem = folder / f"{index:05d}"
+    stems = [folder / name_of(atoms) for atoms in structures]
+    for index, (atoms, stem) in enumerate(zip(structures, stems, strict=True)):
         failed = stem.with_suffix(".failed.json")
         with stem.with_suffix(".lock").open("w") as lock:
             try:
@@ -92,7 +87,7 @@ def run(structures: list[ase.Atoms], engine: engines.Engine, folder: Path, retry
             reason = label_one(engine, atoms, stem)
         times.append(time.perf_counter() - start)
         failures += reason is not None
-        done = len(list(folder.glob("?????.npz"))) + len(list(folder.glob("?????.failed.json")))
+        done = sum(s.with_suffix(".npz").exists() or s.with_suffix(".failed.json").exists() for s in stems)
         left = (len(structures) - done) * float(np.mean(times[-20:]))
         state = "labelled" if reason is None else f"FAILED ({reason})"
         print(

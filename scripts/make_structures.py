@@ -173,7 +173,67 @@ def silicon_cubic(seed: int) -> list[ase.Atoms]:
     return displaced([gamma, shifted, gamma, shifted, gamma], 320, seed)
 
 
-SETS = {"silicon-primitive": silicon_primitive, "silicon-cubic": silicon_cubic}
+def silicon_long(seed: int) -> list[ase.Atoms]:
+    """16 atoms (2x2x2 primitive cells) and 64 atoms (2x2x2 cubic cells) for PBE forces, in turn.
+
+    Meshes: shifted 3x3x3 for 16 atoms, shifted 2x2x2 for 64 atoms.
+    """
+    lattice = ("pbe", SILICON_PBE)
+    small = (Crystal("silicon", cubic=False, repeats=2), 3, HALF, lattice, SILICON["measured"])
+    large = (Crystal("silicon", cubic=True, repeats=2), 2, HALF, lattice, SILICON["measured"])
+    return displaced([small, large], 120, seed)
+
+
+def differences(atoms: ase.Atoms, base: int, seed: int, step: float = 0.01, strain: float = 0.002) -> list[ase.Atoms]:
+    """A configuration and six neighbours of it: +-`step` angstrom (largest move) along a random direction, +-`strain`
+    isotropic and +-`strain` shear. `extra` number `base` says which belong together."""
+    direction = np.random.default_rng(seed).normal(size=atoms.positions.shape)
+    direction -= direction.mean(axis=0)
+    direction *= step / np.linalg.norm(direction, axis=1).max()
+    shear = np.zeros((3, 3))
+    shear[0, 1] = shear[1, 0] = strain
+    found = [("base", atoms.copy())]
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions += sign * direction
+        found.append(("difference-forces", moved))
+        found.append(("difference-isotropic", strained(atoms, sign * strain * np.eye(3))))
+        found.append(("difference-shear", strained(atoms, sign * shear)))
+    for kind, one in found:
+        one.info = {**atoms.info, "kind": kind, "base": float(base)}
+    return [one for _, one in found]
+
+
+CHECKED = {"silicon-cubic": (0, 1), "silicon-16": (0,), "silicon-64": (0,)}
+"""Rows of each set whose forces and stress are checked by finite differences of the energy."""
+
+
+def silicon_differences(seed: int) -> list[ase.Atoms]:
+    """Finite differences around one 8-atom configuration on each mesh."""
+    structures = silicon_cubic(seed)
+    return [one for i in (0, 1) for one in differences(structures[i], i, seed + i)]
+
+
+def silicon_convergence(seed: int) -> list[ase.Atoms]:
+    """Three 8-atom configurations as labelled: for a recipe with a higher cutoff."""
+    return silicon_cubic(seed)[:3]
+
+
+def silicon_mesh(seed: int) -> list[ase.Atoms]:
+    """The same three on the 3x3x3 meshes of the same shift."""
+    structures = silicon_cubic(seed)[:3]
+    for atoms in structures:
+        atoms.info["mesh"] = np.array([3, 3, 3])
+    return structures
+
+
+SETS = {
+    "silicon-primitive": silicon_primitive,
+    "silicon-cubic": silicon_cubic,
+    "silicon-differences": silicon_differences,
+    "silicon-convergence": silicon_convergence,
+    "silicon-mesh": silicon_mesh,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from jaxepi import io
 from jaxepi.errors import InputError
 from jaxepi.io import dataset
 
@@ -80,7 +81,7 @@ def collect(name: str, folders: list[Path]) -> tuple[dataset.DataSet, list[str]]
         levels: dict[str, Any] = {}
 
         def parts(folder: Path = folder, levels: dict = levels) -> Iterator[dataset.Configurations]:
-            for path in sorted(folder.glob("?????.npz")):
+            for path in sorted(folder.glob("*.npz")):
                 one, found = load(path)
                 for level, definition in found.items():
                     dataset.refuse_other_definition(level, levels.setdefault(level, definition), definition)
@@ -103,9 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         new, failures = collect(options.name, options.folders)
-        whole = dataset.read(options.output).merged(new) if options.output.exists() else new
+        whole = io.read(options.output).merged(new) if options.output.exists() else new
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        dataset.write(whole, options.output)
+        io.write(whole, options.output)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,8 +7,12 @@ SILICON = {
     "conv_thr": {"pbe": 1e-8, "hse06": 1e-7},
 }
 
+BOTH = {"levels": ["pbe", "hse06"], "empty": 1.0, "spare": 0, **SILICON}
+
 RECIPES = {
-    "silicon-hse06": ("espresso", {"levels": ["pbe", "hse06"], "empty": 1.0, "spare": 0, **SILICON}),
-    "silicon-hse06-primitive": ("espresso", {"levels": ["pbe", "hse06"], "empty": 4.0, "spare": 1, **SILICON}),
-    "silicon-pbe": ("espresso", {"levels": ["pbe"], "empty": 1.0, "spare": 0, **SILICON}),
+    "silicon-hse06": ("espresso", BOTH),
+    "silicon-hse06-primitive": ("espresso", {**BOTH, "empty": 4.0, "spare": 1}),
+    "silicon-hse06-35ry": ("espresso", {**BOTH, "ecutwfc": 35.0}),
+    "silicon-pbe": ("espresso", {**BOTH, "levels": ["pbe"]}),
+    "silicon-pbe-35ry": ("espresso", {**BOTH, "levels": ["pbe"], "ecutwfc": 35.0}),
 }

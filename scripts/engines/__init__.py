@@ -32,6 +32,11 @@ class Mesh:
         shift = [float(s) for s in np.asarray(atoms.info.get("shift", [0, 0, 0])).ravel()]
         return cls((divisions[0], divisions[1], divisions[2]), (shift[0], shift[1], shift[2]))
 
+    @property
+    def flat(self) -> list[float]:
+        """Divisions and shift in one list, as data sets keep them."""
+        return [*map(float, self.divisions), *self.shift]
+
 
 class Engine(Protocol):
     """What label.py needs of a code.

@@ -1,0 +1,6 @@
+"""Scripts are no package: put their folder on the path."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))

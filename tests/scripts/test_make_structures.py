@@ -1,0 +1,60 @@
+"""Structures to label: deterministic, strained as asked, displaced as the temperature asks."""
+
+import ase.io
+import make_structures as make
+import numpy as np
+import pytest
+
+
+def test_strains_cover_what_is_asked_for():
+    strains = make.strains()
+    isotropic = sorted(e[0, 0] for n, e in strains.items() if n.startswith("isotropic"))
+    assert isotropic[0] == -0.03
+    assert isotropic[-1] == 0.03
+    for name in ("uniaxial-100", "shear-xy"):
+        assert sorted(np.abs(e).max() for n, e in strains.items() if n.startswith(name)) == [0.01, 0.01, 0.02, 0.02]
+    for e in strains.values():
+        np.testing.assert_array_equal(e, e.T)
+
+
+def test_primitive_cells_hold_the_points_on_gamma_x():
+    structures = make.silicon_primitive(0)
+    for u in (0.75 / 2, 0.875 / 2):
+        steps = [np.array([u, u, 0.0]) * a.info["mesh"] - a.info["shift"] for a in structures]
+        assert any(np.abs(s - np.round(s)).max() < 1e-9 for s in steps)
+    strained = [a for a in structures if "strain" in a.info]
+    assert len({tuple(a.info["strain"].ravel()) for a in strained}) >= 20
+    assert {tuple(a.info["shift"]) for a in strained} == {make.ZERO, make.HALF}
+
+
+def test_thermal_displacements_follow_temperature_and_seed():
+    crystal = make.Crystal("silicon", cubic=True)
+    sites = make.bulk("Si", a=5.45, cubic=True).positions
+
+    def spread(temperature, statistics):
+        moves = [crystal.thermal(5.45, temperature, statistics, seed).positions - sites for seed in range(40)]
+        return np.sqrt(np.mean(np.square(moves)))
+
+    assert spread(50.0, "quantum") > 1.5 * spread(50.0, "classical"), "zero-point motion"
+    assert spread(600.0, "quantum") == pytest.approx(spread(600.0, "classical"), rel=0.15)
+    one, two = (crystal.thermal(5.45, 300.0, "quantum", 3) for _ in range(2))
+    np.testing.assert_array_equal(one.positions, two.positions)
+
+
+def test_files_are_deterministic(tmp_path):
+    for name in ("a.xyz", "b.xyz"):
+        assert make.main(["silicon-convergence", str(tmp_path / name), "--seed", "1"]) == 0
+    assert (tmp_path / "a.xyz").read_bytes() == (tmp_path / "b.xyz").read_bytes()
+    assert len(ase.io.read(tmp_path / "a.xyz", ":")) == 3
+
+
+def test_finite_differences_surround_their_base():
+    base = make.Crystal("silicon", cubic=True).thermal(5.45, 300.0, "quantum", 0)
+    base.info = {"kind": "thermal"}
+    images = make.differences(base, 7, seed=0)
+    assert [a.info["kind"] for a in images].count("base") == 1
+    moves = [a.positions - base.positions for a in images if a.info["kind"] == "difference-forces"]
+    np.testing.assert_allclose(moves[0], -moves[1], atol=1e-12)
+    assert np.linalg.norm(moves[0], axis=1).max() == pytest.approx(0.01)
+    volumes = sorted(a.get_volume() / base.get_volume() for a in images if a.info["kind"] == "difference-isotropic")
+    np.testing.assert_allclose(volumes, [0.998**3, 1.002**3])
