@@ -34,15 +34,16 @@ ZERO = (0.0, 0.0, 0.0)
 
 
 def strains() -> dict[str, np.ndarray]:
-    """Symmetric strains: isotropic to +-3%, uniaxial along 100 and 111 and shear to +-2%, biaxial +-1%."""
+    """Symmetric strains: isotropic to +-3%, uniaxial along 100, 110, 111 and shear to +-2%, biaxial +-1%."""
     eye, along = np.eye(3), np.diag([1.0, 0.0, 0.0])
     shear = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    diagonal = np.ones((3, 3)) / 3
+    diagonal, plane = np.ones((3, 3)) / 3, np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]])
     found = {f"isotropic {e:+.3f}": e * eye for e in (-0.03, -0.02, -0.01, 0.01, 0.02, 0.03)}
     found |= {f"uniaxial-100 {e:+.3f}": e * along for e in (-0.02, -0.01, 0.01, 0.02)}
     found |= {f"shear-xy {e:+.3f}": e * shear for e in (-0.02, -0.01, 0.01, 0.02)}
     found |= {f"uniaxial-111 {e:+.3f}": e * diagonal for e in (-0.02, -0.01, 0.01, 0.02)}
     found |= {f"biaxial {e:+.3f}": e * (eye - along) for e in (-0.01, 0.01)}
+    found |= {f"uniaxial-110 {e:+.3f}": e * plane for e in (-0.02, -0.01, 0.01, 0.02)}
     return found
 
 

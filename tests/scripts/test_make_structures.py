@@ -23,7 +23,7 @@ def test_primitive_cells_hold_the_points_on_gamma_x():
         steps = [np.array([u, u, 0.0]) * a.info["mesh"] - a.info["shift"] for a in structures]
         assert any(np.abs(s - np.round(s)).max() < 1e-9 for s in steps)
     strained = [a for a in structures if "strain" in a.info]
-    assert len({tuple(a.info["strain"].ravel()) for a in strained}) >= 20
+    assert len({tuple(a.info["strain"].ravel()) for a in strained}) >= 24
     assert {tuple(a.info["shift"]) for a in strained} == {make.ZERO, make.HALF}
 
 

@@ -1,0 +1,252 @@
+"""Print what the shipped data sets hold and how far they can be trusted: the tables of experiments/README.md.
+
+    python scripts/check_datasets.py            # print
+    python scripts/check_datasets.py --write    # and put them into experiments/README.md
+
+Sets are in experiments/<material>/data; runs at finer settings and finite differences in experiments/<material>/checks.
+"""
+
+import argparse
+import collections
+import datetime
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from jaxepi import io
+from jaxepi.errors import InputError
+from jaxepi.io import Configurations, DataSet
+from jaxepi.units import GPA
+
+ROOT = Path(__file__).resolve().parents[1] / "experiments"
+BEGIN, END = "<!-- printed by scripts/check_datasets.py -->", "<!-- end -->"
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    return [*lines, ""]
+
+
+def mesh_text(mesh: tuple[float, ...]) -> str:
+    """Divisions, and the shift where there is one."""
+    if not mesh:
+        return "-"
+    divisions, shift = "x".join(f"{n:.0f}" for n in mesh[:3]), mesh[3:]
+    return divisions + (" shifted" if all(s == 0.5 for s in shift) else f" + {shift}" if any(shift) else "")
+
+
+def spread(values: np.ndarray, form: str = ".2f") -> str:
+    """Smallest to largest."""
+    return f"{values.min():{form}} to {values.max():{form}}"
+
+
+def gaps(group: Configurations, level: str) -> np.ndarray | None:
+    """Smallest empty minus largest occupied energy on the mesh of each configuration, eV."""
+    e = group.labels[level].get("eigenvalues")
+    if e is None or not group.occupied:
+        return None
+    return e[:, :, group.occupied].min(axis=1) - e[:, :, group.occupied - 1].max(axis=1)
+
+
+def contents(name: str, data: DataSet) -> Iterator[list[str]]:
+    """One row a group and level."""
+    for group in data.groups:
+        kinds = ", ".join(f"{n} {k}" for k, n in sorted(collections.Counter(group.kind).items()))
+        splits = "/".join(str(group.split.count(s)) for s in ("train", "validation", "test"))
+        known = group.seconds[np.isfinite(group.seconds)]
+        seconds = f"{np.median(known):.0f}" if len(known) else "-"
+        for level, labels in sorted(group.labels.items()):
+            forces, gap = labels.get("forces"), gaps(group, level)
+            size = np.linalg.norm(forces, axis=2) if forces is not None else None
+            yield [
+                name, f"{len(group)}: {kinds}", str(len(group.species)), mesh_text(group.mesh), level, splits, seconds,
+                "-" if size is None else spread(size),
+                "-" if forces is None else f"{np.abs(forces.sum(axis=1)).max():.0e}",
+                "-" if gap is None else spread(gap),
+            ]  # fmt: skip
+
+
+def rows_of(data: DataSet) -> Iterator[tuple[Configurations, int]]:
+    """Every configuration: its group and row."""
+    for group in data.groups:
+        for row in range(len(group)):
+            yield group, row
+
+
+def same_geometry(data: DataSet, group: Configurations, row: int) -> Iterator[tuple[Configurations, int]]:
+    """The configurations of `data` with the geometry of this one, whatever their mesh."""
+    for other, i in rows_of(data):
+        if other.species == group.species and other.positions.shape[1] == group.positions.shape[1]:
+            moved = np.abs(other.positions[i] - group.positions[row]).max()
+            if moved < 1e-6 and np.abs(other.cell[i] - group.cell[row]).max() < 1e-6:
+                yield other, i
+
+
+def convergence(name: str, data: DataSet, finer: DataSet) -> Iterator[list[str]]:
+    """Labels against those of the same geometries at finer settings: one row a level and pair of settings.
+
+    The shift of the energy common to all configurations is taken off the second column of energies: it moves no force
+    and no barrier. Gaps are compared between the extreme states of the k points that both meshes hold.
+    """
+    found: dict[tuple, list] = {}
+    for group, row in rows_of(finer):
+        for own, i in same_geometry(data, group, row):
+            if own.mesh[3:] != group.mesh[3:]:
+                continue
+            for level in sorted(set(own.labels) & set(group.labels)):
+                found.setdefault((level, len(own.species), own.mesh, group.mesh), []).append((own, i, group, row))
+    for (level, n, mesh, fine), pairs in found.items():
+        de = np.array([a.labels[level]["energy"][i] - b.labels[level]["energy"][j] for a, i, b, j in pairs]) / n
+        df = np.array([a.labels[level]["forces"][i] - b.labels[level]["forces"][j] for a, i, b, j in pairs])
+        dgap = [d for pair in pairs if (d := gap_difference(*pair, level)) is not None]
+        cutoff = [x.levels[level]["settings"].get("ecutwfc_ry") for x in (data, finer)]
+        yield [
+            name, level, str(n), str(len(pairs)),
+            f"{cutoff[0]} to {cutoff[1]} Ry" if cutoff[0] != cutoff[1] else f"{mesh_text(mesh)} to {mesh_text(fine)}",
+            f"{1e3 * np.abs(de).max():.1f}", f"{1e3 * np.abs(de - de.mean()).max():.2f}",
+            f"{1e3 * np.sqrt((df**2).mean()):.1f} ({1e3 * np.abs(df).max():.1f})",
+            f"{1e3 * np.abs(dgap).max():.1f}" if dgap else "-",
+        ]  # fmt: skip
+
+
+def gap_difference(a: Configurations, i: int, b: Configurations, j: int, level: str) -> float | None:
+    """Difference of the gaps between the extreme states of the shared k points, eV."""
+    one, two = (x.labels[level].get("eigenvalues") for x in (a, b))
+    if one is None or two is None or a.occupied == 0:
+        return None
+    shared = [(p, q) for p, k in enumerate(a.kpoints) for q, m in enumerate(b.kpoints) if same_point(k, m)]
+    if not shared:
+        return None
+    p, q = (list(x) for x in zip(*shared, strict=True))
+    n = a.occupied
+    gap_one, gap_two = (e[:, n].min() - e[:, n - 1].max() for e in (one[i, p], two[j, q]))
+    return float(gap_one - gap_two)
+
+
+def same_point(k: np.ndarray, m: np.ndarray) -> bool:
+    """Whether two fractional k points are equal or opposite, up to a reciprocal vector."""
+    return any(np.abs(d - np.round(d)).max() < 1e-5 for d in (k - m, k + m))
+
+
+def differences(name: str, data: DataSet) -> Iterator[list[str]]:
+    """Finite differences of the energy against forces and stress: one row a base, level and kind."""
+    for group in data.groups:
+        for base in [i for i, kind in enumerate(group.kind) if kind == "base"]:
+            mine = [i for i in range(len(group)) if group.extra["base"][i] == group.extra["base"][base]]
+            for kind in sorted({group.kind[i] for i in mine} - {"base"}):
+                pair = [i for i in mine if group.kind[i] == kind]
+                if len(pair) != 2:
+                    continue
+                for level, labels in sorted(group.labels.items()):
+                    row = difference(group, labels, base, pair[0], pair[1], kind)
+                    if row:
+                        yield [name, level, str(len(group.species)), mesh_text(group.mesh), *row]
+
+
+def difference(group: Configurations, labels: dict, base: int, plus: int, minus: int, kind: str) -> list[str] | None:
+    """Kind, finite difference, analytical value and their distance, with units."""
+    de = labels["energy"][plus] - labels["energy"][minus]
+    if kind == "difference-forces":
+        move = group.positions[plus] - group.positions[minus]
+        length = np.linalg.norm(move)
+        work = -float((labels["forces"][base] * move).sum())
+        return ["force along a direction", *(f"{v / length:.4f} eV/Å" for v in (de, work)),
+                f"{1e3 * abs(de - work) / length:.2f} meV/Å"]  # fmt: skip
+    if "stress" not in labels:
+        return None
+    strain = np.linalg.solve(group.cell[base], group.cell[plus] - group.cell[minus])
+    volume = abs(np.linalg.det(group.cell[base]))
+    size = np.linalg.norm(strain)
+    work = float((labels["stress"][base] * strain).sum())
+    return [kind.replace("difference-", "") + " stress", *(f"{v / size / GPA:.3f} GPa" for v in (de / volume, work)),
+            f"{abs(de / volume - work) / size / GPA:.3f} GPa"]  # fmt: skip
+
+
+def gamma_to_x(data: DataSet, level: str = "hse06") -> Iterator[list[str]]:
+    """Lowest conduction energy along Gamma-X above the top of the valence band at Gamma, eV.
+
+    Of the unstrained primitive cell at the measured lattice constant, from all its meshes: each is self-consistent, has
+    the density of 4x4x4, and reaches other points of the line.
+    """
+    cells = [(g, i) for g, i in rows_of(data) if len(g.species) == 2 and g.kind[i] == "unstrained"]
+    cells = [(g, i) for g, i in cells if g.around[i] == "measured" and "eigenvalues" in g.labels.get(level, {})]
+    line: dict[float, float] = {}
+    top = None
+    for group, i in cells:
+        for k, e in zip(group.kpoints, group.labels[level]["eigenvalues"][i], strict=True):
+            u = round(abs(float(k[0])) * 2, 6)
+            if abs(k[2]) < 1e-6 and abs(k[0] - k[1]) < 1e-6:
+                line[u] = float(e[group.occupied])
+                if u == 0:
+                    top = float(e[group.occupied - 1])
+    if top is None or len(line) < 4:
+        return
+    for u, e in sorted(line.items()):
+        yield [f"{u:.3f}", f"{e - top:.3f}"]
+    x, y = np.array(sorted(line.items())).T
+    near = np.abs(x - x[y.argmin()]) < 0.26
+    fit = np.polynomial.Polynomial.fit(x[near], y[near] - top, min(3, int(near.sum()) - 1))
+    fine = np.linspace(x[near].min(), x[near].max(), 2001)
+    yield [
+        f"minimum of a cubic through the points near it, at {fine[fit(fine).argmin()]:.3f}",
+        f"{fit(fine).min():.3f}",
+    ]
+
+
+def report() -> list[str]:
+    """All tables, as lines of Markdown."""
+    stamp = f"{platform.machine()}, {os.cpu_count()} cores, {datetime.date.today().isoformat()}"
+    lines = [f"Printed by `python scripts/check_datasets.py` ({stamp}).", ""]
+    sets = {p: io.read(p) for p in sorted(ROOT.glob("*/data/*.h5"))}
+    checks = {p: io.read(p) for p in sorted(ROOT.glob("*/checks/*.h5"))}
+    name = {p: f"{p.parts[-3]}/{p.stem}" for p in [*sets, *checks]}
+    lines += ["### What the sets hold", ""]
+    head = ["set", "count by kind", "atoms", "k mesh", "level", "train/val./test", "s a configuration", "\\|F\\| eV/Å",
+            "largest sum of F", "gap on the mesh, eV"]  # fmt: skip
+    lines += table(head, [row for p, data in sets.items() for row in contents(name[p], data)])
+    total = ", ".join(f"{name[p]} {len(data)} ({p.stat().st_size / 1e6:.2f} MB)" for p, data in sets.items())
+    lines += [f"Configurations: {total}.", ""]
+    lines += ["### Convergence", ""]
+    head = ["set", "level", "atoms", "configurations", "from, to", "energy, meV/atom", "same less common shift",
+            "forces, meV/Å: rms (largest)", "gap, meV"]  # fmt: skip
+    pairs = [(p, q) for p in sets for q in checks if p.parts[-3] == q.parts[-3] and "differences" not in q.stem]
+    lines += table(head, [row for p, q in pairs for row in convergence(name[p], sets[p], checks[q])])
+    lines += ["### Forces and stress against finite differences of the energy", ""]
+    head = ["runs", "level", "atoms", "k mesh", "what", "finite difference", "from the label", "off by"]
+    found = [row for p, data in checks.items() if "differences" in p.stem for row in differences(name[p], data)]
+    lines += table(head, found)
+    for p, data in sets.items():
+        rows = list(gamma_to_x(data))
+        if rows:
+            lines += [f"### {name[p]}: lowest conduction energy along Gamma-X above the valence top, HSE06", ""]
+            lines += table(["fraction of Gamma-X", "eV"], rows)
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; exits with 2 when a set is damaged."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the tables into experiments/README.md")
+    options = parser.parse_args(arguments)
+    try:
+        text = "\n".join(report())
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(text)
+    if options.write:
+        readme = ROOT / "README.md"
+        before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
+        readme.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
