@@ -6,7 +6,7 @@ Third stage of the house: (structure, graph) flow in, blocks H(R) and matrices H
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.bloch import bloch_matrices, hamiltonian_gradient, hamiltonian_k
-from jaxepi.hamiltonians.published import available, load
+from jaxepi.hamiltonians.published import available, citation, load
 
 __all__ = [
     "Basis",
@@ -14,6 +14,7 @@ __all__ = [
     "Hamiltonian",
     "available",
     "bloch_matrices",
+    "citation",
     "hamiltonian_gradient",
     "hamiltonian_k",
     "load",

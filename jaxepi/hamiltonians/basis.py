@@ -113,5 +113,7 @@ class Basis:
         total = sum(counts[z] for z in species)
         filled = total / self.spin_degeneracy
         if abs(filled - round(filled)) > 1e-9:
-            raise InputError(f"{total:g} electrons do not fill whole bands; use an even number of atoms or a spinor basis")
+            raise InputError(
+                f"{total:g} electrons do not fill whole bands; use an even number of atoms or a spinor basis"
+            )
         return round(filled)

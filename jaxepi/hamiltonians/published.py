@@ -104,7 +104,9 @@ def read(name_or_path: str | Path) -> dict:
     source = resources.files("jaxepi.hamiltonians") / "parameters" / f"{text}.json"
     if not source.is_file():
         if not text.endswith(".json") or not Path(text).is_file():
-            raise InputError(f"no Slater-Koster set {text!r}; shipped are {', '.join(available())}, or give a .json file")
+            raise InputError(
+                f"no Slater-Koster set {text!r}; shipped are {', '.join(available())}, or give a .json file"
+            )
         source = Path(text)
     try:
         data = json.loads(source.read_text())
@@ -115,6 +117,11 @@ def read(name_or_path: str | Path) -> dict:
     if data.get("version") != VERSION:
         raise InputError(f"{text} has version {data.get('version')!r}; this jaxepi reads version {VERSION}")
     return data
+
+
+def citation(name_or_path: str | Path) -> str:
+    """Where a set comes from."""
+    return read(name_or_path)["citation"]
 
 
 def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:

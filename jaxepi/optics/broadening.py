@@ -87,4 +87,6 @@ def check_width(broadening: Broadening, grid: EnergyGrid) -> None:
     if not width > 0:
         raise InputError(f"broadening of {width} eV: give a positive width")
     if width < 2 * grid.step:
-        raise InputError(f"broadening of {width} eV is finer than two energy bins of {grid.step} eV; use a smaller step")
+        raise InputError(
+            f"broadening of {width} eV is finer than two energy bins of {grid.step} eV; use a smaller step"
+        )

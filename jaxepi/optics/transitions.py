@@ -59,16 +59,15 @@ class EdgeOperator:
         flat = jnp.zeros((3, self.size, vectors.shape[1]), total.dtype)
         return flat.at[:, self.index.reshape(-1)].add(total.reshape(3, -1, vectors.shape[1]), mode="drop")
 
-    def cotangent(self, left: Inexact[Array, "3 N m"], right: Inexact[Array, "N m"]) -> "EdgeOperator":
-        """The entries of left @ right^T where the operator has blocks."""
+    def cotangent(self, left: Inexact[Array, "3 N m"], right: Inexact[Array, "N m"]) -> Array:
+        """The entries of left @ right^T where the operator has blocks, as its `blocks`."""
         outer = jax.vmap(self._rows)(left)
         inner = self._rows(right)
 
         def slot(receivers):
             return jnp.einsum("anim,njm->anij", outer, inner[receivers])
 
-        blocks = jnp.moveaxis(jax.lax.map(slot, self.receivers.T), 0, 2)
-        return _with_blocks(self, blocks)
+        return jnp.moveaxis(jax.lax.map(slot, self.receivers.T), 0, 2)
 
 
 @pytree
@@ -81,19 +80,12 @@ class DenseOperator:
         """W^a times vectors."""
         return self.blocks @ vectors
 
-    def cotangent(self, left: Inexact[Array, "3 N m"], right: Inexact[Array, "N m"]) -> "DenseOperator":
+    def cotangent(self, left: Inexact[Array, "3 N m"], right: Inexact[Array, "N m"]) -> Array:
         """left @ right^T."""
-        return DenseOperator(left @ right.T)
+        return left @ right.T
 
 
 Operator = EdgeOperator | DenseOperator
-
-
-def _with_blocks(operator: EdgeOperator, blocks: Array) -> EdgeOperator:
-    def no_tangent(x):
-        return np.zeros(x.shape, jax.dtypes.float0)
-
-    return EdgeOperator(blocks, no_tangent(operator.receivers), no_tangent(operator.index), operator.size)
 
 
 class Components(NamedTuple):
@@ -120,39 +112,55 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 def transition_histogram(
-    h: Inexact[Array, "N N"], w: Operator, occupied: int, grid: EnergyGrid, tensor: bool = True
-) -> tuple[Float[Array, "p bins"], Float[Array, " N"]]:
+    h: Inexact[Array, "k N N"],
+    w: Operator,
+    weights: Float[Array, " k"],
+    occupied: int,
+    grid: EnergyGrid,
+    tensor: bool = True,
+) -> tuple[Float[Array, "p bins"], Float[Array, "k N"]]:
     """Squared dipoles |<c|r|v>|^2 of all filled-to-empty transitions, binned by energy; and the eigenvalues.
 
     Args:
-        h: Hermitian H(k) in an orthonormal basis, eV. w: -i dH/dk, eV angstrom. occupied: filled states (static).
-        grid: bins (static). tensor: six components in Voigt order, or one isotropic mean.
+        h: Hermitian H(k) in an orthonormal basis, eV, for some k points. w: -i dH/dk, eV angstrom, likewise stacked.
+        weights: of the k points. occupied: filled states (static). grid: bins (static).
+        tensor: six components in Voigt order, or one isotropic mean.
 
     Returns:
-        Squared dipoles a bin, angstrom^2, shape (6 or 1, bins), and eigenvalues, eV, ascending. Both are differentiable
-        in reverse mode by h and w. Eigenvalues of a degenerate set must be summed before they are differentiated.
+        Squared dipoles a bin, angstrom^2, shape (6 or 1, bins), summed over k with the weights, and eigenvalues, eV,
+        ascending. Both are differentiable in reverse mode by h and w (weights are constants). Eigenvalues of a
+        degenerate set must be summed before they are differentiated.
     """
-    return _histogram(occupied, grid, tensor, h, w)
+    return _histogram(occupied, grid, tensor, h, w, weights)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _histogram(occupied: int, grid: EnergyGrid, tensor: bool, h: Array, w: Operator):
-    return _forward(occupied, grid, tensor, h, w)[0]
+def _histogram(occupied: int, grid: EnergyGrid, tensor: bool, h: Array, w: Operator, weights: Array):
+    return _histogram_forward(occupied, grid, tensor, h, w, weights)[0]
 
 
 def _components(tensor: bool) -> np.ndarray:
     return (Components.tensor() if tensor else Components.isotropic()).weights
 
 
-def _forward(occupied, grid, tensor, h, w):
+def _dipoles(occupied: int, tensor: bool, h: Array, w: Operator):
+    """States, transition energies and squared dipoles at one k point."""
     e, u = jnp.linalg.eigh(h)
     filled, empty = u[:, :occupied], u[:, occupied:]
     x = jnp.einsum("nc,anv->acv", empty.conj(), w.apply(filled))
     gap = e[occupied:, None] - e[None, :occupied]
-    strengths = jnp.einsum("pab,acv,bcv->pcv", _components(tensor), x.conj(), x).real
-    safe = jnp.where(gap > SMALLEST_GAP, gap, 1.0)
-    strengths = jnp.where(gap > SMALLEST_GAP, strengths / safe**2, 0.0)
-    return (deposit(grid, gap, strengths), e), (e, u, x)
+    if tensor:
+        strengths = jnp.stack([(x[a].conj() * x[b]).real for a, b in VOIGT])
+    else:
+        strengths = (jnp.abs(x) ** 2).mean(axis=0, keepdims=True)
+    allowed = gap > SMALLEST_GAP
+    return e, u, x, gap, jnp.where(allowed, strengths / jnp.where(allowed, gap, 1.0) ** 2, 0.0)
+
+
+def _histogram_forward(occupied, grid, tensor, h, w, weights):
+    e, u, x, gap, strengths = jax.vmap(partial(_dipoles, occupied, tensor))(h, w)
+    weighted = jnp.moveaxis(strengths * weights[:, None, None, None], 0, 1)
+    return (deposit(grid, gap, weighted), e), (e, u, x, w, weights)
 
 
 def deposit(grid: EnergyGrid, energy: Float[Array, "..."], strengths: Float[Array, "p ..."]) -> Float[Array, "p bins"]:
@@ -176,11 +184,6 @@ def deposit(grid: EnergyGrid, energy: Float[Array, "..."], strengths: Float[Arra
     return total.T
 
 
-def _histogram_forward(occupied, grid, tensor, h, w):
-    out, (e, u, x) = _forward(occupied, grid, tensor, h, w)
-    return out, (e, u, x, w)
-
-
 def _spectral_weight(grid: EnergyGrid, bins: Float[Array, "p bins"], gap: Array) -> tuple[Array, Array]:
     """h_p(E) = sum_bins phi(E) bins / E^2 and its derivative, for every transition; shapes (p, c, v)."""
     first, weights, slopes = grid.weights(gap)
@@ -200,8 +203,26 @@ def _inside(e: Array, sums: Array, slopes: Array) -> Array:
 
 
 def _histogram_backward(occupied, grid, tensor, residuals, cotangents):
-    e, u, x, w = residuals
+    e, u, x, w, weights = residuals
     bins, e_bar = cotangents
+
+    def one(e, u, x, w, weight, e_bar):
+        return _backward_one(occupied, grid, tensor, e, u, x, w, weight * bins, e_bar)
+
+    h_bar, w_bar = jax.vmap(one)(e, u, x, w, weights, e_bar)
+    if isinstance(w, EdgeOperator):
+        w_bar = EdgeOperator(w_bar, _no_tangent(w.receivers), _no_tangent(w.index), w.size)
+    else:
+        w_bar = DenseOperator(w_bar)
+    return h_bar, w_bar, jnp.zeros_like(weights)
+
+
+def _no_tangent(x: Array) -> np.ndarray:
+    return np.zeros(x.shape, jax.dtypes.float0)
+
+
+def _backward_one(occupied, grid, tensor, e, u, x, w, bins, e_bar):
+    """Cotangents of H and of the operator's blocks at one k point, given those of the bins and eigenvalues."""
     filled, empty = u[:, :occupied], u[:, occupied:]
     gap = e[occupied:, None] - e[None, :occupied]
     h, slope = _spectral_weight(grid, bins, gap)

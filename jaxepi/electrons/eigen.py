@@ -1,0 +1,71 @@
+"""Eigenvalues and bands of a Hamiltonian, batched over k points, degeneracy-safe where sets are summed."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact
+
+from jaxepi.graph import Graph
+from jaxepi.hamiltonians.base import Hamiltonian
+from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
+from jaxepi.structure import Structure
+
+
+@jax.custom_jvp
+def eigvalsh(matrix: Inexact[Array, "n n"]) -> Float[Array, " n"]:
+    """Ascending eigenvalues of a Hermitian matrix.
+
+    The derivative is the diagonal of U^+ dA U: right for every sum over a whole degenerate set, never NaN. Single members
+    of a degenerate set have no derivative.
+    """
+    return jnp.linalg.eigvalsh(matrix)
+
+
+@eigvalsh.defjvp
+def _eigvalsh_jvp(primals, tangents):
+    (matrix,), (tangent,) = primals, tangents
+    e, u = jnp.linalg.eigh(matrix)
+    return e, jnp.einsum("ij,ik,kj->j", u.conj(), tangent, u).real
+
+
+def generalized_eigvalsh(h: Inexact[Array, "n n"], s: Inexact[Array, "n n"] | None) -> Float[Array, " n"]:
+    """Ascending eigenvalues of (H - E S) c = 0, by Cholesky; S None means the identity."""
+    if s is None:
+        return eigvalsh(h)
+    lower = jnp.linalg.cholesky(s)
+    left = jax.scipy.linalg.solve_triangular(lower, h, lower=True)
+    inner = jax.scipy.linalg.solve_triangular(lower, left.conj().T, lower=True)
+    return eigvalsh(0.5 * (inner + inner.conj().T))
+
+
+@partial(jax.jit, static_argnames="batch_size")
+def _eigenvalues(hamiltonian, structure, graph, points, batch_size):
+    blocks, vectors = hamiltonian.blocks(structure, graph), graph.vectors(structure)
+
+    def at(k):
+        return generalized_eigvalsh(*bloch_matrices(blocks, graph, vectors, cartesian(k, structure)))
+
+    return jax.lax.map(at, points, batch_size=batch_size)
+
+
+def eigenvalues(
+    hamiltonian: Hamiltonian,
+    structure: Structure,
+    points: Float[Array, "k 3"] | np.ndarray,
+    graph: Graph | None = None,
+) -> Float[Array, "k N"]:
+    """Eigenvalues, eV, ascending, at fractional k points of the structure's cell.
+
+    Args:
+        graph: topology; built from `structure` by default (needed when this is called under jit).
+
+    Raises:
+        InputError: an element without parameters, or atoms that left the graph's skin.
+    """
+    if graph is None:
+        graph = hamiltonian.graph(structure)
+    points = jnp.asarray(points, structure.positions.dtype)
+    size = hamiltonian.basis.size(structure.species)
+    return _eigenvalues(hamiltonian, structure, graph, points, max(1, min(len(points), 200_000 // size**2)))

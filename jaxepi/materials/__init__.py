@@ -1,0 +1,89 @@
+"""Materials: a structure, a potential and a Hamiltonian that belong together, each with a card."""
+
+import json
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from jaxepi import hamiltonians, potentials
+from jaxepi.errors import InputError
+from jaxepi.hamiltonians import Hamiltonian
+from jaxepi.materials import measured
+from jaxepi.potentials import Potential
+from jaxepi.structure import Structure
+from jaxepi.tree import pytree, static
+
+if TYPE_CHECKING:
+    import ase
+
+__all__ = ["Material", "available", "load", "measured"]
+
+
+@pytree
+class Material:
+    """A crystal and the models that describe it.
+
+    Attributes:
+        primitive: the primitive cell at equilibrium. structure: the conventional cell, to be repeated into supercells.
+        potential: None where no potential is shipped. hamiltonian: the electrons.
+        name, card: the card is a tuple of (key, text) pairs that say what the models are fitted to and where they hold.
+    """
+
+    primitive: Structure
+    structure: Structure
+    potential: Potential | None
+    hamiltonian: Hamiltonian
+    name: str = static()
+    gap_kind: str = static()
+    tauc_window: tuple[float, float] | None = static()
+    card: tuple[tuple[str, str], ...] = static()
+
+
+def available() -> list[str]:
+    """Names of the shipped materials."""
+    return sorted(_catalogue())
+
+
+def load(name: str, hamiltonian: str | None = None, potential: str | None = None, spin_orbit: bool = False) -> Material:
+    """A shipped material by name, with other models where they are given by name or path.
+
+    Raises:
+        InputError: an unknown material, or models that cannot be read.
+    """
+    catalogue = _catalogue()
+    if name not in catalogue:
+        raise InputError(f"no material {name!r}; shipped are {', '.join(sorted(catalogue))}, or give a structure file")
+    entry = catalogue[name]
+    electrons = hamiltonian or entry["hamiltonian"]
+    ions = potential or entry["potential"]
+    card = {
+        "description": entry["description"],
+        "hamiltonian": f"{electrons}: {hamiltonians.citation(electrons)}",
+        "potential": f"{ions}: {potentials.citation(ions)}" if ions else "none",
+        "domain": entry["domain"],
+        "notes": entry.get("notes", ""),
+    }
+    window = entry.get("tauc_window")
+    return Material(
+        primitive=Structure.from_ase(_crystal(entry["crystal"], cubic=False)),
+        structure=Structure.from_ase(_crystal(entry["crystal"], cubic=True)),
+        potential=potentials.load(ions) if ions else None,
+        hamiltonian=hamiltonians.load(electrons, spin_orbit),
+        name=name,
+        gap_kind=entry["gap_kind"],
+        tauc_window=(float(window[0]), float(window[1])) if window else None,
+        card=tuple(card.items()),
+    )
+
+
+def _catalogue() -> dict[str, dict]:
+    return json.loads((resources.files("jaxepi.materials") / "catalogue.json").read_text())
+
+
+def _crystal(entry: dict, cubic: bool) -> "ase.Atoms":
+    from ase.build import bulk, graphene
+
+    if entry["structure"] == "graphene":
+        atoms = graphene(entry["name"], a=entry["a"], vacuum=entry["vacuum"])
+        atoms.pbc = (True, True, False)
+        return atoms
+    return bulk(entry["name"], entry["structure"], a=entry["a"], cubic=cubic)

@@ -1,0 +1,287 @@
+"""The dielectric kernel: Hamiltonian and snapshots in, eps2(omega; X) out, as one jitted function.
+
+eps2(E) = 4 pi^2 (e^2/4 pi eps0) g_s/(V N_k) sum_{k,c,v} <v|r|c><c|r|v> [delta(E_c - E_v - E) - delta(E_c - E_v + E)],
+length gauge: |<c|r|v>| = |<c|dH/dk|v>|/(E_c - E_v). The scissor operator is then a shift of transition energies and nothing else (r is kept, the
+velocity scales with (E + D)/E), and line shapes are applied once, after the transitions of all k points are binned.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.signal import fftconvolve
+from jaxtyping import Array, Float
+
+from jaxepi import units
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph
+from jaxepi.hamiltonians.base import Blocks, Hamiltonian
+from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, phases, scatter, signs
+from jaxepi.kpoints import KPoints, mesh
+from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, check_width
+from jaxepi.optics.kramers_kronig import kramers_kronig
+from jaxepi.optics.spectrum import Spectrum
+from jaxepi.optics.transitions import VOIGT, DenseOperator, EdgeOperator, transition_histogram
+from jaxepi.sampling.snapshots import Snapshots
+from jaxepi.structure import Structure
+from jaxepi.tree import pytree, static
+
+DEFAULT_GRID = EnergyGrid(0.004, 15000)
+"""4 meV bins up to 60 eV: holds every transition of the shipped models."""
+
+
+@pytree
+class Transitions:
+    """Binned dipole transitions of snapshots: all a spectrum needs, for any line shape, scissor or frequencies.
+
+    Attributes:
+        histogram: 4 pi^2 KE g_s/V |<c|r|v>|^2 a bin, eV, weighted over k, shape (s, p, bins); p = 6 (Voigt) or 1 (mean).
+        eigenvalues: eV, shape (s, k, N). weights: of the k points, shape (k,).
+        plasma: (hbar omega_p)^2 of the valence electrons, eV^2: f-sum target is pi/2 times it.
+        grid: bins (static). occupied: filled bands (static).
+    """
+
+    histogram: Float[Array, "s p bins"]
+    eigenvalues: Float[Array, "s k N"]
+    weights: Float[Array, " k"]
+    plasma: Float[Array, ""]
+    grid: EnergyGrid = static()
+    occupied: int = static()
+
+    def spectrum(self, energies: Float[Array, " w"], broadening: Broadening, scissor: float | Array = 0.0) -> Spectrum:
+        """Dielectric function at `energies` (eV, positive) with a line shape, eps1 by Kramers-Kronig.
+
+        Args:
+            scissor: rigid shift of all transition energies, eV, with the dipoles kept (gauge-consistent).
+        """
+        nodes, step, count = self.grid.nodes.astype(self.histogram.dtype), self.grid.step, self.grid.count
+
+        def lines(detuning):
+            return broadening.profile(detuning - scissor, step)
+
+        detuning = energies[:, None] - nodes[None, :]
+        negative = -energies[:, None] - nodes[None, :]
+        eps2 = jnp.einsum("spb,wb->spw", self.histogram, lines(detuning) - lines(negative))
+        offsets = step * jnp.arange(1 - count, count, dtype=nodes.dtype)
+        kernel = jnp.broadcast_to(lines(offsets), (*self.histogram.shape[:2], 2 * count - 1))
+        everywhere = fftconvolve(self.histogram, kernel, mode="full", axes=-1)
+        everywhere = everywhere[..., count - 1 : 2 * count - 1] - everywhere[..., count - 1 :: -1]
+        eps1 = kramers_kronig(nodes[1:], everywhere[..., 1:], energies)
+        return Spectrum(energies, self._matrices(eps1, 1.0), self._matrices(eps2, 0.0))
+
+    def _matrices(self, values: Float[Array, "s p w"], diagonal: float) -> Float[Array, "s w a a"]:
+        """Voigt components as matrices; `kramers_kronig` added one to each, which only the diagonal keeps."""
+        if values.shape[1] == 1:
+            return jnp.moveaxis(values, 1, 2)[..., None]
+        matrix = jnp.zeros((values.shape[0], values.shape[2], 3, 3), values.dtype)
+        for p, (a, b) in enumerate(VOIGT):
+            component = values[:, p] - (0.0 if a == b else diagonal)
+            matrix = matrix.at[:, :, a, b].set(component)
+            matrix = matrix.at[:, :, b, a].set(component)
+        return matrix
+
+    def f_sum(self) -> Float[Array, " s"]:
+        """int E eps2 dE over (pi/2)(hbar omega_p)^2 of the valence electrons: one for a complete basis."""
+        trace = self.histogram[:, : min(3, self.histogram.shape[1])].mean(axis=1)
+        return trace @ self.grid.nodes.astype(trace.dtype) / (0.5 * jnp.pi * self.plasma)
+
+    def static_eps1(self, scissor: float | Array = 0.0) -> Float[Array, " s"]:
+        """Electronic eps1 at zero frequency, isotropic: 1 + (2/pi) int eps2/E dE."""
+        trace = self.histogram[:, : min(3, self.histogram.shape[1])].mean(axis=1)
+        nodes = self.grid.nodes.astype(trace.dtype).at[0].set(jnp.inf)
+        return 1 + (2 / jnp.pi) * (trace / (nodes + scissor)).sum(axis=-1)
+
+
+def momentum_operator(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], phase: Array) -> EdgeOperator:
+    """W^a = -i dH/dk_a of an orthogonal basis on the graph's edges: phase r_a H(R)."""
+    weighted = (phase[:, None] * vectors).T[:, :, None, None] * blocks.hopping
+    padded = jnp.concatenate([weighted, jnp.zeros_like(weighted[:, :1])], axis=1)
+    receivers = jnp.concatenate([graph.receivers, jnp.zeros(1, graph.receivers.dtype)])
+    index = jnp.asarray(blocks.basis.index(blocks.species))
+    return EdgeOperator(padded[:, graph.neighbours], receivers[graph.neighbours], index, blocks.size)
+
+
+def orthonormal(
+    blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], k: Float[Array, "3"]
+) -> tuple[Array, DenseOperator]:
+    """H and W^a = -i v^a of a non-orthogonal basis after a Cholesky transformation.
+
+    The velocity <m| dH - (E_m + E_n)/2 dS |n> becomes the matrix dH' - (H' dS' + dS' H')/2 (FORMULAS: atom-centred dipoles).
+    """
+    h, s = bloch_matrices(blocks, graph, vectors, k)
+    weights = (phases(vectors, k)[:, None] * vectors).T[:, :, None, None]
+    dh, ds = (
+        jax.vmap(lambda edges: scatter(None, edges, blocks, graph))(weights * b)
+        for b in (blocks.hopping, blocks.overlap)
+    )
+    lower = jnp.linalg.cholesky(s)
+
+    def transform(m):
+        left = jax.scipy.linalg.solve_triangular(lower, m, lower=True)
+        return jax.scipy.linalg.solve_triangular(lower, left.conj().T, lower=True).conj().T
+
+    h = transform(h)
+    h = 0.5 * (h + h.conj().T)
+    dh, ds = jax.vmap(transform)(dh), jax.vmap(transform)(ds)
+    w = dh - 0.5 * (h @ ds + ds @ h)
+    return h, DenseOperator(0.5 * (w - jnp.swapaxes(w.conj(), 1, 2)))
+
+
+def _matrices_at(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], structure: Structure, real: bool, k):
+    """H(k) and W = -i dH/dk of one configuration at one fractional k point, in an orthonormal basis."""
+    q = cartesian(k, structure)
+    if blocks.overlap is not None:
+        return orthonormal(blocks, graph, vectors, q)
+    phase = signs(graph, k, vectors.dtype) if real else phases(vectors, q)
+    h = scatter(blocks.onsite, phase[:, None, None] * blocks.hopping, blocks, graph)
+    return h, momentum_operator(blocks, graph, vectors, phase)
+
+
+@partial(jax.jit, static_argnames=("grid", "tensor", "real", "batch"))
+def _transitions(
+    hamiltonian: Hamiltonian,
+    structure: Structure,
+    graph: Graph,
+    positions: Float[Array, "s n 3"],
+    points: Float[Array, "k 3"],
+    weights: Float[Array, " k"],
+    grid: EnergyGrid,
+    tensor: bool,
+    real: bool,
+    batch: tuple[int, int],
+) -> Transitions:
+    degeneracy = hamiltonian.basis.spin_degeneracy
+
+    def snapshot(x):
+        displaced = structure.with_positions(x)
+        blocks, vectors = hamiltonian.blocks(displaced, graph), graph.vectors(displaced)
+
+        def add(total, chunk):
+            k, weight = chunk
+            h, w = jax.vmap(partial(_matrices_at, blocks, graph, vectors, displaced, real))(k)
+            histogram, e = transition_histogram(h, w, weight, blocks.occupied, grid, tensor)
+            return total + histogram, e
+
+        size = batch[1]
+        start = jnp.zeros((6 if tensor else 1, grid.count), x.dtype)
+        chunks = (points.reshape(-1, size, 3), weights.reshape(-1, size))
+        total, e = jax.lax.scan(add, start, chunks)
+        prefactor = 4 * jnp.pi**2 * units.COULOMB * degeneracy / displaced.volume
+        return prefactor * total, e.reshape(len(points), -1)
+
+    histogram, eigenvalues = jax.lax.map(snapshot, positions, batch_size=batch[0])
+    occupied = hamiltonian.basis.occupied(structure.species)
+    electrons = occupied * degeneracy / structure.volume
+    plasma = 4 * jnp.pi * units.COULOMB * units.HBAR2_PER_ELECTRON_MASS * electrons
+    return Transitions(histogram, eigenvalues, weights, plasma, grid, occupied)
+
+
+def transitions(
+    hamiltonian: Hamiltonian,
+    snapshots: Snapshots,
+    kmesh: Any = 1,
+    grid: EnergyGrid = DEFAULT_GRID,
+    tensor: bool = True,
+    graph: Graph | None = None,
+    memory_gb: float = 8.0,
+) -> Transitions:
+    """Binned dipole transitions of snapshots on a k mesh.
+
+    Args:
+        kmesh: divisions of the supercell's reciprocal vectors (an integer or three), or `KPoints`. Where all points are
+            time-reversal invariant (a mesh of 1 or 2) and H is real, real arithmetic is used, three times as fast.
+        grid: energy bins. tensor: six components, or the isotropic mean alone (less memory).
+        graph: topology; built from the equilibrium structure by default. Needed when this is called under jit.
+        memory_gb: bound on the working memory, from which batches over snapshots and k points follow.
+
+    Raises:
+        InputError: atoms that left the graph's skin, or a matrix that does not fit in memory.
+    """
+    structure = snapshots.structure
+    if graph is None:
+        graph = hamiltonian.graph(structure)
+    if not isinstance(snapshots.positions, jax.core.Tracer):
+        for i in range(len(snapshots)):
+            graph.check(snapshots[i])
+    k = kmesh if isinstance(kmesh, KPoints) else mesh(kmesh)
+    orthogonal = "overlap" not in getattr(hamiltonian, "params", {})
+    real = k.is_real and orthogonal and not hamiltonian.basis.spinor
+    batch = batches(hamiltonian.basis.size(structure.species), len(k.points), len(snapshots), real, memory_gb)
+    dtype = snapshots.positions.dtype
+    points, weights = jnp.asarray(k.points, dtype), jnp.asarray(k.weights, dtype)
+    return _transitions(hamiltonian, structure, graph, snapshots.positions, points, weights, grid, tensor, real, batch)
+
+
+def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float) -> tuple[int, int]:
+    """How many snapshots and k points are computed together so that about `memory_gb` gigabytes suffice.
+
+    Raises:
+        InputError: not even one matrix fits; says how much it needs.
+    """
+    bytes_each = 10 * size**2 * (8 if real else 16)
+    available = memory_gb * 1e9
+    if bytes_each > available:
+        raise InputError(
+            f"a Hamiltonian of {size} orbitals needs about {bytes_each / 1e9:.1f} GB of working memory, more than "
+            f"{memory_gb:g} GB; raise memory_gb, use a smaller supercell, or a k mesh of 1 or 2 (real arithmetic)"
+        )
+    if size > 600:
+        return 1, 1
+    at_once = max(1, int(0.1 * available / bytes_each))
+    k = max(d for d in range(1, points + 1) if points % d == 0 and d <= at_once)
+    return max(1, min(snapshots, at_once // k)), k
+
+
+def dielectric(
+    hamiltonian: Hamiltonian,
+    snapshots: Snapshots,
+    energies: Float[Array, " w"],
+    kmesh: Any = 1,
+    broadening: Broadening | None = None,
+    scissor: float | Array = 0.0,
+    tensor: bool = True,
+    graph: Graph | None = None,
+    grid: EnergyGrid = DEFAULT_GRID,
+) -> Spectrum:
+    """Dielectric function of snapshots (Williams-Lax): see `transitions` and `Transitions.spectrum`.
+
+    Args:
+        energies: photon energies, eV, positive. broadening: Gaussian of 30 meV by default.
+
+    Raises:
+        InputError: energies at or below zero, a width the bins do not resolve, and what `transitions` raises.
+    """
+    broadening = Gaussian(0.03) if broadening is None else broadening
+    check_energies(energies)
+    if not isinstance(broadening.width, jax.core.Tracer):
+        check_width(broadening, grid)
+    return transitions(hamiltonian, snapshots, kmesh, grid, tensor, graph).spectrum(energies, broadening, scissor)
+
+
+def check_energies(energies) -> None:
+    """Refuse photon energies that are not positive. Call outside jit."""
+    if isinstance(energies, jax.core.Tracer):
+        return
+    values = np.asarray(energies)
+    if values.ndim != 1 or len(values) == 0:
+        raise InputError(f"photon energies of shape {values.shape}: give a list of energies in eV")
+    if not (values > 0).all():
+        raise InputError(f"photon energy {values.min():g} eV: give positive energies")
+
+
+def joint_density_of_states(
+    eigenvalues: Float[Array, "k N"],
+    weights: Float[Array, " k"],
+    occupied: int,
+    energies: Float[Array, " w"],
+    broadening: Broadening,
+) -> Float[Array, " w"]:
+    """Vertical transitions a unit of energy, 1/eV a cell and spin: sum_k w_k sum_{c,v} delta(E_c - E_v - E)."""
+    gap = eigenvalues[:, occupied:, None] - eigenvalues[:, None, :occupied]
+
+    def at(energy):
+        return jnp.einsum("k,kcv->", weights, broadening.profile(energy - gap, 0.0))
+
+    return jax.lax.map(at, energies)

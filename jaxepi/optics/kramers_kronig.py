@@ -1,0 +1,37 @@
+"""Kramers-Kronig transform of eps2, exact for piecewise linear data."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def kramers_kronig(
+    energies: Float[Array, " m"], eps2: Float[Array, "*batch m"], at: Float[Array, " w"] | None = None
+) -> Float[Array, "*batch w"]:
+    """eps1(w) = 1 + (2/pi) P int w' eps2(w')/(w'^2 - w^2) dw', with eps2 taken as straight lines between its points.
+
+    The principal value is exact for such data: an f that is piecewise linear with compact support has
+    P int f(x)/(x - w) dx = sum_j c_j (x_j - w) ln|x_j - w|, c_j the change of slope at x_j.
+
+    Args:
+        energies: increasing, positive, eV, shape (m,). eps2: along the last axis; it should have fallen to zero at the
+            ends, since it is continued by a line to zero at zero energy, and to zero one spacing past the last point.
+        at: where eps1 is wanted, eV; the energies themselves by default.
+
+    Returns:
+        eps1, dimensionless.
+    """
+    at = energies if at is None else at
+    one = jnp.ones(1, energies.dtype)
+    last = energies[-1:] + (energies[-1] - energies[-2])
+    x = jnp.concatenate([jnp.minimum(0.0 * one, energies[0] - one * 1e-9), energies, last])
+    edge = jnp.zeros((*eps2.shape[:-1], 1), eps2.dtype)
+    y = jnp.concatenate([edge, eps2, edge], axis=-1)
+    slope = jnp.diff(y) / jnp.diff(x)
+    bend = jnp.diff(jnp.concatenate([edge, slope, edge], axis=-1))
+
+    def transform(distance):
+        magnitude = jnp.abs(distance)
+        return distance * jnp.log(jnp.where(magnitude > 0, magnitude, 1.0))
+
+    kernel = transform(x[None, :] - at[:, None]) + transform(x[None, :] + at[:, None])
+    return 1 + jnp.einsum("...m,wm->...w", bend, kernel) / jnp.pi

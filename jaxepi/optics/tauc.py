@@ -1,0 +1,70 @@
+"""Tauc fits: the gap from the onset of absorption, with its window and how far the answer depends on it.
+
+Indirect: (E^2 eps2)^(1/2) = A (E - Eg), the form averaged over phonon absorption and emission; direct allowed:
+(E^2 eps2)^2 = A (E - Eg). In the adiabatic Williams-Lax theory phonon energies vanish, so the onset lies at the gap.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+Kind = Literal["indirect", "direct"]
+
+
+class TaucFit(NamedTuple):
+    """Result of a Tauc fit.
+
+    Attributes:
+        gap: intercept with the energy axis, eV. slope: A. residual: root mean square of the fit over its mean ordinate.
+        window: energies the fit used, eV. sensitivity: half the range of gaps when each end of the window is moved by a
+            fifth of its width, eV.
+    """
+
+    gap: Float[Array, ""]
+    slope: Float[Array, ""]
+    residual: Float[Array, ""]
+    window: tuple[Float[Array, ""], Float[Array, ""]]
+    sensitivity: Float[Array, ""]
+
+
+def ordinate(energies: Float[Array, " w"], eps2: Float[Array, "*s w"], kind: Kind) -> Float[Array, "*s w"]:
+    """(E^2 eps2)^(1/2) for an indirect, (E^2 eps2)^2 for a direct gap."""
+    strength = energies**2 * eps2
+    if kind == "direct":
+        return strength**2
+    positive = strength > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, strength, 1.0)), 0.0)
+
+
+def tauc_fit(
+    energies: Float[Array, " w"],
+    eps2: Float[Array, " w"],
+    kind: Kind = "indirect",
+    window: tuple[float | Array, float | Array] = (1.5, 2.5),
+) -> TaucFit:
+    """Fit a straight line to the Tauc ordinate inside `window` (eV) and extrapolate it to zero.
+
+    Differentiable in eps2 and usable under jit and vmap; the window selects points by weights.
+    """
+    y = ordinate(energies, eps2, kind)
+    low, high = jnp.asarray(window[0]), jnp.asarray(window[1])
+    gap, slope, residual = _line(energies, y, (energies >= low) & (energies <= high))
+    shift = 0.2 * (high - low)
+    moved = [
+        _line(energies, y, (energies >= low + a * shift) & (energies <= high + b * shift))[0]
+        for a, b in ((-1, 0), (1, 0), (0, -1), (0, 1))
+    ]
+    all_gaps = jnp.stack([gap, *moved])
+    return TaucFit(gap, slope, residual, (low, high), 0.5 * (all_gaps.max() - all_gaps.min()))
+
+
+def _line(x: Float[Array, " w"], y: Float[Array, " w"], chosen: Bool[Array, " w"]) -> tuple[Array, Array, Array]:
+    """Least squares on the chosen points: intercept with the x axis, slope, relative residual."""
+    weight = chosen.astype(y.dtype)
+    total = weight.sum()
+    x_mean, y_mean = (weight * x).sum() / total, (weight * y).sum() / total
+    slope = (weight * (x - x_mean) * (y - y_mean)).sum() / (weight * (x - x_mean) ** 2).sum()
+    misfit = y - y_mean - slope * (x - x_mean)
+    residual = jnp.sqrt((weight * misfit**2).sum() / total) / y_mean
+    return x_mean - y_mean / slope, slope, residual
