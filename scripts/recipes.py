@@ -9,10 +9,21 @@ SILICON = {
 
 BOTH = {"levels": ["pbe", "hse06"], "empty": 1.0, "spare": 0, **SILICON}
 
+GAAS = {
+    "level": "r2scan",
+    "xc": "MGGA_X_R2SCAN+MGGA_C_R2SCAN",
+    "cutoff": 400.0,
+    "valence": {"Ga": 3, "As": 5},
+    "convergence": {"energy": 1e-6, "density": 1e-5, "eigenstates": 1e-8},
+}
+
 RECIPES = {
     "silicon-hse06": ("espresso", BOTH),
     "silicon-hse06-primitive": ("espresso", {**BOTH, "empty": 4.0, "spare": 1}),
     "silicon-hse06-35ry": ("espresso", {**BOTH, "ecutwfc": 35.0}),
     "silicon-pbe": ("espresso", {**BOTH, "levels": ["pbe"]}),
     "silicon-pbe-35ry": ("espresso", {**BOTH, "levels": ["pbe"], "ecutwfc": 35.0}),
+    "gaas-r2scan": ("gpaw", {**GAAS, "empty": 1.0}),
+    "gaas-r2scan-primitive": ("gpaw", {**GAAS, "empty": 4.0}),
+    "gaas-r2scan-forces": ("gpaw", {**GAAS, "empty": 0.0, "eigenvalues": False}),
 }
