@@ -6,6 +6,7 @@ atoms that left the skin. jax-md takes seconds to import and starts the device b
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -95,12 +96,12 @@ def trajectories(
             (names the step), or whose atoms leave the skin of the graph.
     """
     _check_options(temperatures, count, timestep, equilibration, interval, replicas, friction, relaxation, ensemble)
-    graph = potential.graph(structure)
+    model = _Model(potential, structure, potential.graph(structure))
     frames = count // replicas
     kelvin = jnp.asarray(temperatures, structure.positions.dtype)
-    engine = _engine(potential, structure, graph, ensemble, timestep, friction, relaxation)
+    engine = _engine(ensemble, float(timestep), float(friction), float(relaxation))
     runs = jnp.repeat(kelvin, replicas)
-    states = engine.start(jax.random.split(key, len(runs)), runs)
+    states = engine.start(model, jax.random.split(key, len(runs)), runs)
     kept = []
     done, total = 0, equilibration + frames * interval
     with tqdm(total=total, unit="step", desc="dynamics", disable=not progress, leave=False) as bar:
@@ -108,9 +109,9 @@ def trajectories(
             left = equilibration - done
             # Steps of an equilibration that is no multiple of the interval come in one shorter chunk.
             steps = min(interval, left) if left > 0 else interval
-            states, frame = engine.advance(states, runs, steps)
+            states, frame = engine.advance(model, states, runs, steps)
             done += steps
-            _guard(frame, runs, graph, done)
+            _guard(frame, runs, model.graph, done)
             if left <= 0:
                 kept.append(jax.tree.map(np.asarray, frame))
             bar.update(steps)
@@ -138,75 +139,87 @@ class _Frame(NamedTuple):
 
 
 class _Engine(NamedTuple):
-    start: Callable[[Array, Array], Any]
-    advance: Callable[[Any, Array, int], tuple[Any, _Frame]]
+    """Compiled: `start(model, keys, kelvin)` and `advance(model, states, kelvin, steps)`, batched over runs."""
+
+    start: Callable[["_Model", Array, Array], Any]
+    advance: Callable[["_Model", Any, Array, Array | int], tuple[Any, _Frame]]
 
 
-def _engine(
-    potential: Potential,
-    structure: Structure,
-    graph: Graph,
-    ensemble: Ensemble,
-    timestep: float,
-    friction: float,
-    relaxation: float,
-) -> _Engine:
-    """Compiled functions that start runs (batched over keys and kelvin) and advance them by a number of steps."""
+class _Model(NamedTuple):
+    """What the runs share. Handed to compiled functions as an argument: closed over, XLA would fold it as constants."""
+
+    potential: Potential
+    structure: Structure
+    graph: Graph
+
+    @property
+    def mass(self) -> Array:
+        """Shape (n, 1), amu."""
+        return jnp.asarray(self.structure.masses, self.structure.positions.dtype)[:, None]
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom; the centre of mass is at rest."""
+        return 3 * len(self.structure) - 3
+
+    def energy(self, positions: Array, **_: Any) -> Array:
+        """Potential energy, eV; jax-md hands on keywords that are of no use here."""
+        return self.potential.energy(self.structure.with_positions(positions), self.graph)
+
+
+@lru_cache(maxsize=8)
+def _engine(ensemble: Ensemble, timestep: float, friction: float, relaxation: float) -> _Engine:
+    """The integrator; kept, so that further runs with the same settings and shapes compile nothing."""
     from jax_md import simulate, space
 
-    dtype = structure.positions.dtype
-    mass = jnp.asarray(structure.masses, dtype)[:, None]
-    freedom = 3 * len(structure) - 3
-    dt = timestep / FS_PER_TIME_UNIT
     _, shift = space.free()
+    dt = timestep / FS_PER_TIME_UNIT
 
-    def energy(positions, **_):
-        return potential.energy(structure.with_positions(positions), graph)
+    def integrator(model: _Model, kt: Array):
+        if ensemble == "nve":
+            init, step = simulate.nve(model.energy, shift, dt)
+            return partial(init, kT=kt), step
+        if ensemble == "langevin":
+            init, step = simulate.nvt_langevin(model.energy, shift, dt, kt, gamma=friction * FS_PER_TIME_UNIT)
+        else:
+            tau = relaxation / FS_PER_TIME_UNIT
+            init, step = simulate.nvt_nose_hoover(model.energy, shift, dt, kt, chain_length=3, tau=tau)
+        return partial(init, kT=kt), partial(step, kT=kt)
 
-    kt_placeholder = KB * 300.0
-    if ensemble == "nve":
-        init, step = simulate.nve(energy, shift, dt)
-    elif ensemble == "langevin":
-        init, step = simulate.nvt_langevin(energy, shift, dt, kt_placeholder, gamma=friction * FS_PER_TIME_UNIT)
-    else:
-        init, step = simulate.nvt_nose_hoover(
-            energy, shift, dt, kt_placeholder, chain_length=3, tau=relaxation / FS_PER_TIME_UNIT
-        )
-
-    def rest(momentum):
+    def rest(momentum: Array, mass: Array) -> Array:
         return momentum - mass * momentum.sum(axis=0) / mass.sum()
 
-    def kinetic(state):
-        return 0.5 * jnp.sum(state.momentum**2 / mass)
-
-    def start(key, kelvin):
+    def start(model: _Model, key: Array, kelvin: Array):
+        x, mass = model.structure.positions, model.mass
         velocities, inner = jax.random.split(key)
-        noise = jax.random.normal(velocities, structure.positions.shape, dtype)
-        momenta = rest(jnp.sqrt(2 * KB * kelvin * mass) * noise)
+        momenta = rest(jnp.sqrt(2 * KB * kelvin * mass) * jax.random.normal(velocities, x.shape, x.dtype), mass)
         if ensemble == "nve":
-            momenta = momenta * jnp.sqrt(freedom * KB * kelvin / (0.5 * jnp.sum(momenta**2 / mass)))
-            return init(inner, structure.positions, KB * kelvin, mass=mass, momenta=momenta)
-        state = init(inner, structure.positions, mass=mass, momenta=momenta, kT=KB * kelvin)
+            momenta = momenta * jnp.sqrt(model.freedom * KB * kelvin / (0.5 * jnp.sum(momenta**2 / mass)))
+        init, _ = integrator(model, KB * kelvin)
+        state = init(inner, x, mass=mass, momenta=momenta)
         if ensemble == "nose-hoover":
             # jax-md counts 3n degrees of freedom; the centre of mass is at rest here.
-            state = state.set(chain=state.chain.set(degrees_of_freedom=freedom))
+            state = state.set(chain=state.chain.set(degrees_of_freedom=model.freedom))
         return state
 
-    def advance(state, kelvin, steps):
-        kt = {} if ensemble == "nve" else {"kT": KB * kelvin}
+    def advance(model: _Model, state, kelvin: Array, steps: Array):
+        mass = model.mass
+        _, step = integrator(model, KB * kelvin)
 
         def once(_, s):
-            s = step(s, **kt)
-            return s.set(momentum=rest(s.momentum))
+            s = step(s)
+            return s.set(momentum=rest(s.momentum, mass))
 
         state = jax.lax.fori_loop(0, steps, once, state)
-        drift = jnp.sum(mass * (state.position - structure.positions), axis=0) / mass.sum()
+        drift = jnp.sum(mass * (state.position - model.structure.positions), axis=0) / mass.sum()
         positions = state.position - drift
-        e = kinetic(state)
-        moved = graph.displacement(structure.with_positions(positions))
-        return state, _Frame(positions, 2 * e / (freedom * KB), e + energy(positions), moved)
+        kinetic = 0.5 * jnp.sum(state.momentum**2 / mass)
+        moved = model.graph.displacement(model.structure.with_positions(positions))
+        return state, _Frame(positions, 2 * kinetic / (model.freedom * KB), kinetic + model.energy(positions), moved)
 
-    return _Engine(jax.jit(jax.vmap(start)), jax.jit(jax.vmap(advance, in_axes=(0, 0, None))))
+    return _Engine(
+        jax.jit(jax.vmap(start, in_axes=(None, 0, 0))), jax.jit(jax.vmap(advance, in_axes=(None, 0, 0, None)))
+    )
 
 
 def _guard(frame: _Frame, runs: Array, graph: Graph, step: int) -> None:

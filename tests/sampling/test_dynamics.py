@@ -80,9 +80,7 @@ def test_an_explosion_names_the_step(silicon):
 
 def test_leaving_the_skin_is_refused(silicon):
     with pytest.raises(InputError, match=r"at 20000 K an atom moved by .* skin"):
-        sampling.molecular_dynamics(
-            *silicon, temperature=20000.0, count=1, key=KEY, timestep=0.5, interval=50, progress=False
-        )
+        sampling.molecular_dynamics(*silicon, temperature=20000.0, count=1, key=KEY, interval=50, progress=False)
 
 
 @pytest.mark.parametrize(
