@@ -26,7 +26,7 @@ def pytree(cls: type) -> type:
         return [getattr(obj, n) for n in data], tuple(getattr(obj, n) for n in meta)
 
     def unflatten(aux, children):
-        obj = object.__new__(cls)
+        obj: Any = object.__new__(cls)
         for name, value in zip(data, children, strict=True):
             object.__setattr__(obj, name, value)
         for name, value in zip(meta, aux, strict=True):

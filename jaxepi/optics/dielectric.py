@@ -66,7 +66,7 @@ class Transitions:
         eps2 = jnp.einsum("spb,wb->spw", self.histogram, lines(detuning) - lines(negative))
         offsets = step * jnp.arange(1 - count, count, dtype=nodes.dtype)
         kernel = jnp.broadcast_to(lines(offsets), (*self.histogram.shape[:2], 2 * count - 1))
-        everywhere = fftconvolve(self.histogram, kernel, mode="full", axes=-1)
+        everywhere = fftconvolve(self.histogram, kernel, mode="full", axes=[-1])
         everywhere = everywhere[..., count - 1 : 2 * count - 1] - everywhere[..., count - 1 :: -1]
         eps1 = kramers_kronig(nodes[1:], everywhere[..., 1:], energies)
         return Spectrum(energies, self._matrices(eps1, 1.0), self._matrices(eps2, 0.0))
@@ -110,6 +110,7 @@ def orthonormal(
 
     The velocity <m| dH - (E_m + E_n)/2 dS |n> becomes the matrix dH' - (H' dS' + dS' H')/2 (FORMULAS: atom-centred dipoles).
     """
+    assert blocks.overlap is not None
     h, s = bloch_matrices(blocks, graph, vectors, k)
     weights = (phases(vectors, k)[:, None] * vectors).T[:, :, None, None]
     dh, ds = (
