@@ -6,6 +6,7 @@ of the two edges are averaged over their degenerate sets and over the equivalent
 
 import itertools
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
 from jaxepi.electrons.eigen import eigenvalues, eigvalsh, generalized_eigvalsh
+from jaxepi.electrons.sparse import sparse_bloch, states_near
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Hamiltonian
@@ -32,9 +34,10 @@ class BandEdges:
     """Band edges of a crystal at equilibrium.
 
     Attributes:
-        valence_k, conduction_k: Cartesian k of the edges, 1/angstrom, all equivalent valleys up to time reversal, (v, 3).
+        valence_k, conduction_k: Cartesian k of all equivalent maxima and minima, 1/angstrom, shapes (v, 3) and (c, 3).
         valence, conduction: energies, eV.
-        direct: smallest vertical gap at the valence edge, eV.
+        direct: vertical gap at the valence edge, eV.
+        degeneracies: states of the valence and of the conduction edge at one k (static).
     """
 
     valence_k: Float[Array, "v 3"]
@@ -42,6 +45,7 @@ class BandEdges:
     valence: Float[Array, ""]
     conduction: Float[Array, ""]
     direct: Float[Array, ""]
+    degeneracies: tuple[int, int] = static()
 
     @property
     def gap(self) -> Float[Array, ""]:
@@ -51,9 +55,7 @@ class BandEdges:
     @property
     def is_direct(self) -> bool:
         """Whether both edges are at the same k point."""
-        return self.valence_k.shape == self.conduction_k.shape and bool(
-            np.allclose(np.asarray(self.valence_k), np.asarray(self.conduction_k), atol=1e-3)
-        )
+        return bool(np.allclose(np.asarray(self.valence_k[0]), np.asarray(self.conduction_k[0]), atol=1e-3))
 
 
 def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) -> BandEdges:
@@ -91,33 +93,39 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
     if bottom <= top:
         raise InputError(f"the bands overlap by {top - bottom:.3f} eV: a metal has no gap")
 
-    def star(k: np.ndarray, band: int, energy: float) -> np.ndarray:
-        return _star(k, lambda q: float(bands(jnp.asarray(q @ np.linalg.inv(reciprocal)))[band]), energy, reciprocal)
+    def at(k: np.ndarray) -> np.ndarray:
+        return np.asarray(bands(jnp.asarray(k @ np.linalg.inv(reciprocal))))
 
-    direct = bands(jnp.asarray(top_k @ np.linalg.inv(reciprocal)))[occupied] - top
     return BandEdges(
-        jnp.asarray(star(top_k, occupied - 1, top)),
-        jnp.asarray(star(bottom_k, occupied, bottom)),
+        jnp.asarray(_star(top_k, lambda k: at(k)[occupied - 1], top, reciprocal)),
+        jnp.asarray(_star(bottom_k, lambda k: at(k)[occupied], bottom, reciprocal)),
         jnp.asarray(top),
         jnp.asarray(bottom),
-        direct,
+        jnp.asarray(at(top_k)[occupied] - top),
+        (
+            int((np.abs(at(top_k)[:occupied] - top) < DEGENERACY).sum()),
+            int((np.abs(at(bottom_k)[occupied:] - bottom) < DEGENERACY).sum()),
+        ),
     )
 
 
 def _star(k: np.ndarray, energy_at, energy: float, reciprocal: np.ndarray) -> np.ndarray:
-    """Images of k under signed permutations of the axes that have the same energy, one of each time-reversal pair."""
+    """Inequivalent images of k under signed permutations of the Cartesian axes that have the same energy."""
     found: list[np.ndarray] = []
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1, -1), repeat=3):
             image = k[list(order)] * np.array(signs)
-            fractional = np.array([image, -image]) @ np.linalg.inv(reciprocal)
-            seen = np.array(found).reshape(-1, 3) @ np.linalg.inv(reciprocal)
-            distance = seen[None] - fractional[:, None]
-            if len(found) and np.abs(distance - np.round(distance)).max(axis=2).min() < 1e-3:
-                continue
-            if abs(energy_at(image) - energy) < 1e-5:
+            if not _equivalent(image, found, reciprocal) and abs(energy_at(image) - energy) < 1e-5:
                 found.append(image)
     return np.array(found)
+
+
+def _equivalent(k: np.ndarray, others: list[np.ndarray] | np.ndarray, reciprocal: np.ndarray) -> int:
+    """How many of the others equal k up to a reciprocal lattice vector."""
+    if not len(others):
+        return 0
+    distance = (np.asarray(others) - k) @ np.linalg.inv(reciprocal)
+    return int((np.abs(distance - np.round(distance)).max(axis=1) < 1e-3).sum())
 
 
 @pytree
@@ -127,10 +135,11 @@ class EdgeProbe:
     Attributes:
         points: distinct fractional k of the supercell, shape (k, 3).
         valence, conduction: how many states of each point belong to the edge (static): the highest filled, lowest empty.
-        gap: equilibrium gap, eV.
+        top, gap: equilibrium valence edge and gap, eV.
     """
 
     points: Float[Array, "k 3"]
+    top: Float[Array, ""]
     gap: Float[Array, ""]
     valence: tuple[int, ...] = static()
     conduction: tuple[int, ...] = static()
@@ -144,30 +153,27 @@ class EdgeProbe:
         return jnp.stack(top).mean(axis=0), jnp.stack(bottom).mean(axis=0)
 
 
-def edge_probe(
-    hamiltonian: Hamiltonian, edges: BandEdges, supercell: Structure, graph: Graph | None = None
-) -> EdgeProbe:
-    """Fold the crystal's edges into a supercell and count their states at equilibrium.
+def edge_probe(edges: BandEdges, supercell: Structure, occupied: int) -> EdgeProbe:
+    """Fold a crystal's edges into a supercell; time-reversal partners are probed once.
 
     Args:
-        edges: of the primitive crystal (`band_edges`). supercell: the perfect supercell.
+        edges: of the primitive crystal (`band_edges`). supercell: the perfect supercell. occupied: its filled bands.
     """
-    if graph is None:
-        graph = hamiltonian.graph(supercell)
-    inverse = np.linalg.inv(np.asarray(supercell.reciprocal))
+    reciprocal = np.asarray(supercell.reciprocal)
+    tops, bottoms = np.asarray(edges.valence_k), np.asarray(edges.conduction_k)
     points: list[np.ndarray] = []
-    for k in np.concatenate([np.asarray(edges.valence_k), np.asarray(edges.conduction_k)]) @ inverse:
-        k = k - np.round(k)
-        if not any(np.abs(d - np.round(d)).max() < 1e-4 for p in points for d in (p - k, p + k)):
+    for k in np.concatenate([tops, bottoms]):
+        if not _equivalent(k, points, reciprocal) and not _equivalent(-k, points, reciprocal):
             points.append(k)
-    e = np.asarray(eigenvalues(hamiltonian, supercell, np.array(points), graph))
-    occupied = hamiltonian.basis.occupied(supercell.species)
-    top, bottom = float(edges.valence), float(edges.conduction)
+    fractional = np.array(points) @ np.linalg.inv(reciprocal)
+    fractional -= np.round(fractional)
+    fractional[np.abs(fractional) < 1e-9] = 0.0
     return EdgeProbe(
-        points=jnp.asarray(np.array(points)),
+        points=jnp.asarray(fractional),
+        top=edges.valence,
         gap=edges.gap,
-        valence=tuple(int((np.abs(row[:occupied] - top) < DEGENERACY).sum()) for row in e),
-        conduction=tuple(int((np.abs(row[occupied:] - bottom) < DEGENERACY).sum()) for row in e),
+        valence=tuple(edges.degeneracies[0] * _equivalent(k, tops, reciprocal) for k in points),
+        conduction=tuple(edges.degeneracies[1] * _equivalent(k, bottoms, reciprocal) for k in points),
         occupied=occupied,
     )
 
@@ -188,16 +194,47 @@ def _probe(hamiltonian, structure, graph, positions, points, real):
 
 
 def thermal_edges(
-    hamiltonian: Hamiltonian, snapshots: Snapshots, probe: EdgeProbe, graph: Graph | None = None
+    hamiltonian: Hamiltonian,
+    snapshots: Snapshots,
+    probe: EdgeProbe,
+    graph: Graph | None = None,
+    solver: Literal["auto", "dense", "sparse"] = "auto",
 ) -> tuple[Float[Array, " s"], Float[Array, " s"]]:
-    """Valence and conduction edge of every snapshot, eV; their difference averaged over snapshots is the thermal gap."""
+    """Valence and conduction edge of every snapshot, eV; their mean difference over snapshots is the thermal gap.
+
+    Args:
+        solver: "dense" diagonalises and is differentiable and jitted; "sparse" finds the few states at the gap on the
+            host, much faster for large supercells; "auto" takes it for more than 1500 orbitals.
+    """
     if graph is None:
         graph = hamiltonian.graph(snapshots.structure)
-    at_gamma = np.all(np.asarray(probe.points) == 0, axis=1)
-    real = not hamiltonian.basis.spinor
+    large = hamiltonian.basis.size(snapshots.structure.species) > 1500
+    if solver == "sparse" or (solver == "auto" and large):
+        return _sparse_edges(hamiltonian, snapshots, probe, graph)
+    real = not hamiltonian.basis.spinor and "overlap" not in hamiltonian.params
     parts = []
-    for i, gamma in enumerate(at_gamma):
-        point = probe.points[i : i + 1]
-        args = (hamiltonian, snapshots.structure, graph, snapshots.positions, point)
-        parts.append(_probe(*args, real=bool(gamma) and real and "overlap" not in hamiltonian.params))
+    for i, point in enumerate(np.asarray(probe.points)):
+        args = (hamiltonian, snapshots.structure, graph, snapshots.positions, probe.points[i : i + 1])
+        parts.append(_probe(*args, real=real and not point.any()))
     return probe.edges(jnp.concatenate(parts, axis=1))
+
+
+def _sparse_edges(hamiltonian, snapshots, probe, graph) -> tuple[Array, Array]:
+    """`thermal_edges` by shift and invert, a quarter of the gap inside each edge."""
+    valence, conduction = [], []
+    points = cartesian(probe.points, snapshots.structure)
+    for i in range(len(snapshots)):
+        displaced = snapshots[i]
+        blocks, vectors = hamiltonian.blocks(displaced, graph), graph.vectors(displaced)
+        tops, bottoms = [], []
+        for k, top, bottom in zip(points, probe.valence, probe.conduction, strict=True):
+            h, s = sparse_bloch(blocks, graph, vectors, k)
+            if top:
+                near = states_near(h, s, float(probe.top + 0.25 * probe.gap), top + 4)
+                tops.append(near[near < float(probe.top + 0.5 * probe.gap)][-top:].mean())
+            if bottom:
+                near = states_near(h, s, float(probe.top + 0.75 * probe.gap), bottom + 4)
+                bottoms.append(near[near > float(probe.top + 0.5 * probe.gap)][:bottom].mean())
+        valence.append(np.mean(tops))
+        conduction.append(np.mean(bottoms))
+    return jnp.asarray(np.array(valence)), jnp.asarray(np.array(conduction))
