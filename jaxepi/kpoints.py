@@ -17,7 +17,7 @@ class KPoints(NamedTuple):
     @property
     def is_real(self) -> bool:
         """Whether every point is its own time-reversal image, so that a spinless H(k) can be made real."""
-        return bool(np.allclose(2 * self.points, np.round(2 * self.points), atol=1e-9))
+        return bool(np.allclose(2 * self.points, np.round(2 * self.points), rtol=0, atol=1e-9))
 
 
 def mesh(counts: int | Sequence[int], shift: Sequence[float] = (0.0, 0.0, 0.0), time_reversal: bool = True) -> KPoints:
@@ -54,7 +54,7 @@ def mesh(counts: int | Sequence[int], shift: Sequence[float] = (0.0, 0.0, 0.0), 
 
 
 def _key(k: np.ndarray) -> tuple[int, ...]:
-    return tuple(np.round((k % 1.0) * 1e6).astype(int) % 1_000_000)
+    return tuple((np.round((k % 1.0) * 1e6).astype(int) % 1_000_000).tolist())
 
 
 def path(corners: Sequence[Sequence[float]], count: int, cell) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,114 @@
+"""Graphs: all periodic images, one topology for many configurations, and the guard of the skin."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase.build import bulk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxepi.errors import InputError
+from jaxepi.graph import build_graph
+from jaxepi.structure import Structure
+
+SILICON = Structure.from_ase(bulk("Si", a=5.431))
+
+
+def brute_force(structure, cutoff, reach=4):
+    """Pairs (i, j, shift) by trying every translation."""
+    x, cell = np.asarray(structure.positions), np.asarray(structure.cell)
+    pairs = set()
+    axes = [range(-reach, reach + 1) if p else (0,) for p in structure.pbc]
+    for shift in itertools.product(*axes):
+        d = np.linalg.norm(x[None] + np.array(shift) @ cell - x[:, None], axis=2)
+        pairs |= {(int(i), int(j), *shift) for i, j in np.argwhere((d < cutoff) & (d > 1e-9))}
+    return pairs
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31), st.floats(2.0, 6.0))
+def test_edges_equal_brute_force_in_skewed_cells(seed, cutoff):
+    rng = np.random.default_rng(seed)
+    cell = 3.5 * np.eye(3) + rng.uniform(-0.7, 0.7, (3, 3))
+    pbc = tuple(bool(b) for b in rng.integers(0, 2, 3))
+    structure = Structure(jnp.asarray(rng.uniform(0, 1, (3, 3)) @ cell), jnp.asarray(cell), (14, 14, 14), pbc)
+    graph = build_graph(structure, cutoff)
+    found = {tuple(row) for row in np.column_stack([graph.senders, graph.receivers, graph.shifts]).tolist()}
+    assert found == brute_force(structure, cutoff)
+    assert len(found) == graph.n_edges
+    d = np.linalg.norm(graph.vectors(structure), axis=1)
+    assert (d < cutoff).all()
+
+
+def test_every_edge_has_its_reverse_and_the_table_of_neighbours_holds_all():
+    graph = build_graph(SILICON.supercell(2), 4.0)
+    vectors = np.asarray(graph.vectors(SILICON.supercell(2)))
+    forward = {(i, j, *s) for i, j, *s in np.column_stack([graph.senders, graph.receivers, graph.shifts]).tolist()}
+    assert all((j, i, -a, -b, -c) in forward for i, j, a, b, c in forward)
+    np.testing.assert_allclose(vectors.sum(axis=0), 0, atol=1e-10)
+    assert graph.neighbours.shape == (16, 16)
+    assert (np.asarray(graph.senders)[np.asarray(graph.neighbours)] == np.arange(16)[:, None]).all()
+    assert np.all(np.diff(graph.senders) >= 0)
+
+
+def test_one_atom_sees_its_own_images():
+    graph = build_graph(Structure.create([[0.0, 0, 0]], 2.0 * np.eye(3), [14]), 4.1)
+    # Shells of the simple cubic lattice up to distance 2: 6 + 12 + 8 + 6.
+    assert graph.n_edges == 32
+
+
+def test_an_atom_without_neighbours_is_allowed():
+    structure = Structure.create([[0.0, 0, 0], [10.0, 0, 0], [12, 0, 0]], np.diag([30.0, 9, 9]), [14] * 3)
+    graph = build_graph(structure, 3.0)
+    assert graph.n_edges == 2
+    assert graph.neighbours.shape == (3, 1)
+    assert int(graph.neighbours[0, 0]) == graph.n_edges
+
+
+def test_vectors_follow_positions_and_cell():
+    graph = build_graph(SILICON, 4.0)
+    np.testing.assert_allclose(graph.vectors(SILICON), graph.reference, atol=1e-12)
+    strain = jnp.asarray(0.02 * np.random.default_rng(0).normal(size=(3, 3)))
+    np.testing.assert_allclose(
+        graph.vectors(SILICON.strained(strain)), graph.reference @ (np.eye(3) + strain), atol=1e-12
+    )
+
+    def length(x):
+        return jnp.sum(graph.vectors(SILICON.with_positions(x)) ** 2)
+
+    x = SILICON.positions + 0.1 * np.random.default_rng(1).normal(size=(2, 3))
+    direction = np.random.default_rng(2).normal(size=(2, 3))
+    slope = (length(x + 1e-4 * direction) - length(x - 1e-4 * direction)) / 2e-4
+    np.testing.assert_allclose(jnp.sum(jax.jit(jax.grad(length))(x) * direction), slope, rtol=1e-7)
+
+
+def test_displacement_ignores_translation_and_homogeneous_strain():
+    graph = build_graph(SILICON.supercell(2), 3.0, skin=0.6)
+    big = SILICON.supercell(2)
+    moved = big.with_positions(big.positions + 3.0).strained(0.05 * jnp.ones((3, 3)))
+    assert graph.displacement(moved) < 1e-10
+    x = big.positions.at[3, 1].add(0.2)
+    np.testing.assert_allclose(graph.displacement(big.with_positions(x)), 0.2 * (1 - 1 / 16), rtol=1e-10)
+
+
+def test_the_skin_is_guarded():
+    graph = build_graph(SILICON, 3.0, skin=0.4)
+    graph.check(SILICON.with_positions(SILICON.positions.at[0, 0].add(0.3)))
+    with pytest.raises(InputError, match=r"moved by 0\.300.*half the graph's skin \(0\.200\).*rebuild"):
+        graph.check(SILICON.with_positions(SILICON.positions.at[0, 0].add(0.6)))
+    with pytest.raises(InputError, match="moved by nan"):
+        graph.check(SILICON.with_positions(SILICON.positions.at[0, 0].set(jnp.nan)))
+
+
+@pytest.mark.parametrize("cutoff", [0.0, -1.0, float("nan"), float("inf")])
+def test_bad_cutoffs_are_refused(cutoff):
+    with pytest.raises(InputError, match=f"cutoff {cutoff}"):
+        build_graph(SILICON, cutoff)
+
+
+def test_a_negative_skin_is_refused():
+    with pytest.raises(InputError, match=r"skin -0\.1"):
+        build_graph(SILICON, 3.0, skin=-0.1)

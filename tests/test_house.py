@@ -1,0 +1,112 @@
+"""The order of the house: nothing imports what stands downstream of it, and a bare import stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxepi
+
+PACKAGE = Path(jaxepi.__file__).parent
+# What may be imported from the same storey is written once more in `NEIGHBOURS`.
+STOREY = {
+    "errors": 0,
+    "tree": 0,
+    "units": 0,
+    "structure": 1,
+    "kpoints": 1,
+    "linalg": 1,
+    "graph": 2,
+    "nn": 3,
+    "potentials": 4,
+    "hamiltonians": 4,
+    "sampling": 5,
+    "electrons": 5,
+    "optics": 6,
+    "epi": 6,
+    "training": 7,
+    "io": 7,
+    "materials": 8,
+    "workflows": 9,
+    "cli": 10,
+    "__main__": 11,
+}
+# Rooms side by side that one may enter from the other: electrons average the snapshots that samplers draw.
+NEIGHBOURS = {("electrons", "sampling"), ("structure", "errors"), ("epi", "optics"), ("training", "io")}
+ONLY_FOR = {"io": {"materials", "training", "workflows", "cli"}, "plotting": {"workflows", "cli"}}
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Full names of the modules a source file imports, at its top or inside functions."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def rooms() -> list[tuple[str, Path]]:
+    """Every source file with the room it belongs to; the package's own front door aside."""
+    files = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py"]
+    return [(p.relative_to(PACKAGE).parts[0].removesuffix(".py"), p) for p in files]
+
+
+@pytest.mark.parametrize(("room", "path"), rooms(), ids=lambda x: str(x.relative_to(PACKAGE)) if x != str(x) else None)
+def test_nothing_downstream_is_imported_upstream(room, path):
+    assert room in STOREY or room == "plotting", f"{room} has no place in the order of the house"
+    for name in imports(ast.parse(path.read_text())):
+        parts = name.split(".")
+        if parts[0] != "jaxepi" or len(parts) < 2 or parts[1] == room:
+            continue
+        other = parts[1]
+        if other in ONLY_FOR:
+            assert room in ONLY_FOR[other], f"{path.name} imports {other}, which is for {ONLY_FOR[other]} alone"
+        elif other in STOREY and room in STOREY:
+            allowed = STOREY[other] < STOREY[room] or (room, other) in NEIGHBOURS
+            allowed = allowed or STOREY[room] == STOREY[other] == 0
+            assert allowed, f"{room}/{path.name} imports {other}, which stands beside or downstream of it"
+
+
+@pytest.mark.parametrize("path", [p for room, p in rooms() if room != "plotting"], ids=lambda p: p.name)
+def test_figures_are_drawn_in_one_room_only(path):
+    assert not any(name.split(".")[0] == "matplotlib" for name in imports(ast.parse(path.read_text())))
+
+
+@pytest.mark.parametrize("path", [p for _, p in rooms()], ids=lambda p: p.name)
+def test_no_file_grows_past_a_readable_length(path):
+    assert len(path.read_text().splitlines()) <= 420
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.splitlines()}
+
+
+def test_a_bare_import_is_light():
+    assert not loaded_after("import jaxepi") & {"jax", "jax_md", "matplotlib", "ase", "scipy", "h5py"}
+
+
+def test_the_stages_import_neither_molecular_dynamics_nor_figures():
+    stages = "hamiltonians", "electrons", "optics", "sampling", "materials", "potentials"
+    loaded = loaded_after("\n".join(f"import jaxepi.{s}" for s in stages))
+    assert not loaded & {"jax_md", "matplotlib", "flax", "e3nn_jax"}
+
+
+def test_importing_leaves_the_settings_of_jax_alone():
+    code = "import jax, jaxepi.optics; print(jax.config.jax_enable_x64)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_every_stage_can_be_reached_from_the_front_door():
+    for name in jaxepi.__all__:
+        if name in ("__version__", "plotting") or (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file():
+            continue
+        assert getattr(jaxepi, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'phonons'"):
+        _ = jaxepi.phonons
