@@ -24,7 +24,7 @@ jax.config.update("jax_enable_x64", True)
 from jaxepi import materials, optics, sampling  # noqa: E402
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian  # noqa: E402
 from jaxepi.kpoints import KPoints  # noqa: E402
-from jaxepi.optics import dielectric  # noqa: E402
+from jaxepi.optics.dielectric import _transitions  # noqa: E402
 
 
 def best_of(function, repeat: int) -> float:
@@ -60,9 +60,10 @@ def main() -> None:
     def kernel():
         return optics.transitions(silicon.hamiltonian, snapshots, points, graph=graph).histogram
 
+    broaden = jax.jit(lambda transitions: transitions.spectrum(energies, optics.Gaussian(0.03)).absorption())
+
     def spectrum():
-        transitions = optics.transitions(silicon.hamiltonian, snapshots, points, graph=graph)
-        return jax.jit(lambda t: t.spectrum(energies, optics.Gaussian(0.03)).absorption())(transitions)
+        return broaden(optics.transitions(silicon.hamiltonian, snapshots, points, graph=graph))
 
     build = jax.jit(matrix)
     h = np.asarray(build() if options.complex else build().real)
@@ -90,13 +91,13 @@ def count_compilations(silicon) -> None:
     graph = silicon.hamiltonian.graph(supercell)
     counts = []
     for temperatures in ((300.0,), (100.0, 200.0, 300.0, 400.0)):
-        dielectric._transitions.clear_cache()
+        _transitions.clear_cache()
         for temperature in temperatures:
             snapshots = sampling.harmonic(
                 silicon.potential, supercell, temperature=temperature, count=2, key=jax.random.key(1)
             )
             optics.transitions(silicon.hamiltonian, snapshots, 1, graph=graph)
-        counts.append(dielectric._transitions._cache_size())
+        counts.append(_transitions._cache_size())
     print(f"compilations of the kernel: {counts[0]} for one temperature, {counts[1]} for four")
 
 
