@@ -42,11 +42,13 @@ def load(name: str | Path, member: str | None = None) -> Potential:
 
 
 def citation(name: str) -> str:
-    """Where a published set comes from.
+    """Where a published set comes from; of a file (ending in .json), what it says of itself.
 
     Raises:
-        InputError: an unknown name.
+        InputError: an unknown name, or a file that `load` refuses.
     """
+    if name.endswith(".json"):
+        return "; ".join(str(entry.get("citation", "no citation")) for entry in _sets(Path(name)).values())
     sets = _published()
     if name not in sets:
         raise InputError(f"unknown potential {name!r}; known: {', '.join(sets)}")
@@ -59,6 +61,16 @@ def _published() -> dict[str, dict]:
 
 
 def _from_file(path: Path, member: str | None) -> Potential:
+    sets = _sets(path)
+    if member is None and len(sets) == 1:
+        member = next(iter(sets))
+    if member is None or member not in sets:
+        raise InputError(f"potential file {path} has no set {member!r}; choose one of {', '.join(sets) or '(none)'}")
+    return _build(member, sets[member])
+
+
+def _sets(path: Path) -> dict[str, dict]:
+    """The sets of a potential file, by name."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -73,12 +85,7 @@ def _from_file(path: Path, member: str | None) -> Potential:
             f"potential file {path} has version {content.get('version')!r}; this jaxepi reads version {VERSION}: "
             "convert the file, or use the jaxepi release that wrote it"
         )
-    sets = content.get("sets") or {}
-    if member is None and len(sets) == 1:
-        member = next(iter(sets))
-    if member is None or member not in sets:
-        raise InputError(f"potential file {path} has no set {member!r}; choose one of {', '.join(sets) or '(none)'}")
-    return _build(member, sets[member])
+    return content.get("sets") or {}
 
 
 def _build(name: str, entry: dict[str, Any]) -> Potential:

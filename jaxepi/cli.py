@@ -1,0 +1,380 @@
+"""The command line: a thin face that parses, calls a workflow and prints. Nothing heavy is imported before parsing.
+
+Exit status: 0 done, 2 input that cannot be used (one line on stderr, no traceback), 130 interrupted.
+"""
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxepi import __version__
+from jaxepi.errors import InputError
+from jaxepi.workflows.settings import CHOICES, AbsorptionSettings, SamplingSettings
+
+_DEFAULTS = {f.name: f.default for f in dataclasses.fields(AbsorptionSettings)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = _parse(arguments)
+        if options.get("precision", "float64") == "float64":
+            _double_precision()
+        run: Callable[[dict[str, Any]], None] = options.pop("run")
+        options["command"] = "jaxepi " + shlex.join(arguments)
+        run(options)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
+    except InputError as error:
+        print(f"jaxepi: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"jaxepi: {what}; check the path, its permissions and the space on its disk", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\njaxepi: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _double_precision() -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def _parse(arguments: list[str]) -> dict[str, Any]:
+    """Options of a command, only those that were given: first from the configuration file, then flags, which win."""
+    parser, commands = _parser()
+    given = vars(parser.parse_args(arguments))
+    name = given["subcommand"]
+    if "config" in given:
+        commands[name].set_defaults(**_from_file(given["config"], commands[name]))
+        given = vars(parser.parse_args(arguments))
+        del given["config"]
+    del given["subcommand"]
+    if name != "materials" and given.get("crystal") is None:
+        raise InputError(f"{name}: name a material or a structure file; `jaxepi materials` lists the materials")
+    return given
+
+
+def _from_file(path: str, command: argparse.ArgumentParser) -> dict[str, Any]:
+    """The options of a TOML file, checked as flags are.
+
+    Raises:
+        InputError: the file is not TOML, or has a key that is not an option (the known ones are listed).
+    """
+    import tomllib
+
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}") from error
+    actions = {a.dest: a for a in command._actions if a.dest not in ("help", "config")}
+    flags: list[str] = []
+    for key, value in table.items():
+        action = actions.get(key.replace("-", "_"))
+        if action is None:
+            raise InputError(f"{path}: unknown key {key!r}; known are {', '.join(sorted(actions))}")
+        flags += _as_flags(path, key, value, action)
+    options = vars(command.parse_args(flags))
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _as_flags(path: str, key: str, value: Any, action: argparse.Action) -> list[str]:
+    """One entry of a configuration file as the words of a command line."""
+    names = action.option_strings
+    if isinstance(value, dict):
+        raise InputError(f"{path}: {key} is a table; options stand at the top level")
+    if not names:
+        return [str(value)]
+    if isinstance(action, argparse.BooleanOptionalAction):
+        if not isinstance(value, bool):
+            raise InputError(f"{path}: {key} = {value!r}; give true or false")
+        return [names[0] if value else names[1]]
+    if isinstance(value, bool):
+        if action.nargs != "?":
+            raise InputError(f"{path}: {key} = {str(value).lower()}; give a value")
+        return [names[0]] if value else []
+    if isinstance(value, list):
+        return [names[0], *(str(v) for v in value)]
+    return [f"{names[0]}={value}"]
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser, and those of its commands. Options that are not given do not appear in the result."""
+    parser = argparse.ArgumentParser(
+        prog="jaxepi",
+        description="What lattice vibrations do to the electrons and the light of crystals.",
+        epilog="Units: eV, angstrom, kelvin, femtoseconds; phonons in THz. `jaxepi COMMAND --help` lists the options.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"jaxepi {__version__}")
+    adder = parser.add_subparsers(title="commands", dest="subcommand", metavar="COMMAND", required=True)
+    commands = {}
+    for name, (build, run, text) in _COMMANDS.items():
+        command = adder.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".", argument_default=argparse.SUPPRESS
+        )
+        command.set_defaults(run=run)
+        build(command)
+        commands[name] = command
+    return parser, commands
+
+
+def _counts(values: list[int]) -> int | tuple[int, ...]:
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _flag(command: Any, name: str, text: str) -> None:
+    """A switch --name and its opposite --no-name."""
+    default = _DEFAULTS.get(name.replace("-", "_"))
+    suffix = "" if default is None else f" (default: {'yes' if default else 'no'})"
+    command.add_argument(
+        f"--{name}", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text + suffix
+    )
+
+
+def _option(command: Any, name: str, text: str, **options: Any) -> None:
+    """An option of the settings; its default stands in the help."""
+    default = _DEFAULTS.get(name.replace("-", "_"))
+    if isinstance(default, tuple):
+        default = " ".join(f"{v:g}" for v in default)
+    if name in ("sampler", "statistics", "broadening", "precision", "imaginary", "gap-kind"):
+        options["choices"] = [c for c in CHOICES[name.replace("-", "_")] if c is not None]
+    suffix = "" if default is None else f" (default: {default})"
+    command.add_argument(f"--{name}", help=text + suffix, **options)
+
+
+def _crystal_options(command: Any, hamiltonian: bool = True, potential: bool = True) -> None:
+    command.add_argument("crystal", nargs="?", default=None, help="a material by name, or a structure file ASE reads")
+    if hamiltonian:
+        _option(command, "hamiltonian", "electrons: a shipped set by name, or a .json file", metavar="NAME")
+        _flag(command, "spin-orbit", "spin-orbit coupling, in the spinor basis")
+    if potential:
+        _option(command, "potential", "energies of the lattice: a shipped set by name, or a .json file", metavar="NAME")
+    _option(command, "precision", "of all arithmetic")
+    command.add_argument("--config", metavar="FILE", help="TOML file with options by their long names; flags win")
+    _flag(command, "progress", "progress bars on stderr (default: yes)")
+
+
+def _sampling_options(command: Any) -> None:
+    group = command.add_argument_group("snapshots")
+    _option(group, "temperatures", "temperatures, K", type=float, nargs="+", metavar="K")
+    _option(group, "supercell", "repeats of the conventional cell, one or three", type=int, nargs="+", metavar="N")
+    _option(group, "snapshots", "snapshots a temperature", type=int, metavar="N")
+    _option(group, "sampler", "how they are drawn")
+    _option(group, "statistics", "of the nuclei; quantum has zero-point motion")
+    _flag(group, "antithetic", "harmonic snapshots in pairs displaced oppositely")
+    _option(group, "imaginary", "harmonic sampler: refuse unstable modes, or leave them out")
+    _option(group, "timestep", "of molecular dynamics, fs", type=float, metavar="FS")
+    _option(group, "equilibration", "steps before the first snapshot of molecular dynamics", type=int, metavar="STEPS")
+    _option(group, "interval", "steps of molecular dynamics between snapshots", type=int, metavar="STEPS")
+    _option(group, "seed", "of all random numbers", type=int, metavar="N")
+
+
+def _absorb_options(command: argparse.ArgumentParser) -> None:
+    _crystal_options(command)
+    _sampling_options(command)
+    group = command.add_argument_group("spectrum")
+    _option(group, "kmesh", "divisions of the supercell's reciprocal vectors", type=int, nargs="+", metavar="N")
+    _option(group, "broadening", "line shape")
+    _option(
+        group, "width", "broadening, eV: standard deviation or half width at half maximum", type=float, metavar="EV"
+    )
+    _option(group, "scissor", "rigid shift of all transition energies, eV", type=float, metavar="EV")
+    limits = ("MIN", "MAX", "COUNT")
+    _option(group, "energies", "photon energies, eV, and how many", type=float, nargs=3, metavar=limits)
+    text = "divisions of the primitive cell's reciprocal vectors, lattice at rest"
+    _option(group, "equilibrium-mesh", text, type=int, metavar="N")
+    _option(group, "gap-kind", "of the Tauc fit (default: the material's, or from the band edges)")
+    text = "of the Tauc fit, eV (default: the material's, or from the band edges)"
+    _option(group, "tauc-window", text, type=float, nargs=2, metavar=("MIN", "MAX"))
+    _option(group, "memory-gb", "bound on working memory, GB", type=float, metavar="GB")
+    group = command.add_argument_group("files")
+    group.add_argument("--output", metavar="FILE", help="result, HDF5 (default: CRYSTAL-absorption.h5)")
+    group.add_argument("--figure", metavar="FILE", help="figure, PNG, PDF or SVG (default: beside the result, .png)")
+    group.add_argument(
+        "--csv", metavar="FILE", nargs="?", const="", help="optical constants as CSV (default: beside it)"
+    )
+    _flag(group, "overwrite", "replace a result of other settings (default: no; a run with equal settings resumes)")
+
+
+def _bands_options(command: argparse.ArgumentParser) -> None:
+    _crystal_options(command, potential=False)
+    command.add_argument("--path", help="special points by name, for example LGXWKG (G is Gamma)")
+    command.add_argument("--points", type=int, default=200, metavar="N", help="points on the path (default: 200)")
+    command.add_argument("--output", metavar="FILE", help="figure (default: CRYSTAL-bands.png); energies in eV")
+
+
+def _gap_options(command: argparse.ArgumentParser) -> None:
+    _crystal_options(command)
+    _sampling_options(command)
+
+
+def _phonons_options(command: argparse.ArgumentParser) -> None:
+    _crystal_options(command, hamiltonian=False)
+    command.add_argument(
+        "--supercell", type=int, default=4, metavar="N", help="repeats of the primitive cell (default: 4)"
+    )
+    command.add_argument("--path", help="special points by name, for example GXKGL (G is Gamma)")
+    command.add_argument("--points", type=int, default=120, metavar="N", help="points on the path (default: 120)")
+    command.add_argument("--output", metavar="FILE", help="figure (default: CRYSTAL-phonons.png); frequencies in THz")
+
+
+def _sample_options(command: argparse.ArgumentParser) -> None:
+    _crystal_options(command, hamiltonian=False)
+    _sampling_options(command)
+    text = "extended XYZ (.xyz) or HDF5 (.h5), angstrom (default: CRYSTAL-snapshots.xyz)"
+    command.add_argument("--output", metavar="FILE", help=text)
+
+
+def _materials_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", nargs="?", default=None, help="print the card of this material")
+
+
+def _settings(kind: type[SamplingSettings], options: dict[str, Any]) -> Any:
+    """Settings from options, in the types they have."""
+    names = {f.name for f in dataclasses.fields(kind)}
+    values = {name: value for name, value in options.items() if name in names}
+    for name in ("supercell", "kmesh"):
+        if isinstance(values.get(name), list):
+            values[name] = _counts(values[name])
+    if "tauc_window" in values:
+        values["tauc_window"] = tuple(values["tauc_window"])
+    return kind(**values)
+
+
+def _beside(options: dict[str, Any], suffix: str) -> Path:
+    """The default name of a file of this crystal, in the working directory."""
+    return Path(f"{Path(options['crystal']).stem}-{suffix}")
+
+
+# Commands
+
+
+def _absorb(options: dict[str, Any]) -> None:
+    from jaxepi import plotting
+    from jaxepi.materials import measured
+    from jaxepi.workflows import absorption, report
+
+    settings = _settings(AbsorptionSettings, options)
+    output = Path(options.get("output") or _beside(options, "absorption.h5"))
+    figure = Path(options.get("figure") or output.with_suffix(".png"))
+    plotting.check_suffix(figure)
+    resume = not options.get("overwrite", False)
+    try:
+        result = absorption.absorption(settings, output, options.get("progress", True), resume, options["command"])
+    except KeyboardInterrupt:
+        print(
+            f"\njaxepi: interrupted; finished snapshots are kept in {output}.parts, and the same command goes on from "
+            "there" + ("" if resume else " (without --overwrite)"),
+            file=sys.stderr,
+        )
+        raise SystemExit(130) from None
+    print(report.summary(result))
+    title = f"{Path(settings.crystal).stem}, {len(result.snapshots[0].structure)} atoms"
+    known = measured.absorption(settings.crystal)
+    plotting.save(plotting.absorption(result.spectra, result.temperatures, result.equilibrium, known, title), figure)
+    written = [output, figure]
+    if result.fits:
+        written.append(figure.with_name(f"{figure.stem}-tauc{figure.suffix}"))
+        tauc = plotting.tauc(result.spectra, result.temperatures, result.fits, result.gap_kind, title)
+        plotting.save(tauc, written[-1])
+    if "csv" in options:
+        written.append(Path(options["csv"] or output.with_suffix(".csv")))
+        report.write_csv(result, written[-1])
+    print(f"\nWritten: {', '.join(str(path) for path in written)}")
+
+
+def _load(options: dict[str, Any]) -> Any:
+    """The crystal of a command, in double precision unless told otherwise."""
+    from jaxepi.workflows import crystal
+
+    names = ("hamiltonian", "potential", "spin_orbit")
+    return crystal.load(options["crystal"], **{n: options[n] for n in names if n in options})
+
+
+def _bands(options: dict[str, Any]) -> None:
+    from jaxepi import plotting
+    from jaxepi.workflows import bands, report
+
+    output = Path(options.get("output") or _beside(options, "bands.png"))
+    plotting.check_suffix(output)
+    crystal = _load(options)
+    found = bands.bands(crystal, options.get("path"), options["points"])
+    edges = bands.edges_along(found)
+    figure = plotting.bands(found.distance, found.energies, found.corners, *edges, title=Path(options["crystal"]).stem)
+    plotting.save(figure, output)
+    print("\n".join(report.bands_lines(found)))
+    print(f"\nWritten: {output}")
+
+
+def _gap(options: dict[str, Any]) -> None:
+    from jaxepi.workflows import bands, crystal, report, samples
+
+    settings = _settings(SamplingSettings, options)
+    loaded = crystal.for_settings(settings)
+    summary = bands.gap_summary(loaded)
+    print("\n".join(report.gap_summary_lines(summary)))
+    if "temperatures" not in options:
+        return
+    progress = options.get("progress", True)
+    supercell = loaded.structure.supercell(loaded.periodic(settings.supercell))
+    drawn = samples.draw(settings, loaded, supercell, progress)
+    gaps = bands.thermal_gaps(loaded, drawn, summary.edges, progress)
+    print("\n".join(report.thermal_gap_lines(settings, float(summary.edges.gap), gaps)))
+
+
+def _phonons(options: dict[str, Any]) -> None:
+    from jaxepi import plotting
+    from jaxepi.workflows import phonons, report
+
+    output = Path(options.get("output") or _beside(options, "phonons.png"))
+    plotting.check_suffix(output)
+    found = phonons.phonons(_load(options), options["supercell"], options.get("path"), options["points"])
+    along = found.dispersion
+    title = Path(options["crystal"]).stem
+    plotting.save(plotting.phonons(along.distance, along.frequencies, along.corners, title), output)
+    print("\n".join(report.phonon_lines(found)))
+    print(f"\nWritten: {output}")
+
+
+def _sample(options: dict[str, Any]) -> None:
+    from jaxepi.workflows import samples
+
+    settings = _settings(SamplingSettings, options)
+    output = Path(options.get("output") or _beside(options, "snapshots.xyz"))
+    drawn = samples.sample(settings, output, options.get("progress", True), options["command"])
+    count = sum(len(snapshots) for snapshots in drawn)
+    print(f"Written: {output} ({count} snapshots of {len(drawn[0].structure)} atoms)")
+
+
+def _materials(options: dict[str, Any]) -> None:
+    from jaxepi import materials
+
+    chosen = options["name"]
+    for name in [chosen] if chosen else materials.available():
+        card = dict(materials.load(name).card)
+        if not chosen:
+            print(f"{name:18} {card['description']}")
+            continue
+        for key, text in card.items():
+            print(f"{key:12} {text}")
+
+
+_COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[dict[str, Any]], None], str]] = {
+    "absorb": (_absorb_options, _absorb, "optical absorption at temperatures: snapshots, spectra, gaps, figures"),
+    "bands": (_bands_options, _bands, "electronic bands of the lattice at rest along a path, eV"),
+    "gap": (_gap_options, _gap, "band gap of the lattice at rest, and with --temperatures (K) its change, eV"),
+    "phonons": (_phonons_options, _phonons, "phonon frequencies at special points and along a path, THz"),
+    "sample": (_sample_options, _sample, "snapshots at temperatures, to extended XYZ or HDF5"),
+    "materials": (_materials_options, _materials, "shipped materials, and their cards"),
+}
+"""Commands: their options, what runs them, their description."""

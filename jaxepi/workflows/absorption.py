@@ -1,0 +1,277 @@
+"""The absorption study: snapshots at every temperature, their transitions and band edges, spectra and Tauc fits.
+
+Flows in: settings. Flows out: an `AbsorptionResult`, kept in a file of the store; every finished snapshot is kept at once,
+and a second call goes on from there. All snapshots have equal shapes, so everything is compiled once, whatever the
+number of temperatures.
+"""
+
+import dataclasses
+import os
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from jaxepi import electrons, optics
+from jaxepi.electrons import BandEdges
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph
+from jaxepi.io import store
+from jaxepi.io.store import Quantity
+from jaxepi.optics import Gaussian, Lorentzian, Spectrum, TaucFit, Transitions
+from jaxepi.optics.dielectric import DEFAULT_GRID, batches
+from jaxepi.sampling import Snapshots
+from jaxepi.structure import Structure
+from jaxepi.workflows import crystal as crystals
+from jaxepi.workflows import samples
+from jaxepi.workflows.crystal import Crystal
+from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
+
+__all__ = ["AbsorptionResult", "AbsorptionSettings", "absorption", "load"]
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsorptionResult:
+    """What an absorption study found, temperature by temperature.
+
+    Attributes:
+        settings: of the study. gap_kind: indirect, direct or none. edges: of the primitive cell at rest, or None.
+        snapshots, transitions, spectra: one entry a temperature.
+        valence, conduction: band edges of every snapshot, eV, scissor not included, shape (t, s); NaN without edges.
+        fits: Tauc fits of the mean spectra, one a temperature; empty without a gap.
+        equilibrium: spectrum of the lattice at rest, on a dense k mesh of the primitive cell.
+        provenance: versions, command, models and their hash, settings, date.
+    """
+
+    settings: AbsorptionSettings
+    gap_kind: str
+    edges: BandEdges | None
+    snapshots: tuple[Snapshots, ...]
+    transitions: tuple[Transitions, ...]
+    spectra: tuple[Spectrum, ...]
+    valence: Float[np.ndarray, "t s"]
+    conduction: Float[np.ndarray, "t s"]
+    fits: tuple[TaucFit, ...]
+    equilibrium: Spectrum
+    provenance: dict[str, Any]
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Kelvin."""
+        return self.settings.temperatures
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the second half of the snapshots are the antithetic partners of the first."""
+        return self.settings.sampler == "harmonic" and self.settings.antithetic
+
+    @property
+    def gaps(self) -> Float[np.ndarray, "t s"]:
+        """Gap between the band edges of every snapshot, eV, scissor included."""
+        return self.conduction - self.valence + self.settings.scissor
+
+    def contents(self) -> dict[str, Any]:
+        """What the store keeps."""
+        kept: dict[str, Any] = {"snapshots": self.snapshots, "transitions": self.transitions, "spectra": self.spectra}
+        kept |= {"tauc_fits": self.fits, "equilibrium": self.equilibrium}
+        valence, conduction = Quantity(self.valence, "eV"), Quantity(self.conduction, "eV")
+        kept["thermal_edges"] = {"valence": valence, "conduction": conduction}
+        kept["gap_kind"] = self.gap_kind
+        return kept if self.edges is None else {**kept, "band_edges": self.edges}
+
+
+def absorption(
+    settings: AbsorptionSettings,
+    output: str | os.PathLike,
+    progress: bool = True,
+    resume: bool = True,
+    command: str = "",
+) -> AbsorptionResult:
+    """Run the study, or go on with it, or read it where it is finished.
+
+    Args:
+        output: HDF5 file of the result; `<output>.parts/` holds finished snapshots while the study runs.
+        progress: a bar with the remaining time on stderr.
+        resume: False replaces whatever `output` holds.
+        command: the command line, for the provenance.
+
+    Raises:
+        InputError: a crystal or model that cannot be used, a request that does not fit in memory, a result of other
+            settings at `output`, or what the samplers and the optics refuse. OSError: `output` cannot be written.
+    """
+    study = _Study.of(settings)
+    run = store.Run(output, study.origin(command), resume, RESOURCES)
+    if run.complete:
+        return load(output)
+    finished, total = run.finished("snapshot"), len(settings.temperatures) * settings.snapshots
+    with tqdm(total=total, initial=finished, unit="snapshot", desc="preparing", disable=not progress) as bar:
+        prepared = run.keep("prepared", partial(study.prepare, progress))
+        bar.unpause()
+        bar.set_description("snapshots")
+        parts = []
+        for t, s in np.ndindex(len(settings.temperatures), settings.snapshots):
+            name = f"snapshot-{t:03d}-{s:05d}"
+            new = not run.has(name)
+            parts.append(run.keep(name, partial(study.compute, prepared, t, s)))
+            bar.update(int(new))
+        bar.set_description("lattice at rest")
+        rest = run.keep("rest", study.rest)
+        bar.set_description("spectra")
+        result = study.analyse(prepared, parts, rest["transitions"], run.origin)
+        run.finish(result.contents())
+        bar.set_description("done")
+    return result
+
+
+def load(path: str | os.PathLike) -> AbsorptionResult:
+    """A finished study.
+
+    Raises:
+        InputError: the file is missing, damaged, of another version, or not an absorption study.
+    """
+    held, origin = store.read(path)
+    try:
+        edges = held.pop("thermal_edges")
+        return AbsorptionResult(
+            settings=AbsorptionSettings(**store.tuples(origin["settings"])),
+            edges=held.pop("band_edges", None),
+            fits=held.pop("tauc_fits"),
+            valence=edges["valence"].value,
+            conduction=edges["conduction"].value,
+            provenance=origin,
+            **held,
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is not an absorption study ({error}); give the output of `jaxepi absorb`") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Study:
+    """The fixed objects of a study: what all its snapshots share."""
+
+    settings: AbsorptionSettings
+    crystal: Crystal
+    supercell: Structure
+    graph: Graph
+
+    @classmethod
+    def of(cls, settings: AbsorptionSettings) -> "_Study":
+        """Load everything, and refuse what cannot be before any work is done."""
+        crystal = crystals.for_settings(settings)
+        repeats = crystal.periodic(settings.supercell)
+        size = crystal.hamiltonian.basis.size(crystal.structure.species) * int(np.prod(repeats))
+        # Before the supercell is built: a request far too large would exhaust the memory on the way.
+        batches(size, 1, 1, _is_real(settings, crystal), settings.memory_gb)
+        if settings.width < 2 * DEFAULT_GRID.step:
+            least = 2 * DEFAULT_GRID.step
+            raise InputError(f"width {settings.width:g} eV: the energy bins resolve {least:g} eV or more; give that")
+        crystal.potential  # noqa: B018  (refuses here when there is none)
+        supercell = crystal.structure.supercell(repeats)
+        return cls(settings, crystal, supercell, crystal.hamiltonian.graph(supercell))
+
+    def origin(self, command: str) -> dict[str, Any]:
+        """Provenance: besides settings and models, what the structure file held."""
+        cells = store.fingerprint(self.crystal.primitive, self.crystal.structure)
+        return store.provenance(self.settings.asdict(), self.crystal.fingerprint(), command, structure_hash=cells)
+
+    def prepare(self, progress: bool) -> dict[str, Any]:
+        """Snapshots, and band edges where the crystal has a gap."""
+        drawn = samples.draw(self.settings, self.crystal, self.supercell, progress)
+        if (self.settings.gap_kind or self.crystal.gap_kind) == "none":
+            return {"snapshots": drawn}
+        edges = electrons.band_edges(self.crystal.hamiltonian, self.crystal.primitive)
+        return {"snapshots": drawn, "edges": edges}
+
+    def compute(self, prepared: dict[str, Any], t: int, s: int) -> dict[str, Any]:
+        """Transitions and band edges of one snapshot; the same compiled functions serve all."""
+        drawn: Snapshots = prepared["snapshots"][t]
+        one = dataclasses.replace(drawn, positions=jnp.asarray(np.asarray(drawn.positions)[s : s + 1]))
+        kmesh = self.crystal.periodic(self.settings.kmesh)
+        hamiltonian, memory = self.crystal.hamiltonian, self.settings.memory_gb
+        kept = optics.transitions(hamiltonian, one, kmesh, graph=self.graph, memory_gb=memory)
+        valence = conduction = jnp.full(1, jnp.nan)
+        if "edges" in prepared:
+            occupied = hamiltonian.basis.occupied(self.supercell.species)
+            probe = electrons.edge_probe(prepared["edges"], self.supercell, occupied)
+            valence, conduction = electrons.thermal_edges(hamiltonian, one, probe, self.graph)
+        edges = {"valence": Quantity(valence, "eV"), "conduction": Quantity(conduction, "eV")}
+        return {"transitions": kept, "edges": edges}
+
+    def rest(self) -> dict[str, Any]:
+        """Transitions of the lattice at rest, from the primitive cell."""
+        primitive = self.crystal.primitive
+        at_rest = Snapshots(primitive, primitive.positions[None], jnp.zeros((), primitive.positions.dtype))
+        kmesh = self.crystal.periodic(self.settings.equilibrium_mesh)
+        memory = self.settings.memory_gb
+        return {"transitions": optics.transitions(self.crystal.hamiltonian, at_rest, kmesh, memory_gb=memory)}
+
+    def analyse(
+        self, prepared: dict[str, Any], parts: list[dict[str, Any]], rest: Transitions, origin: dict[str, Any]
+    ) -> AbsorptionResult:
+        """Spectra and Tauc fits from the transitions."""
+        settings, per = self.settings, self.settings.snapshots
+        low, high, count = settings.energies
+        energies = jnp.linspace(low, high, count, dtype=self.supercell.positions.dtype)
+        groups = [parts[i : i + per] for i in range(0, len(parts), per)]
+        joined = tuple(_joined([part["transitions"] for part in group]) for group in groups)
+        spectra = tuple(_spectrum(t, energies, _broadening(settings), settings.scissor) for t in joined)
+        edges: BandEdges | None = prepared.get("edges")
+        kind, window = self.tauc(edges)
+        fits = () if kind == "none" else tuple(_fit(s.energies, s.mean()[1], kind, window) for s in spectra)
+
+        def edge(name: str) -> np.ndarray:
+            return np.array([[float(part["edges"][name].value[0]) for part in group] for group in groups])
+
+        return AbsorptionResult(
+            settings=settings,
+            gap_kind=kind,
+            edges=edges,
+            snapshots=prepared["snapshots"],
+            transitions=joined,
+            spectra=spectra,
+            valence=edge("valence"),
+            conduction=edge("conduction"),
+            fits=fits,
+            equilibrium=_spectrum(rest, energies, _broadening(settings), settings.scissor),
+            provenance=origin,
+        )
+
+    def tauc(self, edges: BandEdges | None) -> tuple[str, tuple[float, float]]:
+        """Kind of the gap and window of the fit (eV): asked for, the material's, or from the band edges."""
+        kind, window = self.settings.gap_kind or self.crystal.gap_kind, self.settings.tauc_window
+        if edges is None:
+            return "none", window or (0.0, 0.0)
+        kind = kind or ("direct" if edges.is_direct else "indirect")
+        if window is None and self.settings.scissor == 0:
+            window = self.crystal.tauc_window
+        if window is None:
+            start = float(edges.gap) + self.settings.scissor
+            window = (start + 0.1, start + 0.5) if kind == "direct" else (start + 0.3, start + 1.2)
+        return kind, window
+
+
+def _is_real(settings: AbsorptionSettings, crystal: Crystal) -> bool:
+    """Whether H(k) is real on the whole k mesh."""
+    divisions = crystal.periodic(settings.kmesh)
+    return max(divisions) <= 2 and not settings.spin_orbit and "overlap" not in crystal.hamiltonian.params
+
+
+def _broadening(settings: AbsorptionSettings) -> Gaussian | Lorentzian:
+    return Gaussian(settings.width) if settings.broadening == "gaussian" else Lorentzian(settings.width)
+
+
+def _joined(parts: list[Transitions]) -> Transitions:
+    """Transitions of single snapshots as one (on the host: nothing is compiled for their number)."""
+    histogram, eigenvalues = (
+        jnp.asarray(np.concatenate([np.asarray(getattr(part, name)) for part in parts]))
+        for name in ("histogram", "eigenvalues")
+    )
+    return dataclasses.replace(parts[0], histogram=histogram, eigenvalues=eigenvalues)
+
+
+_spectrum = jax.jit(Transitions.spectrum)
+_fit = jax.jit(optics.tauc_fit, static_argnames="kind")

@@ -1,0 +1,117 @@
+"""Bands along a path, where the gap is, and what temperature does to it."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxepi import electrons, kpoints, sampling
+from jaxepi.electrons import BandEdges
+from jaxepi.errors import InputError
+from jaxepi.sampling import Snapshots
+from jaxepi.structure import Structure
+from jaxepi.workflows.crystal import Crystal
+
+DEFAULT_PATHS = (({"L", "X", "W", "K"}, "LGXWKG"), ({"G", "K", "M"}, "GMKG"), ({"G", "X", "M", "R"}, "GXMGRX"))
+
+
+class Bands(NamedTuple):
+    """Bands along a path: fractional k (k, 3), length 1/angstrom (k,), eV (k, bands), corners by length, filled bands."""
+
+    points: Float[np.ndarray, "k 3"]
+    distance: Float[np.ndarray, "k"]
+    energies: Float[np.ndarray, "k n"]
+    corners: list[tuple[float, str]]
+    occupied: int
+
+
+class GapSummary(NamedTuple):
+    """Gap of a crystal at rest: its edges, their fractional k, and the vertical gaps (eV) at points with a name."""
+
+    edges: BandEdges
+    valence_k: Float[np.ndarray, "3"]
+    conduction_k: Float[np.ndarray, "3"]
+    vertical: dict[str, float]
+
+
+def bands(crystal: Crystal, path: str | None = None, count: int = 200) -> Bands:
+    """Bands of the primitive cell.
+
+    Args:
+        path: names of special points ("LGXWKG"), or a standard path when left out. count: about how many points.
+
+    Raises:
+        InputError: a name the cell does not have (the known ones are listed), or no Hamiltonian.
+    """
+    cell = crystal.primitive
+    corners = named_corners(cell, path)
+    points, distance = kpoints.path([k for _, k in corners], count, cell.cell)
+    energies = electrons.eigenvalues(crystal.hamiltonian, cell, points)
+    steps = np.diff(np.array([k for _, k in corners]), axis=0) @ np.asarray(cell.reciprocal)
+    places = np.concatenate([[0.0], np.cumsum(np.linalg.norm(steps, axis=1))]).tolist()
+    occupied = crystal.hamiltonian.basis.occupied(cell.species)
+    names = [name for name, _ in corners]
+    return Bands(points, distance, np.asarray(energies), list(zip(places, names, strict=True)), occupied)
+
+
+def named_corners(cell: Structure, path: str | None) -> list[tuple[str, list[float]]]:
+    """Corners of a path by name, fractional.
+
+    Raises:
+        InputError: a name the cell does not have, or fewer than two.
+    """
+    known = sampling.special_points(cell)
+    if path is None:
+        path = next((p for names, p in DEFAULT_PATHS if names <= set(known)), "".join(list(known)[:4]))
+    unknown = [name for name in path if name not in known]
+    if unknown:
+        raise InputError(f"path {path!r}: this cell has no special point {unknown[0]!r}; it has {', '.join(known)}")
+    if len(path) < 2:
+        raise InputError(f"path {path!r}: give at least two special points, of {', '.join(known)}")
+    return [(name, known[name].tolist()) for name in path]
+
+
+def edges_along(found: Bands) -> tuple[float, float | None]:
+    """Highest filled and lowest empty energy on a path, eV; the second is None where bands overlap."""
+    top = float(found.energies[:, : found.occupied].max())
+    bottom = float(found.energies[:, found.occupied :].min(initial=np.inf))
+    return top, bottom if np.isfinite(bottom) and bottom > top else None
+
+
+def gap_summary(crystal: Crystal) -> GapSummary:
+    """Where the gap of the lattice at rest is, and vertical gaps at the special points.
+
+    Raises:
+        InputError: no Hamiltonian, or a metal.
+    """
+    cell, hamiltonian = crystal.primitive, crystal.hamiltonian
+    edges = electrons.band_edges(hamiltonian, cell)
+    known = sampling.special_points(cell)
+    energies = np.asarray(electrons.eigenvalues(hamiltonian, cell, np.array(list(known.values()))))
+    occupied = hamiltonian.basis.occupied(cell.species)
+    vertical = energies[:, occupied] - energies[:, occupied - 1]
+    inverse = np.linalg.inv(np.asarray(cell.reciprocal))
+    ends = [np.asarray(k[0]) @ inverse for k in (edges.valence_k, edges.conduction_k)]
+    return GapSummary(edges, ends[0], ends[1], dict(zip(known, vertical.tolist(), strict=True)))
+
+
+def thermal_gaps(
+    crystal: Crystal, drawn: tuple[Snapshots, ...], edges: BandEdges, progress: bool = False
+) -> Float[np.ndarray, "t s"]:
+    """Gap between the band edges of every snapshot, eV, one row a temperature; compiled once for all of them."""
+    from tqdm import tqdm
+
+    supercell, hamiltonian = drawn[0].structure, crystal.hamiltonian
+    graph = hamiltonian.graph(supercell)
+    probe = electrons.edge_probe(edges, supercell, hamiltonian.basis.occupied(supercell.species))
+    gaps = np.empty((len(drawn), len(drawn[0])))
+    with tqdm(total=gaps.size, unit="snapshot", desc="band edges", disable=not progress) as bar:
+        for t, s in np.ndindex(*gaps.shape):
+            positions = jnp.asarray(np.asarray(drawn[t].positions)[s : s + 1])
+            one = Snapshots(supercell, positions, drawn[t].temperature)
+            graph.check(one[0])
+            valence, conduction = electrons.thermal_edges(hamiltonian, one, probe, graph)
+            gaps[t, s] = float(conduction[0] - valence[0])
+            bar.update()
+    return gaps

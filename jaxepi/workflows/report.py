@@ -1,0 +1,285 @@
+"""Tables of a study as plain text, and the comparison with measured values behind them.
+
+Flows in: an `AbsorptionResult`. Flows out: rows, text, CSV files.
+"""
+
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxepi.materials import measured
+from jaxepi.optics import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
+from jaxepi.workflows.absorption import AbsorptionResult
+from jaxepi.workflows.bands import Bands, GapSummary, edges_along
+from jaxepi.workflows.phonons import Phonons
+from jaxepi.workflows.settings import SamplingSettings
+
+SAME_TEMPERATURE = 15.0
+"""Measured spectra are compared with a calculation at a temperature (K) this close."""
+
+RATIO_ENERGIES = (1.3, 1.5, 1.8, 2.2, 2.6, 3.0, 3.4, 4.0)
+"""Photon energies (eV) at which calculated and measured absorption are compared."""
+
+
+class GapRow(NamedTuple):
+    """Gaps at one temperature (K), all in eV; NaN where unknown.
+
+    tauc, sensitivity, window: of the Tauc fit. edges, error: mean and standard error over snapshots of the gap between
+    the band edges. measured: experiment.
+    """
+
+    temperature: float
+    tauc: float
+    sensitivity: float
+    window: tuple[float, float]
+    edges: float
+    error: float
+    measured: float
+
+
+class Comparison(NamedTuple):
+    """Calculated over measured absorption at photon energies (eV), at one temperature (K)."""
+
+    temperature: float
+    energies: Float[np.ndarray, "e"]
+    ratio: Float[np.ndarray, "e"]
+    citation: str
+
+
+def gap_rows(result: AbsorptionResult) -> list[GapRow]:
+    """Gaps of every temperature, from the fits, from the band edges, and measured."""
+    table = measured.gap(result.settings.crystal)
+    rows = []
+    for i, temperature in enumerate(result.temperatures):
+        fit = result.fits[i] if result.fits else None
+        gaps = result.gaps[i]
+        rows.append(
+            GapRow(
+                temperature=temperature,
+                tauc=float(fit.gap) if fit else math.nan,
+                sensitivity=float(fit.sensitivity) if fit else math.nan,
+                window=(float(fit.window[0]), float(fit.window[1])) if fit else (math.nan, math.nan),
+                edges=float(gaps.mean()),
+                error=standard_error(gaps, result.pairs),
+                measured=table.at(temperature) if table else math.nan,
+            )
+        )
+    return rows
+
+
+def standard_error(values: Float[np.ndarray, "s"], pairs: bool = False) -> float:
+    """Standard error of a mean over snapshots; NaN for one alone.
+
+    Args:
+        pairs: the second half are the antithetic partners of the first; then the pairs are what is independent.
+    """
+    if pairs:
+        values = values.reshape(2, -1).mean(axis=0)
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+
+
+def compare_absorption(result: AbsorptionResult, energies: tuple[float, ...] = RATIO_ENERGIES) -> list[Comparison]:
+    """Calculated over measured absorption coefficient, for every measured table and temperature that go together.
+
+    Both are interpolated in the logarithm; NaN outside either's range of energies.
+    """
+    at, out = np.array(energies), []
+    for table in measured.absorption(result.settings.crystal):
+        near = [(abs(t - table.temperature), i) for i, t in enumerate(result.temperatures)]
+        distance, index = min(near)
+        if distance > SAME_TEMPERATURE:
+            continue
+        spectrum = result.spectra[index]
+        ratio = np.exp(
+            _log_interpolation(at, np.asarray(spectrum.energies), np.asarray(spectrum.absorption()))
+            - _log_interpolation(at, table.energies, table.absorption)
+        )
+        out.append(Comparison(result.temperatures[index], at, ratio, table.citation))
+    return out
+
+
+def _log_interpolation(at: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.interp(at, x, np.log(np.maximum(y, 1e-300)), left=np.nan, right=np.nan)
+
+
+def summary(result: AbsorptionResult) -> str:
+    """The study as text: what was computed, the gaps, the comparison with experiment."""
+    settings = result.settings
+    first = result.snapshots[0]
+    pairs = " in antithetic pairs" if result.pairs else ""
+    lines = [
+        f"{settings.crystal}: {len(first.structure)} atoms, {len(first)} snapshots a temperature{pairs} "
+        f"({settings.statistics} nuclei, {settings.sampler}), k mesh {_counts(settings.kmesh)}, "
+        f"{settings.broadening} of {1e3 * settings.width:g} meV, scissor {settings.scissor:g} eV, seed {settings.seed}"
+    ]
+    if result.edges is not None:
+        rest = float(result.edges.gap) + settings.scissor
+        lines.append(f"Gap of the lattice at rest: {rest:.3f} eV ({result.gap_kind})")
+    if result.gap_kind != "none":
+        lines += ["", *_gap_lines(result)]
+    for comparison in compare_absorption(result):
+        lines += ["", f"Absorption at {comparison.temperature:g} K over measured ({comparison.citation}):"]
+        known = [(e, r) for e, r in zip(comparison.energies, comparison.ratio, strict=True) if np.isfinite(r)]
+        lines += ["  photon energy (eV) " + "".join(f"{e:8.1f}" for e, _ in known)]
+        lines += ["  ratio              " + "".join(f"{r:8.3g}" for _, r in known)]
+    return "\n".join(lines)
+
+
+def _counts(value: int | tuple[int, ...]) -> str:
+    return str(value) if isinstance(value, int) else "x".join(str(v) for v in value)
+
+
+def _gap_lines(result: AbsorptionResult) -> list[str]:
+    rows, kind = gap_rows(result), result.gap_kind
+    names = ("T (K)", f"{kind} gap, Tauc fit (eV)", "window (eV)", "band edges (eV)", "measured (eV)")
+    header = [*names, "Tauc - measured (meV)", "edges - measured (meV)"]
+    body = [
+        [
+            f"{row.temperature:g}",
+            _with_error(row.tauc, row.sensitivity),
+            f"{row.window[0]:.2f} to {row.window[1]:.2f}" if np.isfinite(row.window[0]) else "-",
+            _with_error(row.edges, row.error),
+            _number(row.measured, "{:.3f}"),
+            _number(1e3 * (row.tauc - row.measured), "{:+.0f}"),
+            _number(1e3 * (row.edges - row.measured), "{:+.0f}"),
+        ]
+        for row in rows
+    ]
+    notes = ["  +- of the Tauc fit: when each end of its window moves by a fifth; of the edges: standard error"]
+    table = measured.gap(result.settings.crystal)
+    if table is not None:
+        notes.append(f"  measured: {table.citation}")
+    return [*aligned([header, *body]), *notes]
+
+
+def _number(value: float, form: str) -> str:
+    return form.format(value) if np.isfinite(value) else "-"
+
+
+def _with_error(value: float, error: float) -> str:
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:.3f} +- {error:.3f}" if np.isfinite(error) else f"{value:.3f}"
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Columns of text, aligned to the right under their headings."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def bands_lines(found: Bands) -> list[str]:
+    """The edges of bands along a path, as text."""
+    top, bottom = edges_along(found)
+    filled, empty = found.energies[:, : found.occupied], found.energies[:, found.occupied :]
+    lines = [f"Highest filled state on the path: {top:.4f} eV at {_vector(found.points[filled.max(axis=1).argmax()])}"]
+    if bottom is None:
+        return [*lines, "Bands overlap on the path: no gap"]
+    place = _vector(found.points[empty.min(axis=1).argmin()])
+    return [*lines, f"Lowest empty state on the path:   {bottom:.4f} eV at {place}", f"Gap: {bottom - top:.4f} eV"]
+
+
+def gap_summary_lines(found: GapSummary) -> list[str]:
+    """The gap of the lattice at rest as text; k points are fractional, of the primitive cell."""
+    edges, kind = found.edges, "direct" if found.edges.is_direct else "indirect"
+    rows = [[name, f"{gap:.4f}"] for name, gap in sorted(found.vertical.items())]
+    return [
+        f"Gap of the lattice at rest: {float(edges.gap):.4f} eV ({kind})",
+        f"Valence edge    {float(edges.valence):8.4f} eV at {_vector(found.valence_k)}, one of {len(edges.valence_k)}",
+        f"Conduction edge {float(edges.conduction):8.4f} eV at {_vector(found.conduction_k)}, "
+        f"one of {len(edges.conduction_k)}",
+        "",
+        *aligned([["point", "vertical gap (eV)"], *rows]),
+    ]
+
+
+def thermal_gap_lines(settings: SamplingSettings, rest: float, gaps: Float[np.ndarray, "t s"]) -> list[str]:
+    """Gaps at temperatures (eV) and their change from the lattice at rest, as text."""
+    pairs = settings.sampler == "harmonic" and settings.antithetic
+    table = measured.gap(settings.crystal)
+    rows = [["T (K)", "gap (eV)", "change (meV)", "measured (eV)"]]
+    for temperature, values in zip(settings.temperatures, gaps, strict=True):
+        mean, error = float(values.mean()), standard_error(values, pairs)
+        experiment = table.at(temperature) if table else math.nan
+        change = f"{1e3 * (mean - rest):+.1f}" + (f" +- {1e3 * error:.1f}" if np.isfinite(error) else "")
+        rows.append([f"{temperature:g}", f"{mean:.4f}", change, _number(experiment, "{:.4f}")])
+    notes = [f"  measured: {table.citation}"] if table else []
+    return ["", *aligned(rows), "  +- standard error over snapshots", *notes]
+
+
+def phonon_lines(found: Phonons) -> list[str]:
+    """Frequencies at the special points (THz) as text; imaginary ones are negative."""
+    modes = max(len(f) for f in found.points.values())
+    header = ["point", *(f"{i + 1} (THz)" for i in range(modes))]
+    body = [[name, *(f"{value:.3f}" for value in np.round(values, 3) + 0.0)] for name, values in found.points.items()]
+    # Columns of many modes would not fit a screen: then one mode a line.
+    table = [list(row) for row in zip(header, *body, strict=True)] if modes > 8 else [header, *body]
+    return aligned([["Gamma" if cell == "G" else cell for cell in row] for row in table])
+
+
+def _vector(values: Any) -> str:
+    return "(" + ", ".join(f"{float(v) + 0.0:.4f}" for v in np.round(np.asarray(values), 6)) + ")"
+
+
+COLUMNS = {
+    "absorption": (absorption, "1/cm", "absorption coefficient"),
+    "n": (refractive_index, "1", "refractive index"),
+    "k": (extinction, "1", "extinction coefficient"),
+    "eps1": (lambda energies, eps1, eps2: eps1, "1", "real part of the dielectric function"),
+    "eps2": (lambda energies, eps1, eps2: eps2, "1", "imaginary part of the dielectric function"),
+    "reflectivity": (reflectivity, "1", "at normal incidence from vacuum"),
+    "energy_loss": (energy_loss, "1", "Im(-1/eps)"),
+}
+"""Columns of the CSV file: function of energies, eps1, eps2; unit; meaning."""
+
+
+def write_csv(result: AbsorptionResult, path: str | os.PathLike) -> None:
+    """Isotropic optical constants of every temperature and of the lattice at rest as CSV, whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    target = Path(path)
+    head = [
+        f"# jaxepi {result.provenance['jaxepi']}, {result.settings.crystal}, {result.provenance['date']}",
+        f"# settings: {result.provenance['settings']}",
+        "# temperature in K (nan: the lattice at rest), photon energy in eV",
+    ]
+    for name, (_, unit, meaning) in COLUMNS.items():
+        head.append(f"# {name} in {unit}: {meaning}; _spread: standard deviation over snapshots; _error: of the mean")
+    names = [f"{name}{suffix}" for name in COLUMNS for suffix in ("", "_spread", "_error")]
+    head.append(",".join(["temperature", "energy", *names]))
+    blocks = [_block(t, s, result.pairs) for t, s in zip(result.temperatures, result.spectra, strict=True)]
+    blocks.append(_block(math.nan, result.equilibrium))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w") as file:
+            file.write("\n".join(head) + "\n")
+            np.savetxt(file, np.concatenate(blocks), delimiter=",", fmt="%.9g")
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _block(temperature: float, spectrum: Spectrum, pairs: bool = False) -> Float[np.ndarray, "w c"]:
+    energies = np.asarray(spectrum.energies)
+    columns = [np.full(len(energies), temperature), energies]
+    samples = independent(spectrum) if pairs else spectrum
+    for function, _, _ in COLUMNS.values():
+        value = function(spectrum.energies, *spectrum.mean())
+        error = samples.standard_error(function) if len(samples) > 1 else np.full(len(energies), np.nan)
+        columns += [np.asarray(c) for c in (value, spectrum.spread(function), error)]
+    return np.stack(columns, axis=1)
+
+
+def independent(spectrum: Spectrum) -> Spectrum:
+    """Antithetic partners averaged: what is left is independent, so that its standard error means something."""
+
+    def halves(eps):
+        return 0.5 * (eps[: len(eps) // 2] + eps[len(eps) // 2 :])
+
+    return Spectrum(spectrum.energies, halves(spectrum.eps1), halves(spectrum.eps2))

@@ -1,0 +1,99 @@
+"""Snapshots of a crystal at its temperatures, drawn by either sampler, and files of them."""
+
+import os
+from pathlib import Path
+
+import jax
+
+from jaxepi import sampling
+from jaxepi.errors import InputError
+from jaxepi.io import store
+from jaxepi.sampling import Snapshots
+from jaxepi.structure import Structure
+from jaxepi.workflows import crystal as crystals
+from jaxepi.workflows.crystal import Crystal
+from jaxepi.workflows.settings import SamplingSettings
+
+SUFFIXES = (".xyz", ".extxyz", ".h5", ".hdf5")
+
+
+def draw(
+    settings: SamplingSettings, crystal: Crystal, supercell: Structure, progress: bool = False
+) -> tuple[Snapshots, ...]:
+    """Snapshots at every temperature, one `Snapshots` each; force constants are computed once.
+
+    Args:
+        supercell: of `crystal.structure`, at rest.
+
+    Raises:
+        InputError: the crystal has no potential or is not at rest or not stable in it; molecular dynamics at 0 K, or one
+            that explodes or leaves the skin.
+    """
+    key = jax.random.key(settings.seed)
+    if settings.sampler == "molecular-dynamics":
+        trajectory = sampling.trajectories(
+            crystal.potential,
+            supercell,
+            temperatures=settings.temperatures,
+            count=settings.snapshots,
+            key=key,
+            timestep=settings.timestep,
+            equilibration=settings.equilibration,
+            interval=settings.interval,
+            progress=progress,
+        )
+        return tuple(trajectory.snapshots())
+    constants = sampling.force_constants(crystal.potential, supercell)
+    return tuple(
+        sampling.harmonic(
+            constants,
+            temperature=temperature,
+            count=settings.snapshots,
+            key=key,
+            statistics="quantum" if settings.statistics == "quantum" else "classical",
+            antithetic=settings.antithetic,
+            imaginary="drop" if settings.imaginary == "drop" else "error",
+        )
+        for temperature in settings.temperatures
+    )
+
+
+def sample(
+    settings: SamplingSettings, output: str | os.PathLike, progress: bool = True, command: str = ""
+) -> tuple[Snapshots, ...]:
+    """Draw snapshots and write them: extended XYZ (.xyz, .extxyz) or the HDF5 store (.h5, .hdf5).
+
+    Raises:
+        InputError: another suffix, or what `draw` refuses. OSError: the file cannot be written.
+    """
+    target = Path(output)
+    if target.suffix not in SUFFIXES:
+        raise InputError(f"{target}: give a file name that ends in one of {', '.join(SUFFIXES)}")
+    if not target.parent.is_dir():
+        raise InputError(f"{target.parent} is not a folder; make it, or give another --output")
+    crystal = crystals.for_settings(settings)
+    supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
+    drawn = draw(settings, crystal, supercell, progress)
+    if target.suffix in (".h5", ".hdf5"):
+        origin = store.provenance(settings.asdict(), {"potential": crystal.potential}, command)
+        store.write(target, {"snapshots": drawn}, origin)
+    else:
+        _write_xyz(drawn, target)
+    return drawn
+
+
+def _write_xyz(drawn: tuple[Snapshots, ...], target: Path) -> None:
+    """All frames in one file, whole or not at all; the temperature (K) is in each frame's info."""
+    import ase.io
+
+    frames = []
+    for snapshots in drawn:
+        for atoms in snapshots.to_ase():
+            atoms.info["temperature"] = float(snapshots.temperature)
+            frames.append(atoms)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        ase.io.write(temporary, frames, format="extxyz")
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

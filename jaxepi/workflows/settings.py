@@ -1,0 +1,161 @@
+"""Settings of the studies, with their defaults in one place, and what is refused of them. Imports nothing heavy."""
+
+import dataclasses
+import math
+from typing import Any
+
+from jaxepi.errors import InputError
+
+CHOICES = {
+    "statistics": ("quantum", "classical"),
+    "sampler": ("harmonic", "molecular-dynamics"),
+    "broadening": ("gaussian", "lorentzian"),
+    "precision": ("float64", "float32"),
+    "imaginary": ("error", "drop"),
+    "gap_kind": (None, "indirect", "direct", "none"),
+}
+
+RESOURCES = ("memory_gb",)
+"""Settings that change how, not what, is computed: a run may be resumed with others."""
+
+Counts = int | tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingSettings:
+    """Everything that decides which snapshots are drawn.
+
+    Attributes:
+        crystal: a shipped material by name, or the path of a structure file (its cell at rest).
+        hamiltonian, potential: by shipped name or path; a material's own when left out.
+        spin_orbit: spinor basis of the Hamiltonian.
+        temperatures: kelvin.
+        supercell: repeats of the conventional cell (of the file's cell): an integer or three.
+        snapshots: a temperature. antithetic: in pairs displaced oppositely (harmonic sampler only).
+        sampler, statistics: molecular dynamics is classical.
+        imaginary: "drop" samples without unstable modes, "error" refuses them.
+        timestep: fs. equilibration, interval: steps (molecular dynamics only).
+        seed: of all random numbers; the same noise serves every temperature, so differences between them are smooth.
+        precision: of all arithmetic.
+    """
+
+    crystal: str = "silicon"
+    hamiltonian: str | None = None
+    potential: str | None = None
+    spin_orbit: bool = False
+    temperatures: tuple[float, ...] = (300.0,)
+    supercell: Counts = 2
+    snapshots: int = 4
+    antithetic: bool = True
+    sampler: str = "harmonic"
+    statistics: str = "quantum"
+    imaginary: str = "error"
+    timestep: float = 1.0
+    equilibration: int = 2000
+    interval: int = 200
+    seed: int = 0
+    precision: str = "float64"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
+        for name, choices in CHOICES.items():
+            if getattr(self, name, choices[0]) not in choices:
+                known = ", ".join(str(c) for c in choices if c is not None)
+                raise InputError(f"{name} {getattr(self, name)!r}: choose one of {known}")
+        _check_temperatures(self.temperatures)
+        _check_sampler(self)
+        check_counts("supercell", self.supercell)
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed {self.seed}: give an integer from 0 to {2**32 - 1}")
+
+    def asdict(self) -> dict[str, Any]:
+        """All settings, in JSON types."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsorptionSettings(SamplingSettings):
+    """Everything that decides the result of an absorption study.
+
+    Attributes:
+        kmesh: divisions of the supercell's reciprocal vectors; 1 and 2 need only real arithmetic.
+        broadening, width: line shape and its width, eV. scissor: rigid shift of transition energies, eV.
+        energies: lowest and highest photon energy, eV, and how many.
+        equilibrium_mesh: divisions of the primitive cell's reciprocal vectors for the lattice at rest.
+        gap_kind, tauc_window: of the Tauc fit, eV; the material's, or by the band edges, when left out.
+        memory_gb: bound on working memory, GB.
+    """
+
+    kmesh: Counts = 2
+    broadening: str = "gaussian"
+    width: float = 0.03
+    scissor: float = 0.0
+    energies: tuple[float, float, int] = (0.5, 5.0, 451)
+    equilibrium_mesh: int = 24
+    gap_kind: str | None = None
+    tauc_window: tuple[float, float] | None = None
+    memory_gb: float = 8.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high, count = self.energies
+        object.__setattr__(self, "energies", (float(low), float(high), int(count)))
+        _check_spectrum(self)
+        check_counts("k mesh", self.kmesh)
+        if self.equilibrium_mesh < 1:
+            raise InputError(f"equilibrium mesh {self.equilibrium_mesh}: give a positive integer")
+        if not self.memory_gb > 0:
+            raise InputError(f"memory {self.memory_gb} GB: give a positive number")
+
+
+def check_counts(name: str, value: int | tuple[int, ...]) -> None:
+    """Refuse divisions or repeats that are not one or three positive integers.
+
+    Raises:
+        InputError: names the value.
+    """
+    counts = (value,) if isinstance(value, int) else tuple(value)
+    if len(counts) not in (1, 3) or min(counts) < 1:
+        raise InputError(f"{name} {' '.join(str(c) for c in counts)}: give one positive integer or three")
+
+
+def _check_temperatures(temperatures: tuple[float, ...]) -> None:
+    if not temperatures:
+        raise InputError("no temperatures: give at least one, in kelvin")
+    for i, temperature in enumerate(temperatures):
+        if not 0 <= temperature < math.inf:
+            raise InputError(f"temperature {temperature:g} K: give zero or a positive number of kelvin")
+        if temperature in temperatures[:i]:
+            raise InputError(f"temperature {temperature:g} K is given twice; give each once")
+
+
+def _check_sampler(settings: SamplingSettings) -> None:
+    if settings.snapshots < 1:
+        raise InputError(f"snapshots {settings.snapshots}: ask for at least one a temperature")
+    if settings.sampler == "harmonic":
+        if settings.antithetic and settings.snapshots % 2:
+            raise InputError(
+                f"snapshots {settings.snapshots}: antithetic snapshots come in pairs; ask for {settings.snapshots + 1}, "
+                "or switch pairs off (--no-antithetic)"
+            )
+        return
+    if settings.statistics == "quantum":
+        raise InputError(
+            "statistics quantum: molecular dynamics moves nuclei classically; ask for statistics classical, or for the "
+            "harmonic sampler"
+        )
+
+
+def _check_spectrum(settings: AbsorptionSettings) -> None:
+    low, high, count = settings.energies
+    if not 0 < low < high < math.inf:
+        raise InputError(f"photon energies from {low:g} to {high:g} eV: give positive, increasing ones")
+    if count < 2:
+        raise InputError(f"{count} photon energies: ask for at least two")
+    if not 0 < settings.width < math.inf:
+        raise InputError(f"width {settings.width:g} eV: give a positive broadening")
+    if not math.isfinite(settings.scissor):
+        raise InputError(f"scissor {settings.scissor} eV: give a finite number")
+    window = settings.tauc_window
+    if window is not None and not 0 < window[0] < window[1] < math.inf:
+        raise InputError(f"Tauc window {window[0]:g} to {window[1]:g} eV: give positive, increasing energies")
