@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxepi.errors import InputError
+from jaxepi.io.blocks import PairBlocks
 from jaxepi.tree import pytree, static
 
 TEST_TEMPERATURES = (200.0, 600.0)
@@ -40,6 +41,7 @@ class Configurations:
         extra: further numbers a configuration, shape (s,) each (interlayer distance, for example).
         kpoints: fractional. weights: sum to one. Both are empty when no level stores eigenvalues.
         labels: level -> quantity (`energy`, `forces`, `stress`, `eigenvalues`) -> array, s first.
+        blocks: H(R) and S(R) of the configurations, or None.
         species: atomic numbers. pbc: periodic directions. mesh: divisions and shift of the k mesh that was asked for.
         occupied: number of occupied bands (spin-degenerate).
         kind: what was done to each structure. around: which lattice. source: who labelled it.
@@ -56,6 +58,7 @@ class Configurations:
     kpoints: Float[np.ndarray, "k 3"]
     weights: Float[np.ndarray, "k"]
     labels: dict[str, dict[str, np.ndarray]]
+    blocks: PairBlocks | None
     species: tuple[int, ...] = static()
     pbc: tuple[bool, bool, bool] = static()
     mesh: tuple[float, ...] = static()
@@ -79,6 +82,7 @@ class Configurations:
         changes: dict[str, Any] = {n: getattr(self, n)[index] for n in ARRAYS}
         changes |= {n: tuple(getattr(self, n)[i] for i in index) for n in TEXTS}
         changes["extra"] = {n: v[index] for n, v in self.extra.items()}
+        changes["blocks"] = None if self.blocks is None else self.blocks.take(index)
         changes["labels"] = {level: {n: v[index] for n, v in q.items()} for level, q in self.labels.items()}
         return dataclasses.replace(self, **changes)
 
@@ -88,7 +92,8 @@ class Configurations:
         points = tuple(np.round(self.kpoints % 1.0, 6).ravel() % 1.0)
         held = tuple((level, tuple(sorted(q))) for level, q in sorted(self.labels.items()))
         bands = tuple(q["eigenvalues"].shape[2] for _, q in sorted(self.labels.items()) if "eigenvalues" in q)
-        return (self.species, self.pbc, self.mesh, points, held, bands, tuple(sorted(self.extra)))
+        matrices = None if self.blocks is None else (self.blocks.shells, self.blocks.reach, self.blocks.level)
+        return (self.species, self.pbc, self.mesh, points, held, bands, matrices, tuple(sorted(self.extra)))
 
 
 ARRAYS = ("positions", "cell", "strain", "temperature", "seconds")
@@ -159,6 +164,7 @@ def _joined(a: Configurations, b: Configurations) -> Configurations:
     changes: dict[str, Any] = {n: join(getattr(a, n), getattr(b, n)) for n in ARRAYS}
     changes |= {n: getattr(a, n) + getattr(b, n) for n in TEXTS}
     changes["extra"] = {n: join(a.extra[n], b.extra[n]) for n in a.extra}
+    changes["blocks"] = None if a.blocks is None or b.blocks is None else a.blocks.joined(b.blocks)
     changes["labels"] = {
         level: {n: join(v, b.labels[level][n]) for n, v in quantities.items()} for level, quantities in a.labels.items()
     }
@@ -180,6 +186,7 @@ def single(
     seconds: float | int = float("nan"),
     strain: Float[np.ndarray, "3 3"] | None = None,
     extra: Mapping[str, float | int] | None = None,
+    blocks: PairBlocks | None = None,
     kind: str = "unknown",
     around: str = "unknown",
     source: str = "unknown",
@@ -209,6 +216,7 @@ def single(
         kpoints=np.zeros((0, 3)) if kpoints is None else np.array(kpoints, dtype=np.float64),
         weights=np.zeros(0) if weights is None else np.array(weights, dtype=np.float64),
         labels={v: {n: np.asarray(a, dtype=np.float64)[None] for n, a in q.items()} for v, q in labels.items()},
+        blocks=blocks,
         species=numbers,
         pbc=(periodic[0], periodic[1], periodic[2]),
         mesh=grid,
@@ -329,3 +337,13 @@ def check(group: Configurations, where: str, levels: Iterable[str] | None = None
             if name == "eigenvalues" and k == 0:
                 raise InputError(f"{where}: {level} has eigenvalues but the group has no kpoints")
             refuse(f"{level}/{name}", value, shapes[name])
+    if group.blocks is not None:
+        held, p = group.blocks, len(group.blocks.pairs)
+        refuse("blocks/offsets", held.offsets, (s + 1,))
+        refuse("blocks/pairs", held.pairs, (p, 5))
+        refuse("blocks/hamiltonian", held.hamiltonian, (p, None, None))
+        refuse("blocks/overlap", held.overlap, held.hamiltonian.shape)
+        if held.offsets[-1] != p or (np.diff(held.offsets) < n).any():
+            raise InputError(f"{where}: blocks/offsets do not divide {p} pairs among {s} configurations")
+        if levels is not None and held.level not in levels:
+            raise InputError(f"{where}: blocks belong to level {held.level!r}, which the set does not define")

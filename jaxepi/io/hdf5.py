@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from jaxepi.errors import InputError
+from jaxepi.io.blocks import PairBlocks
 from jaxepi.io.dataset import TEXTS, Configurations, DataSet, check
 
 FORMAT, VERSION = "jaxepi-dataset", 1
@@ -78,6 +79,13 @@ def _write_group(node: h5py.Group, group: Configurations) -> None:
     for level, quantities in group.labels.items():
         for name, value in quantities.items():
             _put(node, f"labels/{level}/{name}", value, *QUANTITIES[name])
+    if group.blocks is not None:
+        held = group.blocks
+        _put(node, "blocks/offsets", held.offsets, "1")
+        _put(node, "blocks/pairs", held.pairs.astype(np.int16), "1")
+        _put(node, "blocks/hamiltonian", held.hamiltonian, "eV", 5)
+        _put(node, "blocks/overlap", held.overlap, "1", 6)
+        node["blocks"].attrs.update({"shells": list(held.shells), "reach_angstrom": held.reach, "level": held.level})
 
 
 def read(path: str | os.PathLike) -> DataSet:
@@ -135,6 +143,13 @@ def _read_group(node: h5py.Group, where: str) -> Configurations:
         if unknown:
             raise InputError(f"{where}: {level} holds {unknown[0]!r}, which is not one of {sorted(QUANTITIES)}")
         labels[level] = {n: get(f"labels/{level}/{n}", QUANTITIES[n][0]) for n in quantities}
+    blocks = None
+    if "blocks" in node:
+        offsets, pairs = (get(f"blocks/{name}", "1").astype(int) for name in ("offsets", "pairs"))
+        matrices = get("blocks/hamiltonian", "eV"), get("blocks/overlap", "1")
+        about = node["blocks"].attrs
+        shells = tuple(str(x) for x in about["shells"])
+        blocks = PairBlocks(offsets, pairs, *matrices, shells, float(about["reach_angstrom"]), str(about["level"]))
     pbc = [bool(p) for p in node.attrs["pbc"]]
     return Configurations(
         positions=get("positions", "angstrom"),
@@ -146,6 +161,7 @@ def _read_group(node: h5py.Group, where: str) -> Configurations:
         kpoints=get("kpoints", "fractional"),
         weights=get("weights", "1"),
         labels=labels,
+        blocks=blocks,
         species=tuple(int(z) for z in node.attrs["species"]),
         pbc=(pbc[0], pbc[1], pbc[2]),
         mesh=tuple(float(v) for v in node.attrs["mesh"]),

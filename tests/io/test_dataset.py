@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jaxepi import io
 from jaxepi.errors import InputError
 from jaxepi.io import dataset, extxyz
+from jaxepi.io.blocks import PairBlocks
 
 LEVELS = {"pbe": {"code": "test", "version": "1", "settings": {"ecutwfc_ry": 25.0}}}
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*/data/**/*.h5"))
@@ -75,6 +76,28 @@ def test_round_trip_extended_xyz(small, tmp_path):
     assert back.levels == LEVELS
     for a, b in zip(small.groups, back.groups, strict=True):
         assert_equal(a, b, 1e-7)
+
+
+def test_blocks_are_kept_to_1e_5_ev(tmp_path):
+    rng = np.random.default_rng(0)
+    parts = []
+    for seed in range(3):
+        pairs = np.array([[i, i, 0, 0, 0] for i in range(3)] + [[0, 1, 0, 0, 1]] * seed)
+        matrices = rng.normal(size=(2, len(pairs), 4, 4))
+        held = PairBlocks(np.array([0, len(pairs)]), pairs, *matrices, ("s", "p"), 6.0, "pbe")
+        parts.append(configuration(seed, blocks=held))
+    io.write(io.gather("blocks", LEVELS, parts), tmp_path / "a.h5")
+    (group,) = io.read(tmp_path / "a.h5").groups
+    assert group.blocks is not None
+    for row, part in enumerate(parts):
+        mine = group.blocks.take(np.array([row]))
+        np.testing.assert_array_equal(mine.pairs, part.blocks.pairs)
+        np.testing.assert_allclose(mine.hamiltonian, part.blocks.hamiltonian, atol=1e-5)
+        np.testing.assert_allclose(mine.overlap, part.blocks.overlap, atol=1e-6)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        replace(file, "groups/00/blocks/offsets", np.array([0, 3, 6, 9]))
+    with pytest.raises(InputError, match="offsets do not divide"):
+        io.read(tmp_path / "a.h5")
 
 
 def test_units_stand_in_the_file(small, tmp_path):
