@@ -103,7 +103,7 @@ def compare_absorption(result: AbsorptionResult, energies: tuple[float, ...] = R
 
 
 def _log_interpolation(at: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.interp(at, x, np.log(np.maximum(y, 1e-300)), left=np.nan, right=np.nan)
+    return np.interp(at, x, np.log(np.maximum(y.astype(float), 1e-300)), left=np.nan, right=np.nan)
 
 
 def summary(result: AbsorptionResult) -> str:
@@ -124,8 +124,8 @@ def summary(result: AbsorptionResult) -> str:
     for comparison in compare_absorption(result):
         lines += ["", f"Absorption at {comparison.temperature:g} K over measured ({comparison.citation}):"]
         known = [(e, r) for e, r in zip(comparison.energies, comparison.ratio, strict=True) if np.isfinite(r)]
-        lines += ["  photon energy (eV) " + "".join(f"{e:8.1f}" for e, _ in known)]
-        lines += ["  ratio              " + "".join(f"{r:8.3g}" for _, r in known)]
+        rows = [["photon energy (eV)", *(f"{e:.1f}" for e, _ in known)], ["ratio", *(f"{r:.2g}" for _, r in known)]]
+        lines += [f"  {line}" for line in aligned(rows)]
     return "\n".join(lines)
 
 

@@ -99,6 +99,8 @@ class AbsorptionSettings(SamplingSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         low, high, count = self.energies
+        if count != int(count):
+            raise InputError(f"{count:g} photon energies: give a whole number")
         object.__setattr__(self, "energies", (float(low), float(high), int(count)))
         _check_spectrum(self)
         check_counts("k mesh", self.kmesh)
