@@ -57,6 +57,25 @@ def _key(k: np.ndarray) -> tuple[int, ...]:
     return tuple((np.round((k % 1.0) * 1e6).astype(int) % 1_000_000).tolist())
 
 
+def quasirandom(count: int, start: int = 0, periodic: Sequence[bool] = (True, True, True)) -> KPoints:
+    """Points `start` to `start + count` of a low-discrepancy sequence that fills the Brillouin zone evenly, equal weights.
+
+    Different snapshots given successive stretches of it sample the zone together far better than each on the same mesh
+    (twist averaging: Lin, Zong and Ceperley, Phys. Rev. E 64, 016702 (2001)). The sequence is the additive recurrence of
+    the generalised golden ratio (Roberts). Non-periodic directions stay at zero.
+
+    Raises:
+        InputError: a count below one.
+    """
+    if count < 1:
+        raise InputError(f"{count} quasirandom k points: ask for at least one")
+    ratio = 1.2207440846057596  # real root of x^4 = x + 1
+    step = ratio ** -np.arange(1.0, 4.0)
+    points = (0.5 + np.arange(start, start + count)[:, None] * step) % 1.0
+    points = (points - np.round(points)) * np.asarray(periodic)
+    return KPoints(points, np.full(count, 1.0 / count))
+
+
 def path(corners: Sequence[Sequence[float]], count: int, cell) -> tuple[np.ndarray, np.ndarray]:
     """Points along straight segments between fractional `corners`, about `count` in all, evenly spaced in 1/angstrom.
 

@@ -6,11 +6,24 @@ smooth is the function of the matrix. So the derivative rule stands on f(A), by 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
+from threadpoolctl import threadpool_limits
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """LAPACK on one thread while the context lasts.
+
+    JAX calls SciPy's OpenBLAS from its own thread pool on the CPU, and the two pools hold each other up: a complex eigh of
+    640 orbitals took 0.9 s with two threads and 0.17 s with one (scripts/benchmark_optics.py --threads). Parallelise over
+    snapshots instead.
+    """
+    return threadpool_limits(1, user_api="blas")
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

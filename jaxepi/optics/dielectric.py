@@ -20,6 +20,7 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, phases, scatter, signs
 from jaxepi.kpoints import KPoints, mesh
+from jaxepi.linalg import one_blas_thread
 from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, check_width
 from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.spectrum import Spectrum
@@ -212,7 +213,11 @@ def transitions(
     batch = batches(hamiltonian.basis.size(structure.species), len(k.points), len(snapshots), real, memory_gb)
     dtype = snapshots.positions.dtype
     points, weights = jnp.asarray(k.points, dtype), jnp.asarray(k.weights, dtype)
-    return _transitions(hamiltonian, structure, graph, snapshots.positions, points, weights, grid, tensor, real, batch)
+    args = (hamiltonian, structure, graph, snapshots.positions, points, weights, grid, tensor, real, batch)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
+        return _transitions(*args)
+    with one_blas_thread():
+        return jax.block_until_ready(_transitions(*args))
 
 
 def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float) -> tuple[int, int]:
