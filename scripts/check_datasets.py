@@ -105,7 +105,7 @@ def convergence(name: str, data: DataSet, finer: DataSet) -> Iterator[list[str]]
     for (level, n, mesh, fine), pairs in found.items():
         de = np.array([a.labels[level]["energy"][i] - b.labels[level]["energy"][j] for a, i, b, j in pairs]) / n
         df = np.array([a.labels[level]["forces"][i] - b.labels[level]["forces"][j] for a, i, b, j in pairs])
-        dgap = [d for pair in pairs if (d := gap_difference(*pair, level)) is not None]
+        dgap = [d for pair in pairs if (d := gap_difference(pair[0], pair[1], pair[2], pair[3], level)) is not None]
         cutoff = [x.levels[level]["settings"].get("ecutwfc_ry") for x in (data, finer)]
         yield [
             name, level, str(n), str(len(pairs)),
@@ -169,6 +169,65 @@ def difference(group: Configurations, labels: dict, base: int, plus: int, minus:
             f"{abs(de / volume - work) / size / GPA:.3f} GPa"]  # fmt: skip
 
 
+def matrices(name: str, data: DataSet) -> Iterator[list[str]]:
+    """H(R), S(R): how exact they are, and how large at the edge of their reach."""
+    for group in data.groups:
+        held = group.blocks
+        if held is None:
+            continue
+        own = (held.pairs[:, 0] == held.pairs[:, 1]) & ~held.pairs[:, 2:].any(axis=1)
+        skew = max(float(np.abs(m[own] - m[own].swapaxes(1, 2)).max()) for m in (held.hamiltonian, held.overlap))
+        edge = 0.0
+        for row in range(len(group)):
+            part = slice(held.offsets[row], held.offsets[row + 1])
+            i, j, shift = held.pairs[part, 0], held.pairs[part, 1], held.pairs[part, 2:]
+            vectors = group.positions[row][j] + shift @ group.cell[row] - group.positions[row][i]
+            far = np.linalg.norm(vectors, axis=1) > held.reach - 0.1
+            edge = max(edge, float(np.abs(held.hamiltonian[part][far]).max(initial=0.0)))
+        yield [
+            name, str(len(group)), str(len(group.species)), mesh_text(group.mesh), f"{held.hamiltonian.shape[1]}",
+            f"{skew:.0e}", f"{group.extra['round_trip_ev'].max():.0e}", f"{edge:.0e}",
+        ]  # fmt: skip
+
+
+def rotation_of_orbitals(shells: tuple[str, ...], rotation: np.ndarray) -> np.ndarray:
+    """How the orbitals of one atom (e3nn's order, jaxepi.hamiltonians.basis) turn with the structure."""
+    points = np.random.default_rng(0).normal(size=(40, 3))
+    x, y, z = points.T
+    r2, q = (points**2).sum(axis=1), 3**-0.5
+
+    def functions(x, y, z):
+        d = np.stack([x * z, x * y, q * (1.5 * y**2 - r2 / 2), y * z, (z**2 - x**2) / 2])
+        return {"s": np.ones((1, len(x))), "p": np.stack([x, y, z]), "d": d}
+
+    before, after = functions(x, y, z), functions(*(points @ rotation).T)
+    turns = {s: np.linalg.lstsq(before[s].T, after[s].T, rcond=None)[0] for s in before}
+    out = np.zeros((sum(len(turns[s]) for s in shells),) * 2)
+    start = 0
+    for shell in shells:
+        width = len(turns[shell])
+        out[start : start + width, start : start + width] = turns[shell]
+        start += width
+    return out
+
+
+def rotated(name: str, data: DataSet) -> Iterator[list[str]]:
+    """H and S of a turned structure against the turned H and S of the original."""
+    for group in data.groups:
+        held = group.blocks
+        if held is None or "rotated" not in group.kind or "base" not in group.kind:
+            continue
+        one, two = (held.take(np.array([group.kind.index(kind)])) for kind in ("base", "rotated"))
+        cells = [group.cell[group.kind.index(kind)] for kind in ("base", "rotated")]
+        turn = rotation_of_orbitals(held.shells, np.linalg.solve(cells[0], cells[1]).T)
+        row = [name, str(len(group.species))]
+        if not np.array_equal(one.pairs, two.pairs):
+            raise InputError(f"{name}: the rotated structure has other pairs")
+        for a, b in ((one.hamiltonian, two.hamiltonian), (one.overlap, two.overlap)):
+            row.append(f"{np.abs(turn @ a @ turn.T - b).max():.0e}")
+        yield row
+
+
 def gamma_to_x(data: DataSet, level: str = "hse06") -> Iterator[list[str]]:
     """Lowest conduction energy along Gamma-X above the top of the valence band at Gamma, eV.
 
@@ -222,6 +281,15 @@ def report() -> list[str]:
     head = ["runs", "level", "atoms", "k mesh", "what", "finite difference", "from the label", "off by"]
     found = [row for p, data in checks.items() if "differences" in p.stem for row in differences(name[p], data)]
     lines += table(head, found)
+    exact = [row for p, data in [*sets.items(), *checks.items()] for row in matrices(name[p], data)]
+    if exact:
+        lines += ["### H(R) and S(R)", ""]
+        head = ["set", "configurations", "atoms", "k mesh", "orbitals an atom", "largest antisymmetric part, eV",
+                "bands rebuilt against the code's, eV", "largest block in the last 0.1 Å of the reach, eV"]  # fmt: skip
+        lines += table(head, exact)
+        lines += ["Turned in space (original turned by the claimed orbital order against the turned structure):", ""]
+        turned = [row for p, data in checks.items() for row in rotated(name[p], data)]
+        lines += table(["runs", "atoms", "H off by, eV", "S off by"], turned)
     for p, data in sets.items():
         rows = list(gamma_to_x(data))
         if rows:

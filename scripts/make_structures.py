@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ import ase
 import ase.io
 import numpy as np
 from ase.build import bulk
+from scipy.spatial.transform import Rotation
 
 SILICON = {"measured": 5.431, "hse06-shifted": 5.453, "hse06-gamma": 5.461, "pbe": 5.476}
 """Lattice constants, angstrom: measured at room temperature; relaxed at HSE06 on each 2x2x2 grid of 8 atoms; relaxed at
@@ -26,6 +28,9 @@ PBE on converged meshes (25 Ry, 6x6x6 and the shifted 8x8x8 of 2 atoms: 5.4766 a
 
 GAAS = {"measured": 5.6533, "r2scan": 5.6855, "r2scan-gamma": 5.6855, "r2scan-shifted": 5.6855}
 """The same for r2SCAN (400 eV): 2 atoms on 4x4x4; 8 atoms on the 2x2x2 meshes."""
+
+CARBON = {"measured": 2.461, "pbe": 2.467}
+"""Graphene: measured, and PBE."""
 
 MATERIALS = {"silicon": ("Si", "diamond", "silicon-mvff"), "gaas": ("GaAs", "zincblende", "galliumarsenide-mvff")}
 """Name and structure for `ase.build.bulk`, and the valence force field that the displacements are drawn from."""
@@ -216,6 +221,75 @@ def gaas_16(seed: int) -> list[ase.Atoms]:
     return displaced([(crystal, 2, HALF, ("r2scan", GAAS["r2scan"]), MEASURED["gaas"])], 20, seed)
 
 
+STACKINGS = {"AA": 0.0, "AB": 1.0, "SP": 1.5}
+"""Sliding of the upper layer along the bonds, in bond lengths."""
+
+
+def layers(repeats: int, distance: float | None, sliding: float = 0.0, a: float = CARBON["pbe"]) -> ase.Atoms:
+    """Graphene, or a bilayer `distance` angstrom apart slid by `sliding` bond lengths, in a cell 20 angstrom high."""
+    cell = np.array([[a, 0.0, 0.0], [-a / 2, a * 3**0.5 / 2, 0.0], [0.0, 0.0, 20.0]])
+    bond = (cell[0] + 2 * cell[1]) / 3
+    one = np.array([np.zeros(3), bond])
+    heights = [0.0] if distance is None else [-distance / 2, distance / 2]
+    sites = [one + i * sliding * bond + [0, 0, 10 + z] for i, z in enumerate(heights)]
+    atoms = ase.Atoms(f"C{2 * len(sites)}", positions=np.concatenate(sites), cell=cell, pbc=(True, True, False))
+    return atoms.repeat((repeats, repeats, 1))
+
+
+def rippled(atoms: ase.Atoms, generator: np.random.Generator, size: float) -> ase.Atoms:
+    """Random displacements: root mean square `size` angstrom a component, half of it smooth (long waves of the cell)."""
+    out = atoms.copy()
+    fractional = atoms.get_scaled_positions()[:, :2]
+    smooth = np.zeros_like(atoms.positions)
+    for k in np.indices((3, 3)).reshape(2, -1).T - 1:
+        phase = 2 * np.pi * (fractional @ k)[:, None] + generator.uniform(0, 2 * np.pi, 3)
+        smooth += generator.normal(size=3) * np.sin(phase) / 2
+    move = (smooth / max(smooth.std(), 1e-9) + generator.normal(size=smooth.shape)) * size / 2**0.5
+    out.positions += move - move.mean(axis=0)
+    return out
+
+
+def bilayers(seed: int, count: int, repeats: int, mesh: int) -> list[ase.Atoms]:
+    """Bilayers at 3.0 to 3.7 angstrom, slid by AA, AB, SP and anything between, displaced, a third of them strained."""
+    generator = np.random.default_rng(seed)
+    out = []
+    for index in range(count):
+        distance = 3.0 + 0.7 * ((index * 0.6180339887) % 1)
+        named = list(STACKINGS)[index % 3] if index % 2 else None
+        sliding = STACKINGS[named] if named else generator.uniform(0.0, 1.5)
+        size = generator.uniform(0.01, 0.07)
+        strain = np.zeros((3, 3))
+        if index % 3 == 0:
+            strain[:2, :2] = generator.uniform(-0.015, 0.015, (2, 2))
+            strain = (strain + strain.T) / 2
+        atoms = rippled(strained(layers(repeats, distance, sliding), strain), generator, size)
+        info = {"distance": distance, "sliding": sliding, "amplitude": size, "strain": strain}
+        out.append(annotate(atoms, named or "slid", "pbe", (mesh, mesh, 1), **info))
+    return out
+
+
+def monolayers(seed: int, count: int, repeats: int, mesh: int) -> list[ase.Atoms]:
+    """Graphene, displaced."""
+    generator = np.random.default_rng(seed)
+    out = []
+    for _ in range(count):
+        size = generator.uniform(0.01, 0.07)
+        atoms = rippled(layers(repeats, None), generator, size)
+        out.append(annotate(atoms, "monolayer", "pbe", (mesh, mesh, 1), amplitude=size))
+    return out
+
+
+def bilayer_rotated(seed: int) -> list[ase.Atoms]:
+    """A displaced 1x1 bilayer and the same turned in space: does H follow the orbital order that is claimed?"""
+    base = bilayers(seed, 1, 1, 9)[0]
+    base.info |= {"kind": "base", "base": 0.0}
+    turned = base.copy()
+    rotation = Rotation.from_rotvec([0.7, -0.4, 1.1]).as_matrix()
+    turned.set_cell(base.cell.array @ rotation.T, scale_atoms=True)
+    turned.info = {**base.info, "kind": "rotated"}
+    return [base, turned]
+
+
 def differences(atoms: ase.Atoms, base: int, seed: int, step: float = 0.01, strain: float = 0.002) -> list[ase.Atoms]:
     """A configuration and six neighbours of it: +-`step` angstrom (largest move) along a random direction, +-`strain`
     isotropic and +-`strain` shear. `extra` number `base` says which belong together."""
@@ -272,7 +346,7 @@ def silicon_relabelled(seed: int) -> list[ase.Atoms]:
     return out
 
 
-SETS = {
+SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "silicon-relabelled": silicon_relabelled,
     "silicon-primitive": silicon_primitive,
     "silicon-cubic": silicon_cubic,
@@ -281,6 +355,13 @@ SETS = {
     "gaas-primitive": gaas_primitive,
     "gaas-cubic": gaas_cubic,
     "gaas-16": gaas_16,
+    "bilayer-1x1": functools.partial(bilayers, count=60, repeats=1, mesh=9),
+    "bilayer-2x2": functools.partial(bilayers, count=80, repeats=2, mesh=4),
+    "bilayer-3x3": functools.partial(bilayers, count=12, repeats=3, mesh=3),
+    "bilayer-4x4": functools.partial(bilayers, count=200, repeats=4, mesh=2),
+    "monolayer-2x2": functools.partial(monolayers, count=40, repeats=2, mesh=4),
+    "monolayer-3x3": functools.partial(monolayers, count=40, repeats=3, mesh=3),
+    "bilayer-rotated": bilayer_rotated,
     "silicon-differences": silicon_differences,
     "silicon-convergence": silicon_convergence,
     "silicon-mesh": silicon_mesh,

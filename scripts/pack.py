@@ -21,6 +21,7 @@ import numpy as np
 from jaxepi import io
 from jaxepi.errors import InputError
 from jaxepi.io import dataset
+from jaxepi.io.blocks import PairBlocks
 
 TEXTS = ("kind", "around", "source")
 GIVEN = (*TEXTS, "temperature", "strain", "mesh", "shift")
@@ -41,12 +42,20 @@ def load(path: Path) -> tuple[dataset.Configurations, dict[str, Any]]:
     info = meta["info"]
     labels: dict[str, dict[str, np.ndarray]] = {}
     seconds = []
-    for name in [n for n in data if "/" in n]:
+    for name in [n for n in data if "/" in n and not n.startswith("blocks/")]:
         level, quantity = name.split("/")
         if quantity == "seconds":
             seconds.append(float(data[name]))
         else:
             labels.setdefault(level, {})[quantity] = data[name]
+    extra = {n: float(v) for n, v in info.items() if n not in GIVEN}
+    blocks = None
+    if "blocks/pairs" in data:
+        extra["round_trip_ev"] = float(data["round_trip"])
+        about = json.loads(str(data["blocks/about"]))
+        pairs, hopping, overlap = (data[f"blocks/{n}"] for n in ("pairs", "hamiltonian", "overlap"))
+        shells, offsets = tuple(about["shells"]), np.array([0, len(pairs)])
+        blocks = PairBlocks(offsets, pairs, hopping, overlap, shells, about["reach"], about["level"])
     try:
         one = dataset.single(
             data["positions"],
@@ -61,7 +70,8 @@ def load(path: Path) -> tuple[dataset.Configurations, dict[str, Any]]:
             temperature=float(info.get("temperature", np.nan)),
             seconds=sum(seconds) if seconds else float("nan"),
             strain=np.reshape(info["strain"], (3, 3)) if "strain" in info else None,
-            extra={n: float(v) for n, v in info.items() if n not in GIVEN},
+            extra=extra,
+            blocks=blocks,
             **{n: str(info.get(n, "unknown")) for n in TEXTS},
         )
     except InputError as error:

@@ -17,6 +17,8 @@ GAAS = {
     "convergence": {"energy": 1e-6, "density": 1e-5, "eigenstates": 1e-8},
 }
 
+CARBON = {"level": "pbe-d3", "grid": 0.2, "reach": 6.2, "width": 0.05, "convergence": {"density": 1e-6}}
+
 RECIPES = {
     "silicon-hse06": ("espresso", BOTH),
     "silicon-hse06-primitive": ("espresso", {**BOTH, "empty": 4.0, "spare": 1}),
@@ -25,5 +27,7 @@ RECIPES = {
     "silicon-pbe-35ry": ("espresso", {**BOTH, "levels": ["pbe"], "ecutwfc": 35.0}),
     "gaas-r2scan": ("gpaw", {**GAAS, "empty": 1.0}),
     "gaas-r2scan-primitive": ("gpaw", {**GAAS, "empty": 4.0}),
-    "gaas-r2scan-forces": ("gpaw", {**GAAS, "empty": 0.0, "eigenvalues": False}),
+    "gaas-r2scan-forces": ("gpaw", {**GAAS, "empty": 0.5, "eigenvalues": False}),
+    "carbon-lcao": ("gpaw-lcao", {**CARBON, "matrices": True}),
+    "carbon-lcao-forces": ("gpaw-lcao", {**CARBON, "matrices": False}),
 }

@@ -84,7 +84,7 @@ def _write_group(node: h5py.Group, group: Configurations) -> None:
         _put(node, "blocks/offsets", held.offsets, "1")
         _put(node, "blocks/pairs", held.pairs.astype(np.int16), "1")
         _put(node, "blocks/hamiltonian", held.hamiltonian, "eV", 5)
-        _put(node, "blocks/overlap", held.overlap, "1", 6)
+        _put(node, "blocks/overlap", held.overlap, "1", 8)
         node["blocks"].attrs.update({"shells": list(held.shells), "reach_angstrom": held.reach, "level": held.level})
 
 

@@ -70,4 +70,8 @@ def get(name: str, recipe: Mapping[str, Any]) -> Engine:
         from engines.gpaw_code import Gpaw
 
         return Gpaw(**recipe)
-    raise InputError(f"engine {name!r} is not known; use espresso or gpaw")
+    if name == "gpaw-lcao":
+        from engines.gpaw_lcao import GpawLcao
+
+        return GpawLcao(**recipe)
+    raise InputError(f"engine {name!r} is not known; use espresso, gpaw or gpaw-lcao")

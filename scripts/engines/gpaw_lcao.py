@@ -1,0 +1,182 @@
+"""GPAW with atomic orbitals: energies and forces with D3(BJ), and H(R), S(R) in a confined basis, for carbon layers."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+
+from engines import LabelFailure, Mesh
+from engines.gpaw_code import INSTALL, _points
+from jaxepi.errors import InputError
+
+SHELLS = ("s", "p", "s", "p", "d")
+"""Shells of an atom in GPAW's dzp basis."""
+
+BASIS = "c6.dzp"
+"""Confined basis (class C6.0-s2p2d1): gpaw-basis -n c6 -t dzp -E 0.3 --rcut-max 6.0 C; radii up to 5.77 bohr."""
+
+
+def harmonics() -> tuple[np.ndarray, np.ndarray]:
+    """GPAW's p and d functions in terms of e3nn's: matrices T with f_e3nn = T f_gpaw.
+
+    GPAW orders p as y, z, x and d as xy, yz, 3z^2 - r^2, xz, x^2 - y^2; jaxepi.hamiltonians.basis says e3nn's order.
+    """
+    p = np.zeros((3, 3))
+    p[0, 2] = p[1, 0] = p[2, 1] = 1.0
+    d = np.zeros((5, 5))
+    d[0, 3] = d[1, 0] = d[3, 1] = 1.0  # xz, xy, yz
+    # With u = (3z^2 - r^2)/(2 sqrt 3) and v = (x^2 - y^2)/2: y^2 - (x^2 + z^2)/2 = -(sqrt(3) u + 3 v)/2 and
+    # (z^2 - x^2)/2 = (sqrt(3) u - v)/2, in units where each is normalised alike after dividing the first by sqrt(3).
+    d[2, 2], d[2, 4] = -0.5, -(3**0.5) / 2
+    d[4, 2], d[4, 4] = 3**0.5 / 2, -0.5
+    return p, d
+
+
+def to_e3nn() -> np.ndarray:
+    """Orbitals of one atom, e3nn's order from GPAW's: shape (13, 13)."""
+    p, d = harmonics()
+    blocks = {"s": np.eye(1), "p": p, "d": d}
+    out = np.zeros((13, 13))
+    start = 0
+    for shell in SHELLS:
+        width = len(blocks[shell])
+        out[start : start + width, start : start + width] = blocks[shell]
+        start += width
+    return out
+
+
+class GpawLcao:
+    """PBE + D3(BJ) in the confined basis; `matrices` stores H(R), S(R).
+
+    Args:
+        level: its name. grid: real-space grid spacing, angstrom. reach: H(R) and S(R) beyond it are zero, angstrom.
+        width: Fermi-Dirac smearing, eV. matrices: whether to store H(R) and S(R). forces: whether to compute them.
+    """
+
+    def __init__(
+        self,
+        *,
+        level: str,
+        grid: float,
+        reach: float,
+        width: float,
+        convergence: Mapping[str, Any],
+        matrices: bool,
+        forces: bool = True,
+    ):
+        try:
+            import dftd3.ase  # noqa: F401
+            import gpaw
+        except ImportError as error:
+            raise InputError(INSTALL) from error
+        self.level, self.grid, self.reach, self.width = level, grid, reach, width
+        self.convergence, self.matrices, self.forces = dict(convergence), matrices, forces
+        self.basis_folder = _basis()
+        settings: dict[str, Any] = {
+            "mode": "LCAO",
+            "basis": BASIS,
+            "basis_made_with": "gpaw-basis -n c6 -t dzp -E 0.3 --rcut-max 6.0 C",
+        }
+        settings |= {"xc": "PBE", "dispersion": "D3(BJ)", "grid_angstrom": grid, "fermi_dirac_ev": width}
+        settings |= {"convergence": self.convergence, "net_force": "mean subtracted"}
+        self.levels = {level: {"code": "GPAW", "version": gpaw.__version__, "settings": settings}}
+
+    def check(self, atoms: ase.Atoms) -> None:
+        if set(atoms.get_chemical_symbols()) != {"C"}:
+            raise InputError(f"{atoms.get_chemical_formula()}: the confined basis is made for carbon only")
+        if list(atoms.pbc) != [True, True, False]:
+            raise InputError(f"pbc={atoms.pbc.tolist()}: layers are periodic in the first two directions")
+        if "mesh" not in atoms.info:
+            raise InputError("the structure carries no k mesh (info `mesh`); write it with make_structures.py")
+
+    def label(self, atoms: ase.Atoms) -> dict[str, np.ndarray]:
+        from dftd3.ase import DFTD3
+        from gpaw import GPAW, KohnShamConvergenceError, setup_paths
+
+        if str(self.basis_folder) not in setup_paths:
+            setup_paths.insert(0, str(self.basis_folder))
+        mesh = Mesh.of(atoms)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+        work = ase.Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        dispersion = work.copy()
+        dispersion.calc = DFTD3(method="PBE", damping="d3bj")
+        with tempfile.TemporaryDirectory(prefix="gpaw-") as folder:
+            work.calc = GPAW(
+                mode="lcao",
+                basis=BASIS,
+                xc="PBE",
+                h=self.grid,
+                kpts=_points(mesh),
+                occupations={"name": "fermi-dirac", "width": self.width},
+                convergence=self.convergence,
+                symmetry={"point_group": False},
+                txt=str(Path(folder) / "gpaw.txt"),
+            )
+            try:
+                out = {
+                    f"{self.level}/energy": work.get_potential_energy() + np.array(dispersion.get_potential_energy())
+                }
+                if self.forces:
+                    forces = work.get_forces() + dispersion.get_forces()
+                    out[f"{self.level}/forces"] = forces - forces.mean(axis=0)
+            except KohnShamConvergenceError as error:
+                raise LabelFailure(f"{self.level}: the self-consistent cycle did not converge") from error
+            if self.matrices:
+                out |= self._matrices(work, mesh)
+        if any(v.dtype.kind == "f" and not np.isfinite(v).all() for v in out.values()):
+            raise LabelFailure(f"{self.level}: the result holds NaN")
+        seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
+        return out | {f"{self.level}/seconds": np.array(seconds), "occupied": np.array(2 * len(atoms))}
+
+    def _matrices(self, work: ase.Atoms, mesh: Mesh) -> dict[str, np.ndarray]:
+        """H(R), S(R) in e3nn's order, and the eigenvalues they give on the mesh against GPAW's own."""
+        from gpaw.lcao.tools import get_lcao_hamiltonian
+        from scipy.linalg import eigh
+
+        from jaxepi.io.blocks import PairBlocks, fold, pairs_within
+
+        calculator = work.calc
+        h, s = get_lcao_hamiltonian(calculator)
+        h = h[0]
+        points, weights = np.asarray(calculator.get_ibz_k_points()), np.asarray(calculator.get_k_point_weights())
+        # GPAW's Bloch sums run over the cells of atoms that are wrapped into the first one; undo that.
+        wrapped = np.round(work.get_scaled_positions() - work.get_scaled_positions(wrap=False))
+        phase = np.exp(2j * np.pi * points @ wrapped.T).repeat(13, axis=1)
+        turn = np.kron(np.eye(len(work)), to_e3nn())
+        h, s = (phase.conj()[:, :, None] * m * phase[:, None, :] for m in (h, s))
+        h, s = (np.einsum("pi,kij,qj->kpq", turn, m, turn, optimize=True) for m in (h, s))
+        pairs = pairs_within(work.positions, work.cell.array, (True, True, False), self.reach)
+        hopping, overlap = (fold(m, points, weights, mesh.divisions, pairs, 13) for m in (h, s))
+        held = PairBlocks(np.array([0, len(pairs)]), pairs, hopping, overlap, SHELLS, self.reach, self.level)
+        worst, energies = 0.0, []
+        for k, point in enumerate(points):
+            ours_k, own = held.bloch(0, point, len(work)), np.asarray(calculator.get_eigenvalues(kpt=k))
+            energies.append(own[: 3 * len(work)])
+            worst = max(worst, float(np.abs(eigh(*ours_k, eigvals_only=True)[: len(own)] - own).max()))
+        if worst > 1e-6:
+            raise LabelFailure(f"{self.level}: eigenvalues rebuilt from H(R), S(R) are off by {worst:.1e} eV")
+        out = {f"{self.level}/eigenvalues": np.array(energies), "kpoints": points, "weights": weights}
+        out |= {"blocks/pairs": pairs, "blocks/hamiltonian": hopping, "blocks/overlap": overlap}
+        about = json.dumps({"shells": SHELLS, "reach": self.reach, "level": self.level})
+        return out | {"blocks/about": np.array(about), "round_trip": np.array(worst)}
+
+
+def _basis() -> Path:
+    """Folder with the confined basis, made on first use in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxepi-basis"
+    if not (cache / f"C.{BASIS}.basis").exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        options = ["-n", "c6", "-t", "dzp", "-E", "0.3", "--rcut-max", "6.0", "C"]
+        command = [str(Path(sys.executable).parent / "gpaw-basis"), *options]
+        done = subprocess.run(command, cwd=cache, capture_output=True, text=True, check=False)
+        if done.returncode or not (cache / f"C.{BASIS}.basis").exists():
+            raise InputError(f"gpaw-basis failed: {(done.stderr or done.stdout).strip()[-300:]}")
+    return cache
