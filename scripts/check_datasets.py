@@ -110,7 +110,7 @@ def convergence(name: str, data: DataSet, finer: DataSet) -> Iterator[list[str]]
         yield [
             name, level, str(n), str(len(pairs)),
             f"{cutoff[0]} to {cutoff[1]} Ry" if cutoff[0] != cutoff[1] else f"{mesh_text(mesh)} to {mesh_text(fine)}",
-            f"{1e3 * np.abs(de).max():.1f}", f"{1e3 * np.abs(de - de.mean()).max():.2f}",
+            f"{1e3 * np.abs(de).max():.1f}", f"{1e3 * np.abs(de - de.mean()).max():.2f}" if len(de) > 1 else "-",
             f"{1e3 * np.sqrt((df**2).mean()):.1f} ({1e3 * np.abs(df).max():.1f})",
             f"{1e3 * np.abs(dgap).max():.1f}" if dgap else "-",
         ]  # fmt: skip

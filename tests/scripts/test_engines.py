@@ -1,0 +1,89 @@
+"""Engines: units and signs of pw.x's XML, the orbital order of GPAW's functions, and what is said when GPAW is missing."""
+
+import importlib.util
+
+import engines
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.units import Bohr, Hartree
+from check_datasets import rotation_of_orbitals
+from engines.espresso import read_xml
+from engines.gpaw_lcao import SHELLS, to_e3nn
+from recipes import RECIPES
+from scipy.spatial.transform import Rotation
+
+from jaxepi.errors import InputError
+
+XML = """<qes:espresso xmlns:qes="http://www.quantum-espresso.org/ns/qes/qes-1.0"><output>
+<atomic_structure nat="2" alat="{alat}"></atomic_structure>
+<total_energy><etot>-2.0</etot></total_energy>
+<band_structure>
+<ks_energies><k_point weight="0.5">0.0 0.0 0.0</k_point><npw>1</npw><eigenvalues size="2">-0.5 0.25</eigenvalues></ks_energies>
+<ks_energies><k_point weight="1.5">{k}</k_point><npw>1</npw><eigenvalues size="2">-0.4 0.3</eigenvalues></ks_energies>
+</band_structure>
+<forces rank="2" dims="3 2">0.1 0.0 0.0 -0.1 0.0 0.0</forces>
+<stress rank="2" dims="3 3">1e-3 0 0 0 1e-3 0 0 0 1e-3</stress>
+</output></qes:espresso>"""
+
+
+def test_xml_is_read_in_electronvolt_and_angstrom(tmp_path):
+    atoms = bulk("Si", a=5.43)
+    alat = np.linalg.norm(atoms.cell[0]) / Bohr
+    half = np.array([0.5, 0.5, 0.0]) @ np.linalg.inv(atoms.cell.array).T * alat * Bohr
+    path = tmp_path / "x.xml"
+    path.write_text(XML.format(alat=alat, k=" ".join(map(str, half))))
+    found = read_xml(path, atoms)
+    assert found["energy"] == pytest.approx(-2 * Hartree)
+    np.testing.assert_allclose(found["forces"][0], [0.1 * Hartree / Bohr, 0, 0])
+    np.testing.assert_allclose(found["kpoints"], [[0, 0, 0], [0.5, 0.5, 0]], atol=1e-8)
+    np.testing.assert_allclose(found["weights"], [0.25, 0.75])
+    np.testing.assert_allclose(found["eigenvalues"][1], [-0.4 * Hartree, 0.3 * Hartree])
+    np.testing.assert_allclose(found["stress"], -1e-3 * Hartree / Bohr**3 * np.eye(3))
+    path.write_text(XML.format(alat=alat, k="0 0 0").replace("-2.0", "nan"))
+    with pytest.raises(engines.LabelFailure, match="NaN"):
+        read_xml(path, atoms)
+    path.write_text(XML.format(alat=alat, k="0 0 0").replace("forces", "other"))
+    with pytest.raises(engines.LabelFailure, match="has no forces"):
+        read_xml(path, atoms)
+
+
+@pytest.mark.parametrize("recipe", ["gaas-r2scan", "carbon-lcao"])
+@pytest.mark.skipif(importlib.util.find_spec("gpaw") is not None, reason="GPAW is installed here")
+def test_missing_gpaw_says_how_to_install(recipe):
+    with pytest.raises(InputError, match=r"pip install gpaw"):
+        engines.get(*RECIPES[recipe])
+
+
+def test_an_engine_that_is_not_known_is_refused():
+    with pytest.raises(InputError, match="'vasp' is not known"):
+        engines.get("vasp", {})
+
+
+def gpaw_functions(x, y, z):
+    """One s, p and d shell in GPAW's order, squares summing to one on the unit sphere."""
+    r2 = x**2 + y**2 + z**2
+    d = [3**0.5 * x * y, 3**0.5 * y * z, (3 * z**2 - r2) / 2, 3**0.5 * x * z, 3**0.5 / 2 * (x**2 - y**2)]
+    return [np.ones_like(x)], [y, z, x], d
+
+
+def test_the_order_of_orbitals_is_e3nn_s():
+    e3nn = pytest.importorskip("e3nn_jax")
+    points = np.random.default_rng(0).normal(size=(20, 3))
+    s, p, d = gpaw_functions(*points.T)
+    turned = to_e3nn() @ np.concatenate([s, p, s, p, d])
+    np.testing.assert_allclose(to_e3nn() @ to_e3nn().T, np.eye(13), atol=1e-14)
+    start = 0
+    irreps = {"s": "0e", "p": "1o", "d": "2e"}
+    for shell in SHELLS:
+        harmonics = e3nn.spherical_harmonics(irreps[shell], points, normalize=False, normalization="norm")
+        width = harmonics.array.shape[1]
+        np.testing.assert_allclose(turned[start : start + width], np.asarray(harmonics.array).T, atol=1e-5)
+        start += width
+
+
+def test_orbitals_turn_as_e3nn_s_irreps():
+    e3nn = pytest.importorskip("e3nn_jax")
+    rotation = Rotation.from_rotvec([0.7, -0.4, 1.1]).as_matrix()
+    irreps = e3nn.Irreps("0e + 1o + 0e + 1o + 2e")
+    np.testing.assert_allclose(rotation_of_orbitals(SHELLS, rotation), irreps.D_from_matrix(rotation), atol=1e-5)
