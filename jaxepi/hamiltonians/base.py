@@ -4,7 +4,7 @@ A published set and a learned network are the same kind of thing. The module has
 graph) -> Blocks` (the signature of a linen module) and the attributes `basis`, `cutoff` and `skin`.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
@@ -53,6 +53,7 @@ class Blocks:
         return Blocks(double(self.onsite), double(self.hopping), double(self.overlap), basis, self.species)
 
 
+@runtime_checkable
 class BlockModule(Protocol):
     """Module of a `Hamiltonian`: hashable, with an orbital basis and a range in angstrom."""
 

@@ -71,7 +71,7 @@ def niquet(terms: Terms) -> Float[Array, "n o o"]:
     pp = beta_p * (n[:, :, None] * n[:, None, :] - jnp.eye(3, dtype=n.dtype) / 3)
     gradients = jnp.einsum("eia,eib->eab", half_gradient, half_gradient)
     dd = -(4 / 3) * p["d0"] * (gradients - 0.5 * jnp.eye(5, dtype=n.dtype))
-    root3 = np.sqrt(3)
+    root3 = 3**0.5
     bonds = bonds.at[:, where["p"], where["p"]].add(pp).at[:, where["d"], where["d"]].add(dd)
     couplings = (
         ("s", "p", p["sp0"] * n[:, None, :]),
@@ -92,12 +92,25 @@ def boykin(terms: Terms) -> Float[Array, "n o o"]:
     reference = terms.graph.reference.astype(terms.distance.dtype)
     ideal = reference / jnp.linalg.norm(reference, axis=1, keepdims=True)
     length = p["length"][terms.pair].astype(terms.distance.dtype)
-    before = terms.module.edge_blocks(terms.params["hopping"], terms.pair, ideal, length)
+    axes = _published_axes(terms.module.basis).astype(terms.distance.dtype)
+    before = axes @ terms.module.edge_blocks(terms.params["hopping"], terms.pair, ideal, length) @ axes.T
+    after = axes @ terms.hopping @ axes.T
     energies = terms.params["onsite"].astype(terms.distance.dtype)
     a, b = energies[terms.pair[0]], energies[terms.pair[1]]
     weight = p["strength"] * p["C"][terms.pair] / (a[:, :, None] + b[:, None, :] + 2 * p["shift"])
-    shifts = (weight.astype(a.dtype) * (before**2 - terms.hopping**2)).sum(axis=2)
-    return terms.diagonal() + jax.vmap(jnp.diag)(terms.sum_bonds(shifts))
+    shifts = terms.sum_bonds((weight.astype(a.dtype) * (before**2 - after**2)).sum(axis=2))
+    return terms.diagonal() + axes.T @ (shifts[:, :, None] * axes)
+
+
+def _published_axes(basis: Basis) -> Array:
+    """Rotation from this basis, whose d shell has y as its axis, to that of the paper: 3z^2-r^2 and x^2-y^2, not 3y^2-r^2
+    and z^2-x^2. Shifts that are diagonal in one are not in the other."""
+    size = sum(len(SHELLS[s][1]) for s in basis.all_shells)
+    rotation, d = np.eye(size), basis.slices().get("d")
+    if d is not None:
+        half = np.sqrt(3) / 2
+        rotation[np.ix_([d.start + 2, d.start + 4], [d.start + 2, d.start + 4])] = [[-0.5, half], [-half, -0.5]]
+    return jnp.asarray(rotation)
 
 
 def density(terms: Terms) -> Float[Array, "n o o"]:

@@ -66,6 +66,7 @@ class SlaterKoster:
             return blocks
         blocks = blocks.as_spinor()
         coupling = onsite.spin_orbit(self.basis, params["spin_orbit"])[kinds]
+        coupling = coupling.astype(jnp.result_type(blocks.onsite.dtype, jnp.complex64))
         return dataclasses.replace(blocks, onsite=blocks.onsite + coupling)
 
     def edge_blocks(self, tables: dict, pair, direction: Float[Array, "e 3"], distance: Float[Array, " e"]) -> Array:

@@ -5,7 +5,7 @@ moments exact up to the spline's variance step^2/3) and broadened once, so the c
 the number of frequencies.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -14,6 +14,7 @@ from jaxepi.errors import InputError
 from jaxepi.tree import pytree, static
 
 
+@runtime_checkable
 class Broadening(Protocol):
     """A normalised line shape."""
 
