@@ -128,10 +128,6 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     return parser, commands
 
 
-def _counts(values: list[int]) -> int | tuple[int, ...]:
-    return values[0] if len(values) == 1 else tuple(values)
-
-
 def _flag(command: Any, name: str, text: str) -> None:
     """A switch --name and its opposite --no-name."""
     default = _DEFAULTS.get(name.replace("-", "_"))
@@ -242,12 +238,15 @@ def _materials_options(command: argparse.ArgumentParser) -> None:
 def _settings(kind: type[SamplingSettings], options: dict[str, Any]) -> Any:
     """Settings from options, in the types they have."""
     names = {f.name for f in dataclasses.fields(kind)}
-    values = {name: value for name, value in options.items() if name in names}
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in options.items() if name in names
+    }
     for name in ("supercell", "kmesh"):
-        if isinstance(values.get(name), list):
-            values[name] = _counts(values[name])
-    if "tauc_window" in values:
-        values["tauc_window"] = tuple(values["tauc_window"])
+        if len(values.get(name, ())) == 1:
+            values[name] = values[name][0]
+    if "energies" in values:
+        low, high, count = values["energies"]
+        values["energies"] = (low, high, int(count) if count.is_integer() else count)
     return kind(**values)
 
 

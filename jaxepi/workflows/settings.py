@@ -18,7 +18,8 @@ CHOICES = {
 RESOURCES = ("memory_gb",)
 """Settings that change how, not what, is computed: a run may be resumed with others."""
 
-Counts = int | tuple[int, int, int]
+Counts = int | tuple[int, ...]
+"""One number for all directions, or three."""
 
 
 @dataclasses.dataclass(frozen=True)
