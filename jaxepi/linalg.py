@@ -6,7 +6,6 @@ smooth is the function of the matrix. So the derivative rule stands on f(A), by 
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -16,14 +15,16 @@ from jaxtyping import Array, Inexact
 from threadpoolctl import threadpool_limits
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """LAPACK on one thread while the context lasts.
+def on_one_thread(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a jitted function with LAPACK on one thread, and wait for its result; traced arguments are passed on as they are.
 
     JAX calls SciPy's OpenBLAS from its own thread pool on the CPU, and the two pools hold each other up: a complex eigh of
-    640 orbitals took 0.9 s with two threads and 0.17 s with one (scripts/benchmark_optics.py --threads). Parallelise over
-    snapshots instead.
+    640 orbitals takes several times longer with two threads than with one. Parallelise over snapshots instead.
     """
-    return threadpool_limits(1, user_api="blas")
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, options))):
+        return function(*args, **options)
+    with threadpool_limits(1, user_api="blas"):
+        return jax.block_until_ready(function(*args, **options))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

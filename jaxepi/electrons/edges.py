@@ -21,6 +21,7 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
 from jaxepi.kpoints import mesh
+from jaxepi.linalg import on_one_thread
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
@@ -215,7 +216,7 @@ def thermal_edges(
     parts = []
     for i, point in enumerate(np.asarray(probe.points)):
         args = (hamiltonian, snapshots.structure, graph, snapshots.positions, probe.points[i : i + 1])
-        parts.append(_probe(*args, real=real and not point.any()))
+        parts.append(on_one_thread(_probe, *args, real=real and not point.any()))
     return probe.edges(jnp.concatenate(parts, axis=1))
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Inexact
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
+from jaxepi.linalg import on_one_thread
 from jaxepi.structure import Structure
 
 
@@ -68,4 +69,5 @@ def eigenvalues(
         graph = hamiltonian.graph(structure)
     points = jnp.asarray(points, structure.positions.dtype)
     size = hamiltonian.basis.size(structure.species)
-    return _eigenvalues(hamiltonian, structure, graph, points, max(1, min(len(points), 200_000 // size**2)))
+    batch = max(1, min(len(points), 200_000 // size**2))
+    return on_one_thread(_eigenvalues, hamiltonian, structure, graph, points, batch)

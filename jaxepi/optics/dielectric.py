@@ -1,8 +1,9 @@
 """The dielectric kernel: Hamiltonian and snapshots in, eps2(omega; X) out, as one jitted function.
 
 eps2(E) = 4 pi^2 (e^2/4 pi eps0) g_s/(V N_k) sum_{k,c,v} <v|r|c><c|r|v> [delta(E_c - E_v - E) - delta(E_c - E_v + E)],
-length gauge: |<c|r|v>| = |<c|dH/dk|v>|/(E_c - E_v). The scissor operator is then a shift of transition energies and nothing else (r is kept, the
-velocity scales with (E + D)/E), and line shapes are applied once, after the transitions of all k points are binned.
+length gauge: |<c|r|v>| = |<c|dH/dk|v>|/(E_c - E_v). The scissor operator is then a shift of transition energies and
+nothing else (r is kept, the velocity scales with (E + D)/E), and line shapes are applied once, after the transitions of
+all k points are binned.
 """
 
 from functools import partial
@@ -20,7 +21,7 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, phases, scatter, signs
 from jaxepi.kpoints import KPoints, mesh
-from jaxepi.linalg import one_blas_thread
+from jaxepi.linalg import on_one_thread
 from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, check_width
 from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.spectrum import Spectrum
@@ -214,10 +215,7 @@ def transitions(
     dtype = snapshots.positions.dtype
     points, weights = jnp.asarray(k.points, dtype), jnp.asarray(k.weights, dtype)
     args = (hamiltonian, structure, graph, snapshots.positions, points, weights, grid, tensor, real, batch)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
-        return _transitions(*args)
-    with one_blas_thread():
-        return jax.block_until_ready(_transitions(*args))
+    return on_one_thread(_transitions, *args)
 
 
 def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float) -> tuple[int, int]:
