@@ -142,7 +142,7 @@ def _option(command: Any, name: str, text: str, **options: Any) -> None:
     default = _DEFAULTS.get(name.replace("-", "_"))
     if isinstance(default, tuple):
         default = " ".join(f"{v:g}" for v in default)
-    if name in ("sampler", "statistics", "broadening", "precision", "imaginary", "gap-kind"):
+    if name in ("sampler", "statistics", "broadening", "precision", "imaginary", "gap-kind", "cell"):
         options["choices"] = [c for c in CHOICES[name.replace("-", "_")] if c is not None]
     suffix = "" if default is None else f" (default: {default})"
     command.add_argument(f"--{name}", help=text + suffix, **options)
@@ -163,7 +163,8 @@ def _crystal_options(command: Any, hamiltonian: bool = True, potential: bool = T
 def _sampling_options(command: Any) -> None:
     group = command.add_argument_group("snapshots")
     _option(group, "temperatures", "temperatures, K", type=float, nargs="+", metavar="K")
-    _option(group, "supercell", "repeats of the conventional cell, one or three", type=int, nargs="+", metavar="N")
+    _option(group, "cell", "cell of a material to repeat")
+    _option(group, "supercell", "its repeats, one or three", type=int, nargs="+", metavar="N")
     _option(group, "snapshots", "snapshots a temperature", type=int, metavar="N")
     _option(group, "sampler", "how they are drawn")
     _option(group, "statistics", "of the nuclei; quantum has zero-point motion")
@@ -179,7 +180,10 @@ def _absorb_options(command: argparse.ArgumentParser) -> None:
     _crystal_options(command)
     _sampling_options(command)
     group = command.add_argument_group("spectrum")
-    _option(group, "kmesh", "divisions of the supercell's reciprocal vectors", type=int, nargs="+", metavar="N")
+    _option(group, "twists", "quasirandom k points of each snapshot", type=int, metavar="N")
+    _option(
+        group, "kmesh", "regular mesh instead: divisions of the reciprocal vectors", type=int, nargs="+", metavar="N"
+    )
     _option(group, "broadening", "line shape")
     _option(
         group, "width", "broadening, eV: standard deviation or half width at half maximum", type=float, metavar="EV"
@@ -193,6 +197,7 @@ def _absorb_options(command: argparse.ArgumentParser) -> None:
     text = "of the Tauc fit, eV (default: the material's, or from the band edges)"
     _option(group, "tauc-window", text, type=float, nargs=2, metavar=("MIN", "MAX"))
     _option(group, "memory-gb", "bound on working memory, GB", type=float, metavar="GB")
+    _option(group, "workers", "snapshots computed at once (default: the cores)", type=int, metavar="N")
     group = command.add_argument_group("files")
     group.add_argument("--output", metavar="FILE", help="result, HDF5 (default: CRYSTAL-absorption.h5)")
     group.add_argument("--figure", metavar="FILE", help="figure, PNG, PDF or SVG (default: beside the result, .png)")
@@ -242,7 +247,7 @@ def _settings(kind: type[SamplingSettings], options: dict[str, Any]) -> Any:
         name: tuple(v) if isinstance(v, list) else v for name, v in options.items() if name in names
     }
     for name in ("supercell", "kmesh"):
-        if len(values.get(name, ())) == 1:
+        if len(values.get(name) or ()) == 1:
             values[name] = values[name][0]
     if "energies" in values:
         low, high, count = values["energies"]

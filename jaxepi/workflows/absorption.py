@@ -7,6 +7,8 @@ number of temperatures.
 
 import dataclasses
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -14,14 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from jaxepi import electrons, optics
+from jaxepi import electrons, kpoints, optics
 from jaxepi.electrons import BandEdges
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.io import store
 from jaxepi.io.store import Quantity
+from jaxepi.kpoints import KPoints
 from jaxepi.optics import Gaussian, Lorentzian, Spectrum, TaucFit, Transitions
 from jaxepi.optics.dielectric import DEFAULT_GRID, batches
 from jaxepi.sampling import Snapshots
@@ -112,12 +116,17 @@ def absorption(
         prepared = run.keep("prepared", partial(study.prepare, progress))
         bar.unpause()
         bar.set_description("snapshots")
-        parts = []
-        for t, s in np.ndindex(len(settings.temperatures), settings.snapshots):
-            name = f"snapshot-{t:03d}-{s:05d}"
+
+        def snapshot(index: tuple[int, int]) -> dict[str, Any]:
+            name = f"snapshot-{index[0]:03d}-{index[1]:05d}"
             new = not run.has(name)
-            parts.append(run.keep(name, partial(study.compute, prepared, t, s)))
+            part = run.keep(name, partial(study.compute, prepared, *index))
             bar.update(int(new))
+            return part
+
+        parts = _side_by_side(
+            snapshot, list(np.ndindex(len(settings.temperatures), settings.snapshots)), settings.workers
+        )
         bar.set_description("lattice at rest")
         rest = run.keep("rest", study.rest)
         bar.set_description("spectra")
@@ -147,6 +156,21 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is not an absorption study ({error}); give the output of `jaxepi absorb`") from error
+
+
+def _side_by_side(function: Callable[[Any], Any], items: list[Any], workers: int | None) -> list[Any]:
+    """Results of a function in order: the first alone, for it compiles, the others on some threads at once.
+
+    LAPACK runs on one thread in each: that uses the cores better than its own threads do. An error or an interrupt lets
+    what is being computed finish, starts nothing more, and is raised.
+    """
+    with threadpool_limits(1, user_api="blas"):
+        first = function(items[0])
+        pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+        try:
+            return [first, *pool.map(function, items[1:])]
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,9 +214,9 @@ class _Study:
         """Transitions and band edges of one snapshot; the same compiled functions serve all."""
         drawn: Snapshots = prepared["snapshots"][t]
         one = dataclasses.replace(drawn, positions=jnp.asarray(np.asarray(drawn.positions)[s : s + 1]))
-        kmesh = self.crystal.periodic(self.settings.kmesh)
         hamiltonian, memory = self.crystal.hamiltonian, self.settings.memory_gb
-        kept = optics.transitions(hamiltonian, one, kmesh, graph=self.graph, memory_gb=memory)
+        points = _kpoints(self.settings, self.crystal, s)
+        kept = optics.transitions(hamiltonian, one, points, graph=self.graph, memory_gb=memory)
         valence = conduction = jnp.full(1, jnp.nan)
         if "edges" in prepared:
             occupied = hamiltonian.basis.occupied(self.supercell.species)
@@ -254,10 +278,17 @@ class _Study:
         return kind, window
 
 
+def _kpoints(settings: AbsorptionSettings, crystal: Crystal, snapshot: int) -> KPoints:
+    """k points of the supercell for one snapshot: the regular mesh, or its own stretch of the quasirandom sequence."""
+    if settings.kmesh is not None:
+        return kpoints.mesh(crystal.periodic(settings.kmesh))
+    return kpoints.quasirandom(settings.twists, snapshot * settings.twists, crystal.structure.pbc)
+
+
 def _is_real(settings: AbsorptionSettings, crystal: Crystal) -> bool:
-    """Whether H(k) is real on the whole k mesh."""
-    divisions = crystal.periodic(settings.kmesh)
-    return max(divisions) <= 2 and not settings.spin_orbit and "overlap" not in crystal.hamiltonian.params
+    """Whether H(k) is real at all k points."""
+    real = "overlap" not in crystal.hamiltonian.params and not settings.spin_orbit
+    return real and _kpoints(settings, crystal, 0).is_real
 
 
 def _broadening(settings: AbsorptionSettings) -> Gaussian | Lorentzian:

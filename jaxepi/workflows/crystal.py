@@ -89,6 +89,8 @@ def for_settings(settings: SamplingSettings) -> Crystal:
             "ask for precision float32"
         )
     crystal = load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit)
+    if settings.cell == "primitive":
+        crystal = dataclasses.replace(crystal, structure=crystal.primitive)
     return crystal.astype(settings.precision)
 
 

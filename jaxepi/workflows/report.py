@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from jaxepi.materials import measured
 from jaxepi.optics import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
-from jaxepi.workflows.absorption import AbsorptionResult
+from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings
 from jaxepi.workflows.bands import Bands, GapSummary, edges_along
 from jaxepi.workflows.phonons import Phonons
 from jaxepi.workflows.settings import SamplingSettings
@@ -113,7 +113,7 @@ def summary(result: AbsorptionResult) -> str:
     pairs = " in antithetic pairs" if result.pairs else ""
     lines = [
         f"{settings.crystal}: {len(first.structure)} atoms, {len(first)} snapshots a temperature{pairs} "
-        f"({settings.statistics} nuclei, {settings.sampler}), k mesh {_counts(settings.kmesh)}, "
+        f"({settings.statistics} nuclei, {settings.sampler}), {_points(settings)}, "
         f"{settings.broadening} of {1e3 * settings.width:g} meV, scissor {settings.scissor:g} eV, seed {settings.seed}"
     ]
     if result.edges is not None:
@@ -127,6 +127,12 @@ def summary(result: AbsorptionResult) -> str:
         rows = [["photon energy (eV)", *(f"{e:.1f}" for e, _ in known)], ["ratio", *(f"{r:.2g}" for _, r in known)]]
         lines += [f"  {line}" for line in aligned(rows)]
     return "\n".join(lines)
+
+
+def _points(settings: AbsorptionSettings) -> str:
+    if settings.kmesh is None:
+        return f"{settings.twists} quasirandom k points each"
+    return f"k mesh {_counts(settings.kmesh)}"
 
 
 def _counts(value: int | tuple[int, ...]) -> str:

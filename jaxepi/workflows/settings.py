@@ -13,9 +13,10 @@ CHOICES = {
     "precision": ("float64", "float32"),
     "imaginary": ("error", "drop"),
     "gap_kind": (None, "indirect", "direct", "none"),
+    "cell": ("conventional", "primitive"),
 }
 
-RESOURCES = ("memory_gb",)
+RESOURCES = ("memory_gb", "workers")
 """Settings that change how, not what, is computed: a run may be resumed with others."""
 
 Counts = int | tuple[int, ...]
@@ -31,7 +32,7 @@ class SamplingSettings:
         hamiltonian, potential: by shipped name or path; a material's own when left out.
         spin_orbit: spinor basis of the Hamiltonian.
         temperatures: kelvin.
-        supercell: repeats of the conventional cell (of the file's cell): an integer or three.
+        cell, supercell: which cell of a material is repeated (a file has one), how often: an integer or three.
         snapshots: a temperature. antithetic: in pairs displaced oppositely (harmonic sampler only).
         sampler, statistics: molecular dynamics is classical.
         imaginary: "drop" samples without unstable modes, "error" refuses them.
@@ -45,8 +46,9 @@ class SamplingSettings:
     potential: str | None = None
     spin_orbit: bool = False
     temperatures: tuple[float, ...] = (300.0,)
+    cell: str = "conventional"
     supercell: Counts = 2
-    snapshots: int = 4
+    snapshots: int = 6
     antithetic: bool = True
     sampler: str = "harmonic"
     statistics: str = "quantum"
@@ -79,23 +81,27 @@ class AbsorptionSettings(SamplingSettings):
     """Everything that decides the result of an absorption study.
 
     Attributes:
-        kmesh: divisions of the supercell's reciprocal vectors; 1 and 2 need only real arithmetic.
+        twists: quasirandom k points of each snapshot, of which every snapshot has its own: together they sample the zone
+            far better than one regular mesh. kmesh: a regular mesh for all snapshots instead, by the divisions of the
+            supercell's reciprocal vectors; 1 and 2 need only real arithmetic.
         broadening, width: line shape and its width, eV. scissor: rigid shift of transition energies, eV.
         energies: lowest and highest photon energy, eV, and how many.
         equilibrium_mesh: divisions of the primitive cell's reciprocal vectors for the lattice at rest.
         gap_kind, tauc_window: of the Tauc fit, eV; the material's, or by the band edges, when left out.
-        memory_gb: bound on working memory, GB.
+        memory_gb: bound on working memory, GB. workers: snapshots computed at once; the cores when left out.
     """
 
-    kmesh: Counts = 2
+    twists: int = 16
+    kmesh: Counts | None = None
     broadening: str = "gaussian"
     width: float = 0.03
     scissor: float = 0.0
     energies: tuple[float, float, int] = (0.5, 5.0, 451)
-    equilibrium_mesh: int = 24
+    equilibrium_mesh: int = 40
     gap_kind: str | None = None
     tauc_window: tuple[float, float] | None = None
     memory_gb: float = 8.0
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,7 +110,12 @@ class AbsorptionSettings(SamplingSettings):
             raise InputError(f"{count:g} photon energies: give a whole number")
         object.__setattr__(self, "energies", (float(low), float(high), int(count)))
         _check_spectrum(self)
-        check_counts("k mesh", self.kmesh)
+        if self.kmesh is not None:
+            check_counts("k mesh", self.kmesh)
+        if self.twists < 1:
+            raise InputError(f"twists {self.twists}: ask for at least one k point a snapshot")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"workers {self.workers}: give at least one")
         if self.equilibrium_mesh < 1:
             raise InputError(f"equilibrium mesh {self.equilibrium_mesh}: give a positive integer")
         if not self.memory_gb > 0:

@@ -179,7 +179,7 @@ def test_single_precision_has_to_be_asked_for(tmp_path):
 
 def test_table_states_gaps_windows_and_differences(result):
     text = report.summary(result[0])
-    assert "1.50 to 2.40" in text
+    assert "1.20 to 1.50" in text
     assert "measured" in text
     row = report.gap_rows(result[0])[1]
     assert f"{1e3 * (row.edges - row.measured):+.0f}" in text
