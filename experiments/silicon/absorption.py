@@ -76,7 +76,10 @@ def main() -> None:
     table = header + "case,atoms,k_points,energy_ev,ratio,standard_error\n" + "\n".join(rows) + "\n"
     (HERE / "absorption.csv").write_text(table)
     largest = list(results)[-2 if len(results) > 2 else -1]
-    plotting.save(plotting.absorption(results[largest]), HERE / "absorption.png")
+    result = results[largest]
+    points = measured.absorption("silicon")
+    figure = plotting.absorption(result.spectra, result.temperatures, result.equilibrium, points, f"silicon, {largest}")
+    plotting.save(figure, HERE / "absorption.png")
     print(f"written: absorption.csv, absorption.png (of {largest})")
 
 
