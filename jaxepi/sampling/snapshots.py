@@ -24,7 +24,7 @@ class Snapshots:
 
     structure: Structure
     positions: Float[Array, "s n 3"]
-    temperature: Float[Array, ""]
+    temperature: Float[Array, ""] | float
 
     def __len__(self) -> int:
         return self.positions.shape[0]
