@@ -28,10 +28,15 @@ def _exponential(distance, value, decay, length, switch, width):
     return value * jnp.exp(decay * (1 - distance / length)) / (1 + jnp.exp((distance - switch) / width))
 
 
+def nrl_switch(distance: Array, switch: Array, width: Array) -> Array:
+    """F(d) = 1/(1 + exp((d - switch)/width + 5)) below `switch`, where it is cut at 0.7%, and zero beyond (NRL)."""
+    return jnp.where(distance < switch, 1 / (1 + jnp.exp((distance - switch) / width + 5)), 0.0)
+
+
 def _polynomial(distance, c0, c1, c2, c3, decay, switch, width):
-    """(c0 + c1 d + c2 d^2 + c3 d^3) exp(-decay^2 d) F(d), F = 1/(1 + exp((d - switch)/width + 5)) (NRL)."""
+    """(c0 + c1 d + c2 d^2 + c3 d^3) exp(-decay^2 d) F(d) (NRL)."""
     polynomial = c0 + distance * (c1 + distance * (c2 + distance * c3))
-    return polynomial * jnp.exp(-(decay**2) * distance) / (1 + jnp.exp((distance - switch) / width + 5))
+    return polynomial * jnp.exp(-(decay**2) * distance) * nrl_switch(distance, switch, width)
 
 
 LAWS: dict[str, Law] = {

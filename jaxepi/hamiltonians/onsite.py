@@ -4,7 +4,9 @@
 - `niquet`: full on-site blocks linear in bond length and quadratic in direction (Niquet et al., Phys. Rev. B 79, 245201
   (2009)). With n the bond direction and Q = n n - 1/3, summed over neighbours: alpha on each shell times 3/4 (d/d0 - 1);
   p-p beta_p(d) Q; d-d of the same symmetry; s-p beta n; s-d beta Y/sqrt(3); p-d beta_pd(d) (2/sqrt 3) D_a n.
-- `boykin`: diagonal shifts from the change of squared couplings (Boykin et al., Phys. Rev. B 66, 125207 (2002)). They
+- `boykin`: diagonal shifts from the change of squared couplings (Boykin et al., Phys. Rev. B 66, 125207 (2002)). The
+  energies in their denominators are counted from a vacuum level (the set's `shift`) above all orbitals, so compression
+  raises them: with the opposite sign the deformation potentials come out wrong (silicon's Xi_u 2.1 instead of 6.9 eV). They
   refer to each bond's ideal direction, which is the graph's reference, and to the cubic axes: build the graph from the
   perfect, unrotated crystal.
 - `density`: energies as powers of an embedding density (NRL; Bernstein et al., Phys. Rev. B 62, 4477 (2000)).
@@ -21,6 +23,7 @@ from jaxtyping import Array, Complex, Float
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.basis import SHELLS, Basis
+from jaxepi.hamiltonians.laws import nrl_switch
 from jaxepi.hamiltonians.slater_koster import bond_tensors
 from jaxepi.structure import Structure
 
@@ -87,7 +90,7 @@ def niquet(terms: Terms) -> Float[Array, "n o o"]:
 
 
 def boykin(terms: Terms) -> Float[Array, "n o o"]:
-    """Diagonal shifts of Boykin et al.: const C_ab (V0_ab^2 - V_ab^2)/(E_a + E_b + 2 shift), summed over bonds."""
+    """Diagonal shifts of Boykin et al.: const C_ab (V0_ab^2 - V_ab^2)/(E_a + E_b - 2 shift), summed over bonds."""
     p = terms.params["boykin"]
     reference = terms.graph.reference.astype(terms.distance.dtype)
     ideal = reference / jnp.linalg.norm(reference, axis=1, keepdims=True)
@@ -97,7 +100,7 @@ def boykin(terms: Terms) -> Float[Array, "n o o"]:
     after = axes @ terms.hopping @ axes.T
     energies = terms.params["onsite"].astype(terms.distance.dtype)
     a, b = energies[terms.pair[0]], energies[terms.pair[1]]
-    weight = p["strength"] * p["C"][terms.pair] / (a[:, :, None] + b[:, None, :] + 2 * p["shift"])
+    weight = p["strength"] * p["C"][terms.pair] / (a[:, :, None] + b[:, None, :] - 2 * p["shift"])
     shifts = terms.sum_bonds((weight.astype(a.dtype) * (before**2 - after**2)).sum(axis=2))
     return terms.diagonal() + axes.T @ (shifts[:, :, None] * axes)
 
@@ -117,7 +120,7 @@ def density(terms: Terms) -> Float[Array, "n o o"]:
     """E_l = a + b rho^(2/3) + c rho^(4/3) + d rho^2 with rho = sum_j exp(-decay^2 d) F(d)."""
     p = terms.params["density"]
     d = terms.distance
-    rho = terms.sum_bonds(jnp.exp(-(p["decay"] ** 2) * d) / (1 + jnp.exp((d - p["switch"]) / p["width"] + 5)))
+    rho = terms.sum_bonds(jnp.exp(-(p["decay"] ** 2) * d) * nrl_switch(d, p["switch"], p["width"]))
     powers = jnp.stack([jnp.ones_like(rho), rho ** (2 / 3), rho ** (4 / 3), rho**2], axis=1)
     return jax.vmap(jnp.diag)(powers @ p["coefficients"].astype(d.dtype).T)
 

@@ -205,7 +205,7 @@ def transitions(
     structure = snapshots.structure
     if graph is None:
         graph = hamiltonian.graph(structure)
-    if not isinstance(snapshots.positions, jax.core.Tracer):
+    if not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((snapshots, graph))):
         for i in range(len(snapshots)):
             graph.check(snapshots[i])
     k = kmesh if isinstance(kmesh, KPoints) else mesh(kmesh)

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Inexact
 
 from jaxepi.linalg import degeneracy_tolerance
 from jaxepi.optics.broadening import EnergyGrid
-from jaxepi.tree import pytree, static
+from jaxepi.tree import pytree, replace, static
 
 PAIR_CHUNK = 1 << 18
 """Transitions deposited in one scatter: bounds the memory of weights and indices."""
@@ -32,13 +32,13 @@ class EdgeOperator:
     """Three matrices W^a (a = x, y, z) that are sparse: one block an edge of the graph.
 
     Attributes:
-        blocks: shape (3, n, most, o, o), by atom and slot of its neighbour table; zero where padded.
+        blocks: shape (3, n, most, o, o), or stacked over k, by atom and slot of its neighbour table; zero where padded.
         receivers: neighbour atom of each slot, shape (n, most).
         index: global orbital of each block entry, shape (n, o); past the last orbital where padded.
         size: number of orbitals (static).
     """
 
-    blocks: Inexact[Array, "3 n most o o"]
+    blocks: Inexact[Array, "*k 3 n most o o"]
     receivers: Array
     index: Array
     size: int = static()
@@ -74,7 +74,7 @@ class EdgeOperator:
 class DenseOperator:
     """Three dense matrices W^a, for non-orthogonal bases (Loewdin-transformed velocities are not sparse)."""
 
-    blocks: Inexact[Array, "3 N N"]
+    blocks: Inexact[Array, "*k 3 N N"]
 
     def apply(self, vectors: Inexact[Array, "N m"]) -> Inexact[Array, "3 N m"]:
         """W^a times vectors."""
@@ -188,6 +188,7 @@ def _spectral_weight(grid: EnergyGrid, bins: Float[Array, "p bins"], gap: Array)
     """h_p(E) = sum_bins phi(E) bins / E^2 and its derivative, for every transition; shapes (p, c, v)."""
     first, weights, slopes = grid.weights(gap)
     nodes = first[..., None] + jnp.arange(4)
+    nodes = jnp.where(nodes < 0, grid.count, nodes)  # a negative index would wrap to the last bin
     values = bins.at[:, nodes].get(mode="fill", fill_value=0)
     allowed = gap > SMALLEST_GAP
     inverse = jnp.where(allowed, 1 / jnp.where(allowed, gap, 1.0), 0.0)
@@ -211,7 +212,7 @@ def _histogram_backward(occupied, grid, tensor, residuals, cotangents):
 
     h_bar, w_bar = jax.vmap(one)(e, u, x, w, weights, e_bar)
     if isinstance(w, EdgeOperator):
-        w_bar = EdgeOperator(w_bar, _no_tangent(w.receivers), _no_tangent(w.index), w.size)
+        w_bar = replace(w, blocks=w_bar, receivers=_no_tangent(w.receivers), index=_no_tangent(w.index))
     else:
         w_bar = DenseOperator(w_bar)
     return h_bar, w_bar, jnp.zeros_like(weights)
