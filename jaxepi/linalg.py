@@ -15,13 +15,18 @@ from jaxtyping import Array, Inexact
 from threadpoolctl import threadpool_limits
 
 
-def on_one_thread(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Call a jitted function with LAPACK on one thread, and wait for its result; traced arguments are passed on as they are.
+LARGE_MATRIX = 1000
+"""Orbitals from which LAPACK's own threads are worth having."""
 
-    JAX calls SciPy's OpenBLAS from its own thread pool on the CPU, and the two pools hold each other up: a complex eigh of
-    640 orbitals takes several times longer with two threads than with one. Parallelise over snapshots instead.
+
+def call_lapack(size: int, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a jitted function that diagonalises matrices of `size`, small ones with LAPACK on one thread.
+
+    On idle cores two threads gain a third at 640 orbitals; beside other work OpenBLAS' threads wait for one another and
+    lose a factor of five there (complex eigh: 0.9 s for 0.17 s on two cores). Traced arguments are passed on as they are.
     """
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, options))):
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, options)))
+    if traced or size >= LARGE_MATRIX:
         return function(*args, **options)
     with threadpool_limits(1, user_api="blas"):
         return jax.block_until_ready(function(*args, **options))

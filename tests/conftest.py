@@ -1,7 +1,10 @@
 """Shared fixtures. The package is imported under jaxtyping's hook, so every annotated shape is checked at run time."""
 
 import jax
+import scipy.linalg  # noqa: F401  (loads the OpenBLAS that JAX calls, so that the limit below reaches it)
 from jaxtyping import install_import_hook
+from threadpoolctl import threadpool_limits
 
 jax.config.update("jax_enable_x64", True)
 install_import_hook("jaxepi", "beartype.beartype")
+threadpool_limits(1, user_api="blas")  # tests run side by side on few cores

@@ -21,7 +21,7 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
 from jaxepi.kpoints import mesh
-from jaxepi.linalg import on_one_thread
+from jaxepi.linalg import call_lapack
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
@@ -209,14 +209,14 @@ def thermal_edges(
     """
     if graph is None:
         graph = hamiltonian.graph(snapshots.structure)
-    large = hamiltonian.basis.size(snapshots.structure.species) > 1500
-    if solver == "sparse" or (solver == "auto" and large):
+    size = hamiltonian.basis.size(snapshots.structure.species)
+    if solver == "sparse" or (solver == "auto" and size > 1500):
         return _sparse_edges(hamiltonian, snapshots, probe, graph)
     real = not hamiltonian.basis.spinor and "overlap" not in hamiltonian.params
     parts = []
     for i, point in enumerate(np.asarray(probe.points)):
         args = (hamiltonian, snapshots.structure, graph, snapshots.positions, probe.points[i : i + 1])
-        parts.append(on_one_thread(_probe, *args, real=real and not point.any()))
+        parts.append(call_lapack(size, _probe, *args, real=real and not point.any()))
     return probe.edges(jnp.concatenate(parts, axis=1))
 
 

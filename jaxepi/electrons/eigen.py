@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Inexact
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
-from jaxepi.linalg import on_one_thread
+from jaxepi.linalg import call_lapack
 from jaxepi.structure import Structure
 
 
@@ -70,4 +70,4 @@ def eigenvalues(
     points = jnp.asarray(points, structure.positions.dtype)
     size = hamiltonian.basis.size(structure.species)
     batch = max(1, min(len(points), 200_000 // size**2))
-    return on_one_thread(_eigenvalues, hamiltonian, structure, graph, points, batch)
+    return call_lapack(size, _eigenvalues, hamiltonian, structure, graph, points, batch)

@@ -21,7 +21,7 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, phases, scatter, signs
 from jaxepi.kpoints import KPoints, mesh
-from jaxepi.linalg import on_one_thread
+from jaxepi.linalg import call_lapack
 from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, check_width
 from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.spectrum import Spectrum
@@ -211,11 +211,12 @@ def transitions(
     k = kmesh if isinstance(kmesh, KPoints) else mesh(kmesh)
     orthogonal = "overlap" not in getattr(hamiltonian, "params", {})
     real = k.is_real and orthogonal and not hamiltonian.basis.spinor
-    batch = batches(hamiltonian.basis.size(structure.species), len(k.points), len(snapshots), real, memory_gb)
+    size = hamiltonian.basis.size(structure.species)
+    batch = batches(size, len(k.points), len(snapshots), real, memory_gb)
     dtype = snapshots.positions.dtype
     points, weights = jnp.asarray(k.points, dtype), jnp.asarray(k.weights, dtype)
     args = (hamiltonian, structure, graph, snapshots.positions, points, weights, grid, tensor, real, batch)
-    return on_one_thread(_transitions, *args)
+    return call_lapack(size, _transitions, *args)
 
 
 def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float) -> tuple[int, int]:

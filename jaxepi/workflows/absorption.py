@@ -161,12 +161,13 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
 def _side_by_side(function: Callable[[Any], Any], items: list[Any], workers: int | None) -> list[Any]:
     """Results of a function in order: the first alone, for it compiles, the others on some threads at once.
 
-    LAPACK runs on one thread in each: that uses the cores better than its own threads do. An error or an interrupt lets
-    what is being computed finish, starts nothing more, and is raised.
+    LAPACK runs on one thread in each of several: snapshots side by side use the cores better than its own threads do. An
+    error or an interrupt lets what is being computed finish, starts nothing more, and is raised.
     """
-    with threadpool_limits(1, user_api="blas"):
+    workers = workers or os.cpu_count() or 1
+    with threadpool_limits(1 if workers > 1 else None, user_api="blas"):
         first = function(items[0])
-        pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+        pool = ThreadPoolExecutor(workers)
         try:
             return [first, *pool.map(function, items[1:])]
         finally:
