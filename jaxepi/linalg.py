@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 from threadpoolctl import threadpool_limits
 
-
 LARGE_MATRIX = 1000
 """Orbitals from which LAPACK's own threads are worth having."""
 
