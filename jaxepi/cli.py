@@ -191,8 +191,8 @@ def _absorb_options(command: argparse.ArgumentParser) -> None:
     _option(group, "scissor", "rigid shift of all transition energies, eV", type=float, metavar="EV")
     limits = ("MIN", "MAX", "COUNT")
     _option(group, "energies", "photon energies, eV, and how many", type=float, nargs=3, metavar=limits)
-    text = "divisions of the primitive cell's reciprocal vectors, lattice at rest"
-    _option(group, "equilibrium-mesh", text, type=int, metavar="N")
+    text = "quasirandom k points of the primitive cell, lattice at rest"
+    _option(group, "equilibrium-points", text, type=int, metavar="N")
     _option(group, "gap-kind", "of the Tauc fit (default: the material's, or from the band edges)")
     text = "of the Tauc fit, eV (default: the material's, or from the band edges)"
     _option(group, "tauc-window", text, type=float, nargs=2, metavar=("MIN", "MAX"))

@@ -2,9 +2,9 @@
 
     python scripts/benchmark_optics.py [--atoms 512] [--complex] [--repeat 2]
 
-Prints: seconds of LAPACK's eigh (syevd/heevd through SciPy and through JAX; the faster is the unit), of the whole kernel (H(k), diagonalisation, momentum matrix
-elements, binning) and of the spectrum at 200 frequencies with Kramers-Kronig; their ratio; building H(k) as a fraction of
-that eigh; peak memory; and how many compilations four temperatures take against one.
+Prints: seconds of LAPACK's eigh (syevd or heevd through SciPy and through JAX; the faster is the unit), of the whole kernel
+(H(k), diagonalisation, momentum matrix elements, binning) and of the spectrum at 200 frequencies with Kramers-Kronig; their
+ratio; building H(k) as a fraction of that eigh; peak memory; and how many compilations four temperatures take against one.
 """
 
 import argparse

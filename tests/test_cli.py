@@ -15,7 +15,7 @@ from ase.io import read, write
 from jaxepi import cli
 from jaxepi.io import store
 
-TINY = ["--supercell", "1", "--kmesh", "1", "--snapshots", "2", "--equilibrium-mesh", "2", "--no-progress"]
+TINY = ["--supercell", "1", "--kmesh", "1", "--snapshots", "2", "--equilibrium-points", "2", "--no-progress"]
 TINY += ["--energies", "0.5", "5", "46"]
 MODELS = ["--hamiltonian", "si-niquet2009", "--potential", "silicon-mvff"]
 

@@ -47,7 +47,7 @@ class AbsorptionResult:
         snapshots, transitions, spectra: one entry a temperature.
         valence, conduction: band edges of every snapshot, eV, scissor not included, shape (t, s); NaN without edges.
         fits: Tauc fits of the mean spectra, one a temperature; empty without a gap.
-        equilibrium: spectrum of the lattice at rest, on a dense k mesh of the primitive cell.
+        equilibrium: spectrum of the lattice at rest, on many k points of the primitive cell.
         provenance: versions, command, models and their hash, settings, date.
     """
 
@@ -230,9 +230,9 @@ class _Study:
         """Transitions of the lattice at rest, from the primitive cell."""
         primitive = self.crystal.primitive
         at_rest = Snapshots(primitive, primitive.positions[None], jnp.zeros((), primitive.positions.dtype))
-        kmesh = self.crystal.periodic(self.settings.equilibrium_mesh)
+        points = kpoints.quasirandom(self.settings.equilibrium_points, periodic=primitive.pbc)
         memory = self.settings.memory_gb
-        return {"transitions": optics.transitions(self.crystal.hamiltonian, at_rest, kmesh, memory_gb=memory)}
+        return {"transitions": optics.transitions(self.crystal.hamiltonian, at_rest, points, memory_gb=memory)}
 
     def analyse(
         self, prepared: dict[str, Any], parts: list[dict[str, Any]], rest: Transitions, origin: dict[str, Any]

@@ -86,7 +86,7 @@ class AbsorptionSettings(SamplingSettings):
             supercell's reciprocal vectors; 1 and 2 need only real arithmetic.
         broadening, width: line shape and its width, eV. scissor: rigid shift of transition energies, eV.
         energies: lowest and highest photon energy, eV, and how many.
-        equilibrium_mesh: divisions of the primitive cell's reciprocal vectors for the lattice at rest.
+        equilibrium_points: quasirandom k points of the primitive cell for the lattice at rest.
         gap_kind, tauc_window: of the Tauc fit, eV; the material's, or by the band edges, when left out.
         memory_gb: bound on working memory, GB. workers: snapshots computed at once; the cores when left out.
     """
@@ -97,7 +97,7 @@ class AbsorptionSettings(SamplingSettings):
     width: float = 0.03
     scissor: float = 0.0
     energies: tuple[float, float, int] = (0.5, 5.0, 451)
-    equilibrium_mesh: int = 40
+    equilibrium_points: int = 10000
     gap_kind: str | None = None
     tauc_window: tuple[float, float] | None = None
     memory_gb: float = 8.0
@@ -116,8 +116,8 @@ class AbsorptionSettings(SamplingSettings):
             raise InputError(f"twists {self.twists}: ask for at least one k point a snapshot")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers {self.workers}: give at least one")
-        if self.equilibrium_mesh < 1:
-            raise InputError(f"equilibrium mesh {self.equilibrium_mesh}: give a positive integer")
+        if self.equilibrium_points < 1:
+            raise InputError(f"equilibrium points {self.equilibrium_points}: give a positive integer")
         if not self.memory_gb > 0:
             raise InputError(f"memory {self.memory_gb} GB: give a positive number")
 

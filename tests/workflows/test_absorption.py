@@ -20,7 +20,7 @@ from jaxepi.workflows import report
 from jaxepi.workflows.absorption import AbsorptionSettings
 
 TINY = AbsorptionSettings(
-    temperatures=(100.0, 300.0), supercell=1, kmesh=1, snapshots=2, equilibrium_mesh=2, energies=(0.5, 5.0, 46)
+    temperatures=(100.0, 300.0), supercell=1, kmesh=1, snapshots=2, equilibrium_points=2, energies=(0.5, 5.0, 46)
 )
 
 
