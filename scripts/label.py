@@ -26,6 +26,7 @@ import numpy as np
 from recipes import RECIPES
 
 from jaxepi.errors import InputError
+from jaxepi.io import read
 from jaxepi.io.dataset import fingerprint
 
 
@@ -66,6 +67,16 @@ def replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)
+
+
+def unknown(structures: list[ase.Atoms], path: Path) -> list[ase.Atoms]:
+    """Those that the data set at `path` does not hold yet.
+
+    Raises:
+        InputError: a damaged set.
+    """
+    held = {name for group in read(path).groups for name in group.fingerprint}
+    return [atoms for atoms in structures if name_of(atoms) not in held]
 
 
 def run(structures: list[ase.Atoms], engine: engines.Engine, folder: Path, retry: bool, deadline: float) -> int:
@@ -114,6 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("structures", type=Path, help="extended XYZ of make_structures.py")
     parser.add_argument("--recipe", required=True, choices=sorted(RECIPES))
     parser.add_argument("--work", type=Path, required=True, help="work folder, outside the repository")
+    parser.add_argument("--known", type=Path, help="a data set; what it holds is not labelled again")
     parser.add_argument("--retry", action="store_true", help="try failed configurations again")
     parser.add_argument("--hours", type=float, default=1e6, help="start no configuration after this time")
     options = parser.parse_args(arguments)
@@ -129,6 +141,9 @@ def main(arguments: list[str] | None = None) -> int:
                 engine.check(atoms)
             except InputError as error:
                 raise InputError(f"structure {index} of {options.structures}: {error}") from error
+        if options.known is not None:
+            structures = unknown(structures, options.known)
+            print(f"{len(structures)} structures are not in {options.known}", flush=True)
         folder = options.work / options.structures.stem
         failures = run(structures, engine, folder, options.retry, time.time() + 3600 * options.hours)
     except InputError as error:

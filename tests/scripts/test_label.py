@@ -74,6 +74,12 @@ def test_a_second_call_continues_and_packs(structures, tmp_path, capsys):
     assert group.labels["emt"]["energy"][row] == pytest.approx(structures[0].get_potential_energy(), abs=1e-6)
 
 
+def test_what_a_set_holds_is_not_labelled_again(structures, tmp_path):
+    label.run(structures[:3], Toy(), tmp_path / "w", False, np.inf)
+    assert pack.main(["copper", str(tmp_path / "a.h5"), str(tmp_path / "w")]) == 0
+    assert [label.name_of(a) for a in label.unknown(structures, tmp_path / "a.h5")] == [label.name_of(structures[3])]
+
+
 def test_failures_are_recorded_skipped_and_never_packed(structures, tmp_path, capsys):
     engine = Toy(fail=1)
     assert label.run(structures, engine, tmp_path / "w", False, np.inf) == 1
