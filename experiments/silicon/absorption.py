@@ -76,8 +76,8 @@ def main() -> None:
     (HERE / "absorption.csv").write_text(table)
     largest = list(results)[-1]
     result = results[largest]
-    points = measured.absorption("silicon")
-    figure = plotting.absorption(result.spectra, result.temperatures, result.equilibrium, points, f"silicon, {largest}")
+    points, title = measured.absorption("silicon"), f"silicon, {len(result.snapshots[0].structure)} atoms"
+    figure = plotting.absorption(result.spectra, result.temperatures, result.equilibrium, points, title)
     plotting.save(figure, HERE / "absorption.png")
     print(f"written: absorption.csv, absorption.png (of {largest})")
 
