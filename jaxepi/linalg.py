@@ -73,3 +73,13 @@ def divided_differences(x: Array, fx: Array, slope: Array) -> Array:
 def degeneracy_tolerance(x: Array) -> Array:
     """The difference below which eigenvalues count as equal: balances round-off eps/d against truncation d^2."""
     return jnp.finfo(x.dtype).eps ** (1 / 3) * jnp.maximum(1.0, jnp.max(jnp.abs(x))) * 1e-1
+
+
+def inverse_cholesky(overlap: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
+    """X = L^-1 of S = L L^+, so that X S X^+ = 1 and X H X^+ is H in an orthonormal basis.
+
+    One triangular solution a matrix, then products: many triangular solutions under nested vmaps, fused with the sums that
+    make H(k), never return on JAX 0.10.1's CPU (all its threads wait for one another).
+    """
+    identity = jnp.eye(overlap.shape[-1], dtype=overlap.dtype)
+    return jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(overlap), identity, lower=True)

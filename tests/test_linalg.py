@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jaxepi.linalg import divided_differences, matrix_function
+from jaxepi.linalg import divided_differences, inverse_cholesky, matrix_function
 
 LEVELS = np.array([-1.0, -1.0, -1.0, 0.5, 0.5, 2.0])
 
@@ -68,3 +68,10 @@ def test_divided_differences_are_continuous():
         x = jnp.array([0.0, gap])
         got = divided_differences(x, jnp.exp(x), jnp.exp(x))[0, 1]
         np.testing.assert_allclose(got, np.expm1(gap) / gap if gap else 1.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_the_inverse_factor_makes_a_basis_orthonormal(real):
+    s = jnp.asarray(scipy.linalg.expm(0.3 * hermitian(4, real)))
+    x = inverse_cholesky(s)
+    np.testing.assert_allclose(x @ s @ x.conj().T, np.eye(6), atol=1e-12)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Inexact
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
-from jaxepi.linalg import call_lapack
+from jaxepi.linalg import call_lapack, inverse_cholesky
 from jaxepi.structure import Structure
 
 
@@ -35,9 +35,8 @@ def generalized_eigvalsh(h: Inexact[Array, "n n"], s: Inexact[Array, "n n"] | No
     """Ascending eigenvalues of (H - E S) c = 0, by Cholesky; S None means the identity."""
     if s is None:
         return eigvalsh(h)
-    lower = jnp.linalg.cholesky(s)
-    left = jax.scipy.linalg.solve_triangular(lower, h, lower=True)
-    inner = jax.scipy.linalg.solve_triangular(lower, left.conj().T, lower=True)
+    x = inverse_cholesky(s)
+    inner = x @ h @ x.conj().T
     return eigvalsh(0.5 * (inner + inner.conj().T))
 
 

@@ -21,7 +21,7 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, phases, scatter, signs
 from jaxepi.kpoints import KPoints, mesh
-from jaxepi.linalg import call_lapack
+from jaxepi.linalg import call_lapack, inverse_cholesky
 from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, check_width
 from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.spectrum import Spectrum
@@ -112,22 +112,16 @@ def orthonormal(
 
     The velocity <m| dH - (E_m + E_n)/2 dS |n> becomes the matrix dH' - (H' dS' + dS' H')/2 (FORMULAS: atom-centred dipoles).
     """
-    assert blocks.overlap is not None
     h, s = bloch_matrices(blocks, graph, vectors, k)
+    assert s is not None and blocks.overlap is not None
     weights = (phases(vectors, k)[:, None] * vectors).T[:, :, None, None]
     dh, ds = (
         jax.vmap(lambda edges: scatter(None, edges, blocks, graph))(weights * b)
         for b in (blocks.hopping, blocks.overlap)
     )
-    lower = jnp.linalg.cholesky(s)
-
-    def transform(m):
-        left = jax.scipy.linalg.solve_triangular(lower, m, lower=True)
-        return jax.scipy.linalg.solve_triangular(lower, left.conj().T, lower=True).conj().T
-
-    h = transform(h)
+    x = inverse_cholesky(s)
+    h, dh, ds = (x @ m @ x.conj().T for m in (h, dh, ds))
     h = 0.5 * (h + h.conj().T)
-    dh, ds = jax.vmap(transform)(dh), jax.vmap(transform)(ds)
     w = dh - 0.5 * (h @ ds + ds @ h)
     return h, DenseOperator(0.5 * (w - jnp.swapaxes(w.conj(), 1, 2)))
 

@@ -330,3 +330,11 @@ def test_transitions_can_be_jitted_and_vmapped(silicon, coarse):
     many = jax.jit(jax.vmap(eps2))(jnp.array([0.1, 0.2]), jnp.array([1.0, 1.01]))
     np.testing.assert_allclose(many[0], coarse.spectrum(ENERGIES, WIDE).mean()[1], atol=1e-9 * float(many.max()))
     assert float(jnp.abs(many[1] - many[0]).max()) > 1.0
+
+
+def test_non_orthogonal_meshes_return_every_time(silicon):
+    """Batched triangular solutions fused with Bloch sums hung JAX 0.10.1's CPU within a few calls: call it often."""
+    hamiltonian = hamiltonians.load("si-nrl1999")
+    still, graph = snapshots(silicon.primitive), hamiltonian.graph(silicon.primitive)
+    first, *rest = (float(transitions(hamiltonian, still, 2, graph=graph).histogram.sum()) for _ in range(60))
+    np.testing.assert_allclose(rest, first, rtol=1e-10)
