@@ -113,7 +113,8 @@ def orthonormal(
     The velocity <m| dH - (E_m + E_n)/2 dS |n> becomes the matrix dH' - (H' dS' + dS' H')/2 (FORMULAS: atom-centred dipoles).
     """
     h, s = bloch_matrices(blocks, graph, vectors, k)
-    assert s is not None and blocks.overlap is not None
+    assert s is not None
+    assert blocks.overlap is not None
     weights = (phases(vectors, k)[:, None] * vectors).T[:, :, None, None]
     dh, ds = (
         jax.vmap(lambda edges: scatter(None, edges, blocks, graph))(weights * b)
