@@ -85,7 +85,10 @@ class Transitions:
         return matrix
 
     def f_sum(self) -> Float[Array, " s"]:
-        """int E eps2 dE over (pi/2)(hbar omega_p)^2 of the valence electrons: one for a complete basis."""
+        """int E eps2 dE over (pi/2)(hbar omega_p)^2 of the valence electrons.
+
+        One in a complete basis; 2.0 with the shipped sets of silicon and gallium arsenide (scripts/check_physics.py).
+        """
         trace = self.histogram[:, : min(3, self.histogram.shape[1])].mean(axis=1)
         return trace @ self.grid.nodes.astype(trace.dtype) / (0.5 * jnp.pi * self.plasma)
 
