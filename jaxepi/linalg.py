@@ -21,8 +21,8 @@ LARGE_MATRIX = 1000
 def call_lapack(size: int, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Call a jitted function that diagonalises matrices of `size`, small ones with LAPACK on one thread.
 
-    On idle cores two threads gain a third at 640 orbitals; beside other work OpenBLAS' threads wait for one another and
-    lose a factor of five there (complex eigh: 0.9 s for 0.17 s on two cores). Traced arguments are passed on as they are.
+    On idle cores more threads gain little there; beside other work OpenBLAS' threads wait for one another and lose much.
+    Traced arguments are passed on as they are.
     """
     traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, options)))
     if traced or size >= LARGE_MATRIX:

@@ -62,7 +62,7 @@ def eigenvalues(
         graph: topology; built from `structure` by default (needed when this is called under jit).
 
     Raises:
-        InputError: an element without parameters, or atoms that left the graph's skin.
+        InputError: an element without parameters.
     """
     if graph is None:
         graph = hamiltonian.graph(structure)

@@ -1,6 +1,6 @@
 """A few states next to the gap of a large supercell, by shift and invert on the sparse H(k) (SciPy, on the host).
 
-For 512 atoms this takes a second where the dense spectrum takes a minute. Not differentiable: use `eigenvalues` for that.
+Much faster than the dense spectrum of hundreds of atoms. Not differentiable: use `eigenvalues` for that.
 """
 
 import numpy as np

@@ -6,7 +6,7 @@
   p-p beta_p(d) Q; d-d of the same symmetry; s-p beta n; s-d beta Y/sqrt(3); p-d beta_pd(d) (2/sqrt 3) D_a n.
 - `boykin`: diagonal shifts from the change of squared couplings (Boykin et al., Phys. Rev. B 66, 125207 (2002)). The
   energies in their denominators are counted from a vacuum level (the set's `shift`) above all orbitals, so compression
-  raises them: with the opposite sign the deformation potentials come out wrong (silicon's Xi_u 2.1 instead of 6.9 eV). They
+  raises them: with the opposite sign silicon's shear deformation potentials come out far off. They
   refer to each bond's ideal direction, which is the graph's reference, and to the cubic axes: build the graph from the
   perfect, unrotated crystal.
 - `density`: energies as powers of an embedding density (NRL; Bernstein et al., Phys. Rev. B 62, 4477 (2000)).

@@ -192,7 +192,7 @@ def transitions(
 
     Args:
         kmesh: divisions of the supercell's reciprocal vectors (an integer or three), or `KPoints`. Where all points are
-            time-reversal invariant (a mesh of 1 or 2) and H is real, real arithmetic is used, three times as fast.
+            time-reversal invariant (a mesh of 1 or 2) and H is real, real arithmetic is used, which is faster.
         grid: energy bins. tensor: six components, or the isotropic mean alone (less memory).
         graph: topology; built from the equilibrium structure by default. Needed when this is called under jit.
         memory_gb: bound on the working memory, from which batches over snapshots and k points follow.
