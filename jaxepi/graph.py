@@ -3,15 +3,62 @@
 A graph is built once on the host, with a skin, and shared by every snapshot, temperature, strain and parameter. Edge
 vectors x[receiver] + shift @ cell - x[sender] are then a pure function of positions and cell. Any number of periodic
 images is allowed, so the same representation serves an 8-atom cell and a 4096-atom supercell.
+
+Networks read the edges as dense tables, one a `Relation`: a row an atom, so that sums over neighbours are matrix products
+and no edge is ever scattered on the way to the energy.
 """
+
+import dataclasses
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxepi.errors import InputError
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
+
+FAR = 1e3
+"""Padded edges point this far along x, angstrom: beyond any cutoff, with finite derivatives."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Relation:
+    """A set of edges of its own kind.
+
+    Attributes:
+        cutoff: pairs closer than this, angstrom.
+        between: "any" pair, only pairs "intra" one layer, or only pairs "inter" layers (see `layers`).
+    """
+
+    cutoff: float
+    between: Literal["any", "intra", "inter"] = "any"
+
+
+@pytree
+class Table:
+    """The edges of one relation, a row of slots an atom.
+
+    Attributes:
+        receivers: the neighbour in each slot, shape (n, m); padded slots hold the atom itself.
+        shifts: its lattice translation, shape (n, m, 3), integers. mask: which slots are edges, shape (n, m).
+    """
+
+    receivers: Int[Array, "n m"]
+    shifts: Int[Array, "n m 3"]
+    mask: Bool[Array, "n m"]
+
+    def vectors(self, positions: Float[Array, "n 3"], cell: Float[Array, "*n 3 3"]) -> Float[Array, "n m 3"]:
+        """From each atom to its neighbours, angstrom; padded slots point `FAR` away.
+
+        Args:
+            cell: one (3, 3), or one an atom (n, 3, 3) where several crystals share the table.
+        """
+        shifts = self.shifts.astype(positions.dtype) @ cell
+        vectors = positions[self.receivers] - positions[:, None] + shifts
+        far = jnp.asarray([FAR, 0.0, 0.0], positions.dtype)
+        return jnp.where(self.mask[..., None], vectors, far)
 
 
 @pytree
@@ -24,6 +71,7 @@ class Graph:
         neighbours: edges that leave each atom, shape (n, most), padded with e (an index past the last edge).
         reference: edge vectors of the structure the graph was built from, angstrom, shape (e, 3). Models that refer to
             ideal bond directions read them here.
+        tables: the edges of each relation that was asked for, closer than its cutoff plus the skin.
         positions, cell: the structure the graph was built from.
         cutoff: every pair closer than this (angstrom) is an edge as long as no atom moves by more than half the skin.
         skin: extra radius, angstrom.
@@ -34,6 +82,7 @@ class Graph:
     shifts: Int[Array, "e 3"]
     neighbours: Int[Array, "n most"]
     reference: Float[Array, "e 3"]
+    tables: tuple[Table, ...]
     positions: Float[Array, "n 3"]
     cell: Float[Array, "3 3"]
     cutoff: float = static()
@@ -73,15 +122,16 @@ class Graph:
             )
 
 
-def build_graph(structure: Structure, cutoff: float, skin: float = 0.0) -> Graph:
+def build_graph(structure: Structure, cutoff: float, skin: float = 0.0, relations: tuple[Relation, ...] = ()) -> Graph:
     """All pairs closer than `cutoff + skin`, periodic images included, found on the host by vesin.
 
     Args:
         structure: the reference structure (concrete arrays).
         cutoff: interaction range, angstrom. skin: extra radius that lets atoms move by half of it, angstrom.
+        relations: the tables to make; none of them may reach beyond `cutoff`.
 
     Raises:
-        InputError: a cutoff that is not positive and finite, or a negative skin.
+        InputError: a cutoff that is not positive and finite, a relation that reaches beyond it, or a negative skin.
     """
     from vesin import NeighborList
 
@@ -89,24 +139,72 @@ def build_graph(structure: Structure, cutoff: float, skin: float = 0.0) -> Graph
         raise InputError(f"cutoff {cutoff} angstrom: give a positive interaction range")
     if not skin >= 0:
         raise InputError(f"skin {skin} angstrom: give zero or a positive length")
+    for relation in relations:
+        if not 0 < relation.cutoff <= cutoff:
+            raise InputError(f"{relation} does not fit into a graph of cutoff {cutoff} angstrom; raise that cutoff")
     x = np.asarray(structure.positions, dtype=np.float64)
     cell = np.asarray(structure.cell, dtype=np.float64)
     finder = NeighborList(cutoff=cutoff + skin, full_list=True, sorted=True)
     i, j, s = finder.compute(points=x, box=cell, periodic=np.asarray(structure.pbc), quantities="ijS")
     order = np.lexsort((s[:, 2], s[:, 1], s[:, 0], j, i))
     i, j, s = i[order].astype(np.int32), j[order].astype(np.int32), s[order].astype(np.int32)
-    counts = np.bincount(i, minlength=len(x))
-    neighbours = np.full((len(x), max(int(counts.max()), 1)), len(i), dtype=np.int32)
-    neighbours[i, np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)] = np.arange(len(i))
+    reference = x[j] - x[i] + s @ cell
+    everyone = np.ones(len(i), dtype=bool)
     dtype = structure.positions.dtype
     return Graph(
         senders=jnp.asarray(i),
         receivers=jnp.asarray(j),
         shifts=jnp.asarray(s),
-        neighbours=jnp.asarray(neighbours),
-        reference=jnp.asarray(x[j] - x[i] + s @ cell, dtype=dtype),
+        neighbours=jnp.asarray(_rows(i, everyone, len(x))),
+        reference=jnp.asarray(reference, dtype=dtype),
+        tables=_tables(structure, i, j, s, np.linalg.norm(reference, axis=1), skin, relations),
         positions=structure.positions,
         cell=structure.cell,
         cutoff=float(cutoff),
         skin=float(skin),
     )
+
+
+def layers(structure: Structure, stretch: float = 1.25) -> np.ndarray:
+    """Index of the layer each atom belongs to, shape (n,): atoms that covalent bonds connect, images included.
+
+    Args:
+        stretch: two atoms closer than this times the sum of their covalent radii (`ase.data`) are bonded.
+    """
+    from ase.data import covalent_radii
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from vesin import NeighborList
+
+    radii = stretch * covalent_radii[np.asarray(structure.species)]
+    finder = NeighborList(cutoff=2 * float(radii.max()), full_list=True)
+    x, cell = (np.asarray(v, dtype=np.float64) for v in (structure.positions, structure.cell))
+    i, j, d = finder.compute(points=x, box=cell, periodic=np.asarray(structure.pbc), quantities="ijd")
+    bonded = d < radii[i] + radii[j]
+    links = coo_array((np.ones(bonded.sum()), (i[bonded], j[bonded])), shape=(len(x), len(x)))
+    return connected_components(links, directed=False)[1].astype(np.int32)
+
+
+def _rows(senders: np.ndarray, chosen: np.ndarray, n: int) -> np.ndarray:
+    """Chosen edges (sorted by sender) that leave each atom, padded with the number of all edges: shape (n, most)."""
+    edges = np.flatnonzero(chosen)
+    counts = np.bincount(senders[edges], minlength=n)
+    rows = np.full((n, max(int(counts.max()), 1)), len(senders), dtype=np.int32)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    rows[senders[edges], np.arange(len(edges)) - first] = edges
+    return rows
+
+
+def _tables(structure, i, j, s, length, skin, relations) -> tuple[Table, ...]:
+    """The tables of all relations."""
+    layer = layers(structure) if any(r.between != "any" for r in relations) else np.zeros(len(structure), np.int32)
+    same = layer[i] == layer[j]
+    kinds = {"any": np.ones_like(same), "intra": same, "inter": ~same}
+    out = []
+    for relation in relations:
+        rows = _rows(i, kinds[relation.between] & (length < relation.cutoff + skin), len(structure))
+        mask = rows < len(i)
+        receivers = np.where(mask, np.append(j, 0)[rows], np.arange(len(rows))[:, None]).astype(np.int32)
+        shifts = np.append(s, np.zeros((1, 3), np.int32), axis=0)[rows]
+        out.append(Table(jnp.asarray(receivers), jnp.asarray(shifts), jnp.asarray(mask)))
+    return tuple(out)

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, graphene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxepi.errors import InputError
-from jaxepi.graph import build_graph
+from jaxepi.graph import FAR, Relation, build_graph, layers
 from jaxepi.structure import Structure
 
 SILICON = Structure.from_ase(bulk("Si", a=5.431))
@@ -112,3 +112,31 @@ def test_bad_cutoffs_are_refused(cutoff):
 def test_a_negative_skin_is_refused():
     with pytest.raises(InputError, match=r"skin -0\.1"):
         build_graph(SILICON, 3.0, skin=-0.1)
+
+
+def test_tables_hold_each_edge_of_their_relation_once():
+    atoms = graphene(size=(2, 2, 1), vacuum=None)
+    upper = atoms.copy()
+    upper.positions += [0.3, 0.2, 3.3]
+    both = atoms + upper
+    both.cell[2] = [0.0, 0.0, 20.0]
+    both.pbc = (True, True, False)
+    structure = Structure.from_ase(both)
+    relations = (Relation(4.0, "intra"), Relation(5.0, "inter"), Relation(5.0))
+    graph = build_graph(structure, 5.0, 0.3, relations)
+    intra, inter, whole = graph.tables
+    layer = layers(structure)
+    assert sorted(np.bincount(layer)) == [8, 8]
+    assert (layer[np.asarray(intra.receivers)] == layer[:, None]).all()
+    assert (layer[np.asarray(inter.receivers)] != layer[:, None])[np.asarray(inter.mask)].all()
+    assert int(whole.mask.sum()) == graph.n_edges
+    for table, relation in zip(graph.tables, relations, strict=True):
+        lengths = np.linalg.norm(table.vectors(structure.positions, structure.cell), axis=-1)
+        mask = np.asarray(table.mask)
+        assert (lengths[mask] < relation.cutoff + 0.3).all()
+        assert (lengths[~mask] == FAR).all()
+    expected = np.linalg.norm(graph.vectors(structure), axis=1)
+    lengths = np.linalg.norm(whole.vectors(structure.positions, structure.cell), axis=-1)
+    assert np.allclose(np.sort(lengths[np.asarray(whole.mask)]), np.sort(expected))
+    with pytest.raises(InputError, match="does not fit"):
+        build_graph(structure, 5.0, 0.3, (Relation(6.0),))

@@ -38,7 +38,7 @@ class Potential:
     def graph(self, structure: Structure) -> Graph:
         """The topology this potential needs, built on the host from a reference structure."""
         checked = getattr(self.module, "check", None)
-        graph = build_graph(structure, self.module.cutoff, self.module.skin)
+        graph = build_graph(structure, self.module.cutoff, self.module.skin, getattr(self.module, "relations", ()))
         if checked is not None:
             checked(structure, graph)
         return graph
