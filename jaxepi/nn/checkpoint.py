@@ -1,0 +1,107 @@
+"""One-file checkpoints of models: a JSON header and arrays in a NumPy archive, written whole or not at all.
+
+The header names format, version, kind of model, its configuration (units included) and its card: data, errors, domain of
+validity. Parameters are a nested dict of arrays; their keys are joined by slashes.
+"""
+
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxepi.errors import InputError
+
+FORMAT, VERSION = "jaxepi-model", 1
+HEADER = "header.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        kind: of model, for example "mace". config: what its builder needs. params: nested dict of arrays.
+        card: what a user must know, in words and numbers.
+    """
+
+    kind: str
+    config: Mapping[str, Any]
+    params: Mapping[str, Any]
+    card: Mapping[str, Any]
+
+
+def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` to `path`, whole or not at all."""
+    path = Path(path)
+    header = {"format": FORMAT, "version": VERSION, "kind": checkpoint.kind}
+    header |= {"config": dict(checkpoint.config), "card": dict(checkpoint.card)}
+    arrays = {name: np.asarray(a) for name, a in flatten(checkpoint.params).items()}
+    header["arrays"] = {name: list(a.shape) for name, a in arrays.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **{HEADER: np.array(json.dumps(header))}, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        InputError: a file that is missing or damaged, of another format or version, or with an array missing or of
+            the wrong shape.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(str(arrays.pop(HEADER)))
+    except KeyError as error:
+        raise InputError(f"{path} is a NumPy archive without a header; give a checkpoint written by jaxepi") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"checkpoint {path} cannot be read: {error}; give a file written by jaxepi") from error
+    if header.get("format") != FORMAT:
+        raise InputError(f"{path} has format {header.get('format')!r}; expected {FORMAT!r}")
+    if header.get("version") != VERSION:
+        raise InputError(
+            f"checkpoint {path} has version {header.get('version')!r}; this jaxepi reads version {VERSION}: use the "
+            "release that wrote it, or train the model again"
+        )
+    for name, shape in header["arrays"].items():
+        if name not in arrays:
+            raise InputError(f"checkpoint {path} lacks the array {name!r}; the file is incomplete: copy it again")
+        if list(arrays[name].shape) != shape:
+            raise InputError(f"checkpoint {path}: {name!r} has shape {arrays[name].shape}; its header says {shape}")
+    return Checkpoint(header["kind"], header["config"], nest(arrays), header["card"])
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested dict of leaves as one dict with keys joined by slashes."""
+    out: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            out |= flatten(value, f"{prefix}{name}/")
+        else:
+            out[prefix + name] = value
+    return out
+
+
+def nest(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    out: dict[str, Any] = {}
+    for name, value in arrays.items():
+        *folders, last = name.split("/")
+        inner = out
+        for folder in folders:
+            inner = inner.setdefault(folder, {})
+        inner[last] = value
+    return out

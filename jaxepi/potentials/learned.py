@@ -1,0 +1,291 @@
+"""Learned potentials: a network, reference energies, a short-range repulsion and a dispersion term in one energy.
+
+Flows in: structures and the tables of a graph. Flows out: site energies, whose sum is the energy. Built from a
+configuration (`build`), read from and written to one-file checkpoints (`read`, `write`).
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase.data import chemical_symbols
+from jaxtyping import Array, Float, Int
+
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph, Relation, Table
+from jaxepi.nn import Checkpoint, read_checkpoint, write_checkpoint
+from jaxepi.potentials.base import Potential
+from jaxepi.potentials.mace import Mace
+from jaxepi.structure import Structure
+
+UNITS = "eV, angstrom"
+
+DEFAULTS: dict[str, Any] = {
+    "kind": "mace",
+    "cutoff": 5.0,
+    "skin": 0.6,
+    "channels": 32,
+    "lmax": 3,
+    "hidden_lmax": 1,
+    "correlation": 3,
+    "interactions": 2,
+    "radial_features": 8,
+    "radial_layers": [64, 64, 64],
+    "relations": "homogeneous",
+    "neighbours": None,
+    "repulsion": True,
+    "dispersion": False,
+}
+"""Configuration of a potential: see `build`."""
+
+SIZES = {"channels": 1, "lmax": 0, "hidden_lmax": 0, "correlation": 1, "interactions": 1, "radial_features": 1}
+"""Whole numbers of the configuration, and the least each may be."""
+
+
+class PairTerm(Protocol):
+    """A fixed energy of pairs, added to the network's."""
+
+    @property
+    def relation(self) -> Relation: ...
+
+    def check(self, species: Sequence[int]) -> None: ...
+
+    def energies(self, numbers: Array, vectors: Array, receivers: Array) -> Array: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkEnergy:
+    """Energy module: site energies reference[species] + scale * network + pair terms.
+
+    Parameters: `network`, `reference` (eV a species, shape (s,)), `scale` (eV), and, once trained, `domain` (see
+    `novelty`).
+
+    Attributes:
+        network: linen module that gives site energies and invariant features.
+        species: atomic numbers. terms: pair terms. skin: of the graph, angstrom.
+        minimum_distance: shortest pair distance of the training data, angstrom; 0 where unknown.
+    """
+
+    network: Mace
+    species: tuple[int, ...]
+    terms: tuple[PairTerm, ...] = ()
+    skin: float = 0.6
+    minimum_distance: float = 0.0
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """Those of the network, then one a pair term."""
+        return (*self.network.relations, *(term.relation for term in self.terms))
+
+    @property
+    def cutoff(self) -> float:
+        """Of the longest relation, angstrom."""
+        return max(relation.cutoff for relation in self.relations)
+
+    def init(self, key: Array) -> dict[str, Any]:
+        """Untrained parameters, float64 where the session allows it: reference energies zero, scale one."""
+        index = jnp.zeros(1, jnp.int32)
+        table = Table(jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1, 3), jnp.int32), jnp.zeros((1, 1), bool))
+        count = len(self.network.relations)
+        vectors = tuple(jnp.ones((1, 1, 3)) for _ in range(count))
+        variables = jax.jit(self.network.init)(key, index, vectors, (table,) * count)
+        return {"network": variables["params"], "reference": jnp.zeros(len(self.species)), "scale": jnp.ones(())}
+
+    def site_energies(
+        self,
+        variables: Mapping[str, Any],
+        species: Int[Array, "n"],
+        vectors: tuple[Float[Array, "n m 3"], ...],
+        tables: tuple[Table, ...],
+    ) -> Float[Array, "n"]:
+        """Energy of every atom, eV; the derivatives are those of the whole.
+
+        Args:
+            species: index into `species` of every atom. vectors, tables: one a relation of `relations`.
+        """
+        params, dtype = variables["params"], vectors[0].dtype
+        count = len(self.network.relations)
+        read, _ = self.network.apply({"params": params["network"]}, species, vectors[:count], tables[:count])
+        reference, scale = (jnp.asarray(params[n]).astype(dtype) for n in ("reference", "scale"))
+        energy = reference[species] + scale * read
+        numbers = jnp.asarray(self.species)[species]
+        for term, v, table in zip(self.terms, vectors[count:], tables[count:], strict=True):
+            energy = energy + term.energies(numbers, v, table.receivers)
+        return energy
+
+    def apply(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, ""]:
+        """Energy of the cell, eV."""
+        vectors = tuple(table.vectors(structure.positions, structure.cell) for table in graph.tables)
+        return jnp.sum(self.site_energies(variables, self._index(structure), vectors, graph.tables))
+
+    def features(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, "n f"]:
+        """Invariants of every atom that the network's energy is linear in."""
+        count = len(self.network.relations)
+        tables = graph.tables[:count]
+        vectors = tuple(table.vectors(structure.positions, structure.cell) for table in tables)
+        return self.network.apply({"params": variables["params"]["network"]}, self._index(structure), vectors, tables)[
+            1
+        ]
+
+    def novelty(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, ""]:
+        """How far the strangest atom is from the training data: 1 is the farthest training atom, 0 where unknown.
+
+        The distance of an atom's features f is sqrt(f.C.f) with C the inverse of the training atoms' second moments,
+        the last-layer estimate of Bigi et al., Mach. Learn.: Sci. Technol. 5, 045018 (2024), for each species.
+        """
+        domain = variables["params"].get("domain")
+        if domain is None:
+            return jnp.zeros((), structure.positions.dtype)
+        features = self.features(variables, structure, graph)
+        root = jnp.asarray(domain["root"]).astype(features.dtype)[self._index(structure)]
+        return jnp.sqrt(jnp.max(jnp.sum(jnp.einsum("nfg,ng->nf", root, features) ** 2, axis=1)))
+
+    def check(self, structure: Structure, graph: Graph) -> None:
+        """Refuse elements that the model was not trained on; warn of atoms closer than in any training structure.
+
+        Raises:
+            InputError: names the atom and its element.
+        """
+        import warnings
+
+        for i, z in enumerate(structure.species):
+            if z not in self.species:
+                known = ", ".join(chemical_symbols[s] for s in self.species)
+                raise InputError(
+                    f"atom {i} is {chemical_symbols[z]}; this model was trained on {known}: choose another potential, "
+                    "or train one on data that holds it"
+                )
+        lengths = np.linalg.norm(np.asarray(graph.reference), axis=1)
+        if lengths.size and lengths.min() < self.minimum_distance:
+            warnings.warn(
+                f"two atoms are {lengths.min():.3f} angstrom apart, closer than in any training structure "
+                f"({self.minimum_distance:.3f}); energies there are extrapolated",
+                stacklevel=3,
+            )
+
+    def _index(self, structure: Structure) -> Array:
+        return jnp.asarray([self.species.index(z) for z in structure.species], jnp.int32)
+
+
+def build(config: Mapping[str, Any], species: Sequence[int]) -> NetworkEnergy:
+    """The energy module of a configuration; `DEFAULTS` fills what is left out.
+
+    Args:
+        config: kind ("mace"); cutoff, skin (angstrom); channels, lmax, hidden_lmax, correlation, interactions,
+            radial_features, radial_layers; relations ("homogeneous", or "layers" for separate weights within and between
+            layers); neighbours (typical number, one a relation; null takes the count within the cutoff of a crystal of
+            one atom in 20 cubic angstrom); repulsion (ZBL, true or false); dispersion (false, true, or a table of options
+            of D3).
+        species: atomic numbers.
+
+    Raises:
+        InputError: an unknown key (with the nearest known one), or a value out of range.
+    """
+    for key in config:
+        if key not in DEFAULTS:
+            near = difflib.get_close_matches(key, DEFAULTS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(DEFAULTS)}"
+            raise InputError(f"the model has no option {key!r}{hint}")
+    c = {**DEFAULTS, **config}
+    _check(c, species)
+    cutoff = float(c["cutoff"])
+    whole, layered = (Relation(cutoff),), (Relation(cutoff, "intra"), Relation(cutoff, "inter"))
+    relations = {"homogeneous": whole, "layers": layered}[c["relations"]]
+    typical = c["neighbours"] or [4 / 3 * np.pi * cutoff**3 / 20.0] * len(relations)
+    sizes: dict[str, Any] = {n: int(c[n]) for n in SIZES}
+    network = Mace(
+        relations=relations,
+        neighbours=tuple(float(x) for x in typical),
+        species=len(species),
+        radial_layers=tuple(int(w) for w in c["radial_layers"]),
+        **sizes,
+    )
+    terms = _terms(c, species)
+    return NetworkEnergy(network, tuple(int(z) for z in species), terms, float(c["skin"]))
+
+
+def _check(c: Mapping[str, Any], species: Sequence[int]) -> None:
+    """Refuse values out of range, by name."""
+    if c["kind"] != "mace":
+        raise InputError(f"kind {c['kind']!r} of potential is not known; use 'mace'")
+    if c["relations"] not in ("homogeneous", "layers"):
+        raise InputError(f"relations {c['relations']!r}: choose 'homogeneous' or 'layers'")
+    if not species or len(set(species)) != len(species):
+        raise InputError(f"species {list(species)}: give every atomic number once")
+    for name, low in SIZES.items():
+        if int(c[name]) < low:
+            raise InputError(f"{name} {c[name]}: give at least {low}")
+    if c["correlation"] > 3:
+        raise InputError(f"correlation {c['correlation']}: products of up to 3 factors are implemented")
+    if c["hidden_lmax"] > c["lmax"]:
+        raise InputError(f"hidden_lmax {c['hidden_lmax']} exceeds lmax {c['lmax']}; lower it")
+    count = 2 if c["relations"] == "layers" else 1
+    if c["neighbours"] is not None and (len(c["neighbours"]) != count or min(c["neighbours"]) <= 0):
+        raise InputError(f"neighbours {c['neighbours']}: give {count} positive number(s), one a relation")
+
+
+def _terms(c: Mapping[str, Any], species: Sequence[int]) -> tuple[PairTerm, ...]:
+    """The pair terms that the configuration asks for."""
+    terms: list[PairTerm] = []
+    if c["repulsion"]:
+        from jaxepi.potentials.zbl import ZBL
+
+        terms.append(ZBL(tuple(int(z) for z in species)))
+    if c["dispersion"]:
+        from jaxepi.potentials.dispersion import Dispersion
+
+        terms.append(Dispersion(**(c["dispersion"] if isinstance(c["dispersion"], Mapping) else {})))
+    for term in terms:
+        term.check(species)
+    return tuple(terms)
+
+
+def write(potential: Potential, config: Mapping[str, Any], path: str | Path, card: Mapping[str, Any]) -> None:
+    """Write a learned potential to one file.
+
+    Args:
+        config: the configuration it was built from. card: data, errors, domain of validity, provenance.
+    """
+    module = potential.module
+    if not isinstance(module, NetworkEnergy):
+        raise InputError(f"{type(module).__name__} is not a learned potential; only those are written to checkpoints")
+    known = {"units": UNITS, "species": list(module.species), "minimum_distance": module.minimum_distance}
+    params = jax.tree.map(np.asarray, potential.params)
+    write_checkpoint(path, Checkpoint("potential", {**known, "model": {**DEFAULTS, **config}}, params, card))
+
+
+def read(path: str | Path) -> tuple[Potential, Mapping[str, Any]]:
+    """A learned potential and its card.
+
+    Raises:
+        InputError: what `read_checkpoint` refuses, a checkpoint of another kind of model or with other units, or
+            parameters that do not belong to its configuration.
+    """
+    found = read_checkpoint(path)
+    if found.kind != "potential":
+        raise InputError(f"{path} holds a model of kind {found.kind!r}; expected a potential")
+    if found.config.get("units") != UNITS:
+        raise InputError(f"{path} has units {found.config.get('units')!r}; expected {UNITS!r}")
+    module = build(found.config["model"], found.config["species"])
+    module = dataclasses.replace(module, minimum_distance=float(found.config["minimum_distance"]))
+    _compare(module, found.params, path)
+    return Potential(jax.tree.map(jnp.asarray, dict(found.params)), module), found.card
+
+
+def _compare(module: NetworkEnergy, params: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse parameters whose names or shapes are not those of the module."""
+    from jaxepi.nn.checkpoint import flatten
+
+    expected = flatten(jax.eval_shape(module.init, jax.random.key(0)))
+    given = {name: value.shape for name, value in flatten(params).items()}
+    for name, value in expected.items():
+        if given.get(name) != value.shape:
+            raise InputError(
+                f"{path}: parameter {name!r} has shape {given.get(name)}; this model needs {value.shape}: the file is "
+                "damaged or belongs to another release"
+            )

@@ -1,0 +1,93 @@
+"""A network of the MACE class: convolutions over relations, symmetric contractions, site energies.
+
+Batatia et al., NeurIPS 2022; defaults follow that paper (8 Bessel functions, polynomial cutoff with p = 5, lmax 3,
+correlation 3, 2 interactions, radial network of 64-64-64, last readout with 16 channels). With two relations, `intra` and
+`inter` layer, it is the heterogeneous network of the paper on multilayers (HedgeNet). Flows in: species and edge vectors.
+Flows out: one number an atom, in units that the caller scales.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from jaxepi.graph import Relation, Table
+from jaxepi.nn import (
+    Convolution,
+    Linear,
+    SpeciesLinear,
+    SymmetricContraction,
+    directions,
+    gate,
+    harmonics,
+    radial_basis,
+)
+
+
+class Mace(nn.Module):
+    """Site energies from the neighbourhoods of the atoms.
+
+    Attributes:
+        relations: disjoint sets of edges, each with its own convolution weights, summed at the atom.
+        neighbours: typical number of neighbours in each relation; sums are divided by it.
+        species: number of species. channels: of every angular momentum.
+        lmax: of spherical harmonics and sums over neighbours. hidden_lmax: of the features that atoms send on.
+        correlation: order of the products (body order less one). interactions: convolution layers.
+        radial_features: Bessel functions. radial_layers: hidden widths of the radial network. cutoff_power: p.
+        readout: hidden channels of the last readout.
+    """
+
+    relations: tuple[Relation, ...]
+    neighbours: tuple[float, ...]
+    species: int
+    channels: int = 32
+    lmax: int = 3
+    hidden_lmax: int = 1
+    correlation: int = 3
+    interactions: int = 2
+    radial_features: int = 8
+    radial_layers: tuple[int, ...] = (64, 64, 64)
+    cutoff_power: int = 5
+    readout: int = 16
+
+    @nn.compact
+    def __call__(
+        self, species: Int[Array, "n"], vectors: tuple[Float[Array, "n m 3"], ...], tables: tuple[Table, ...]
+    ) -> tuple[Float[Array, "n"], Float[Array, "n f"]]:
+        """Site energies, and the invariant features that they are linear in (for estimates of uncertainty).
+
+        Args:
+            species: index of each atom's species. vectors, tables: one a relation.
+        """
+        dtype = vectors[0].dtype
+        onehot = jax.nn.one_hot(species, self.species, dtype=dtype)
+        embedding = self.param("embedding", nn.initializers.normal(1.0), (self.species, self.channels)).astype(dtype)
+        edges = [self._edges(v, relation.cutoff) for v, relation in zip(vectors, self.relations, strict=True)]
+        features: tuple[Array, ...] = (onehot[:, None] @ embedding,)
+        energy, invariants = jnp.zeros(species.shape, dtype), []
+        for t in range(self.interactions):
+            last = t == self.interactions - 1
+            lmax = 0 if last else self.hidden_lmax
+            sums = []
+            for i, ((basis, angles), table) in enumerate(zip(edges, tables, strict=True)):
+                convolution = Convolution(
+                    self.channels, self.lmax, self.radial_layers, self.neighbours[i], name=f"convolution_{t}_{i}"
+                )
+                given, kinds = (features, None) if t else ((embedding[:, None],), onehot)
+                sums.append(convolution(given, basis, angles, table.receivers, kinds))
+            total = tuple(sum(x) for x in zip(*sums, strict=True))
+            products = SymmetricContraction(self.correlation, self.species, lmax, name=f"products_{t}")(total, species)
+            mixed = Linear(self.channels, name=f"mix_{t}")(products)
+            kept = SpeciesLinear(self.channels, self.species, lmax, name=f"residual_{t}")(features, species)
+            features = tuple(a + b for a, b in zip(mixed, kept, strict=True))
+            read = features[:1]
+            if last:
+                read = gate(Linear(self.readout, name="hidden")(read))
+            invariants.append(read[0][:, 0])
+            energy = energy + Linear(1, name=f"readout_{t}")(read)[0][:, 0, 0]
+        return energy, jnp.concatenate(invariants, axis=1)
+
+    def _edges(self, vectors: Array, cutoff: float) -> tuple[Array, tuple[Array, ...]]:
+        """Radial basis and spherical harmonics of one relation's edges."""
+        length, unit = directions(vectors)
+        return radial_basis(length, cutoff, self.radial_features, self.cutoff_power), harmonics(unit, self.lmax)
