@@ -26,8 +26,8 @@ SILICON = {"measured": 5.431, "hse06-shifted": 5.453, "hse06-gamma": 5.461, "pbe
 """Lattice constants, angstrom: measured at room temperature; relaxed at HSE06 on each 2x2x2 grid of 8 atoms; relaxed at
 PBE on converged meshes (25 Ry, 6x6x6 and the shifted 8x8x8 of 2 atoms: 5.4766 and 5.4755)."""
 
-GAAS = {"measured": 5.6533, "r2scan": 5.6855, "r2scan-gamma": 5.6855, "r2scan-shifted": 5.6855}
-"""The same for r2SCAN (400 eV): 2 atoms on 4x4x4; 8 atoms on the 2x2x2 meshes."""
+GAAS = {"measured": 5.6533, "r2scan": 5.680, "r2scan-gamma": 5.6855}
+"""The same for r2SCAN (400 eV): 2 atoms on the shifted 4x4x4 mesh; 8 atoms on the Gamma-centred 2x2x2 mesh."""
 
 CARBON = {"measured": 2.461, "pbe": 2.467}
 """Graphene: measured, and PBE."""
@@ -40,6 +40,9 @@ MEASURED = {"silicon": 5.431, "gaas": 5.6532}
 
 HALF = (0.5, 0.5, 0.5)
 ZERO = (0.0, 0.0, 0.0)
+QUARTER = (0.25, 0.25, 0.25)
+"""Shift of the 2x2x2 mesh of the conventional fcc cell that, with its time-reversed points, holds the same points as the
+shifted 4x4x4 mesh of the primitive cell, and as the shifted 2x2x2 mesh of 2x2x2 primitive cells."""
 
 
 def strains() -> dict[str, np.ndarray]:
@@ -98,6 +101,11 @@ class Crystal:
         own = MEASURED[self.material]
         base = bulk(name, structure, a=own, cubic=self.cubic)
         return sampling.force_constants(potential, Structure.from_ase(base).supercell(self.repeats)), own
+
+    def ideal(self, a: float) -> ase.Atoms:
+        """The crystal at rest at lattice constant `a` (angstrom)."""
+        name, structure, _ = MATERIALS[self.material]
+        return bulk(name, structure, a=a, cubic=self.cubic).repeat(self.repeats)
 
     def thermal(
         self, a: float, temperature: float, statistics: Literal["quantum", "classical"], seed: int
@@ -191,9 +199,37 @@ def silicon_cubic(seed: int) -> list[ase.Atoms]:
 
 
 def silicon_16(seed: int) -> list[ase.Atoms]:
-    """16 atoms (2x2x2 primitive cells), thermal, for PBE forces on the 3x3x3 mesh."""
+    """16 atoms (2x2x2 primitive cells), thermal, for PBE forces on the shifted 3x3x3 mesh.
+
+    The Gamma-centred 3x3x3 mesh is 11 meV an atom off the shifted 4x4x4 one, the shifted 3x3x3 mesh 0.1 meV.
+    """
     crystal = Crystal("silicon", cubic=False, repeats=2)
-    return displaced([(crystal, 3, ZERO, ("pbe", SILICON["pbe"]), MEASURED["silicon"])], 60, seed)
+    return displaced([(crystal, 3, HALF, ("pbe", SILICON["pbe"]), MEASURED["silicon"])], 60, seed)
+
+
+def bent(crystal: Crystal, a: float, around: str, mesh: int, shift, count: int, seed: int) -> list[ase.Atoms]:
+    """Strained cells: the named strains in turn and, before the first and between rounds, none; of every four three are
+    displaced as well, at the temperatures of SCHEDULE."""
+    found: list[tuple[str, np.ndarray | None]] = [("unstrained", None), *strains().items()]
+    out = []
+    for index in range(count):
+        name, strain = found[index % len(found)]
+        kind = name.rsplit(" ", 1)[0]
+        if index % 4:
+            temperature = float(SCHEDULE[index % len(SCHEDULE)])
+            atoms = crystal.thermal(a, temperature, "quantum", 1_000_000 * seed + index)
+            kind, info = f"thermal-quantum-{kind}", {"temperature": temperature}
+        else:
+            atoms, info = crystal.ideal(a), {}
+        if strain is not None:
+            atoms, info["strain"] = strained(atoms, strain), strain
+        out.append(annotate(atoms, kind, around, mesh, shift, **info))
+    return out
+
+
+def silicon_8(seed: int) -> list[ase.Atoms]:
+    """8 atoms with strains to 3%, for PBE forces on the shifted 4x4x4 mesh, onto which that of 64 atoms unfolds."""
+    return bent(Crystal("silicon", cubic=True), SILICON["pbe"], "pbe", 4, HALF, 40, seed)
 
 
 def silicon_64(seed: int) -> list[ase.Atoms]:
@@ -208,15 +244,21 @@ def gaas_primitive(seed: int) -> list[ase.Atoms]:
 
 
 def gaas_cubic(seed: int) -> list[ase.Atoms]:
-    """Eight atoms, thermal, on the Gamma-centred and the shifted 2x2x2 mesh in turn."""
+    """Eight atoms, thermal: three on the 2x2x2 mesh that unfolds onto the primitive shifted 4x4x4 for every two on the
+    Gamma-centred one."""
     crystal = Crystal("gaas", cubic=True)
-    lattices = {ZERO: "r2scan-gamma", HALF: "r2scan-shifted"}
-    cells = [(crystal, 2, shift, (name, GAAS[name]), MEASURED["gaas"]) for shift, name in lattices.items()]
-    return displaced(cells, 300, seed)
+    lattices = {QUARTER: "r2scan", ZERO: "r2scan-gamma"}
+    quarter, gamma = ((crystal, 2, s, (name, GAAS[name]), MEASURED["gaas"]) for s, name in lattices.items())
+    return displaced([quarter, gamma, quarter, gamma, quarter], 300, seed)
+
+
+def gaas_8(seed: int) -> list[ase.Atoms]:
+    """Eight atoms with strains to 3%, on the mesh that unfolds onto the primitive shifted 4x4x4."""
+    return bent(Crystal("gaas", cubic=True), GAAS["r2scan"], "r2scan", 2, QUARTER, 25, seed)
 
 
 def gaas_16(seed: int) -> list[ase.Atoms]:
-    """16 atoms (2x2x2 primitive cells), thermal, for forces on the shifted 2x2x2 mesh."""
+    """16 atoms (2x2x2 primitive cells), thermal, on the shifted 2x2x2 mesh (the primitive shifted 4x4x4)."""
     crystal = Crystal("gaas", cubic=False, repeats=2)
     return displaced([(crystal, 2, HALF, ("r2scan", GAAS["r2scan"]), MEASURED["gaas"])], 20, seed)
 
@@ -323,10 +365,70 @@ def silicon_convergence(seed: int) -> list[ase.Atoms]:
 
 def silicon_mesh(seed: int) -> list[ase.Atoms]:
     """The same three on the 3x3x3 meshes of the same shift."""
-    structures = silicon_cubic(seed)[:3]
-    for atoms in structures:
-        atoms.info["mesh"] = np.array([3, 3, 3])
-    return structures
+    return [on_mesh([atoms], 3, atoms.info["shift"])[0] for atoms in silicon_cubic(seed)[:3]]
+
+
+def on_mesh(structures: list[ase.Atoms], mesh: int, shift=HALF) -> list[ase.Atoms]:
+    """The same structures to be labelled on another mesh."""
+    out = [atoms.copy() for atoms in structures]
+    for atoms in out:
+        atoms.info |= {"mesh": np.array([mesh] * 3), "shift": np.array(shift)}
+    return out
+
+
+def ideal(material: str, a: float, around: str, cells: list[tuple]) -> list[ase.Atoms]:
+    """The crystal at rest in several cells: do their meshes give one energy an atom?
+
+    Args:
+        cells: (conventional, repeats, mesh, shift) of each.
+    """
+    out = []
+    for cubic, repeats, mesh, shift in cells:
+        atoms = Crystal(material, cubic, repeats).ideal(a)
+        out.append(annotate(atoms, "unstrained", around, mesh, shift))
+    return out
+
+
+def silicon_sizes(seed: int) -> list[ase.Atoms]:
+    """Silicon at rest in 16 and 64 atoms (silicon-8 holds it in 8)."""
+    del seed
+    return ideal("silicon", SILICON["pbe"], "pbe", [(False, 2, 3, HALF), (True, 2, 2, HALF)])
+
+
+def silicon_forces_differences(seed: int) -> list[ase.Atoms]:
+    """Finite differences around a 16-atom configuration."""
+    return differences(silicon_16(seed)[1], 1, seed)
+
+
+def silicon_forces_convergence(seed: int) -> list[ase.Atoms]:
+    """Three 16-atom configurations as labelled: for a recipe with a higher cutoff."""
+    return silicon_16(seed)[:3]
+
+
+def silicon_forces_mesh(seed: int) -> list[ase.Atoms]:
+    """The same three on the shifted 4x4x4 mesh, and an 8-atom configuration on the shifted 6x6x6 one."""
+    return [*on_mesh(silicon_16(seed)[:3], 4), *on_mesh(silicon_8(seed)[2:3], 6)]
+
+
+def gaas_sizes(seed: int) -> list[ase.Atoms]:
+    """GaAs at rest in 8 atoms on the Gamma-centred mesh and in 16 (gaas-8 and gaas-primitive hold the others)."""
+    del seed
+    return ideal("gaas", GAAS["r2scan"], "r2scan", [(True, 1, 2, ZERO), (False, 2, 2, HALF)])
+
+
+def gaas_differences(seed: int) -> list[ase.Atoms]:
+    """Finite differences around an 8-atom configuration on the mesh shifted by a quarter."""
+    return differences(gaas_cubic(seed)[0], 0, seed)
+
+
+def gaas_convergence(seed: int) -> list[ase.Atoms]:
+    """Three 8-atom configurations as labelled: for a recipe with a higher cutoff."""
+    return gaas_cubic(seed)[:3]
+
+
+def gaas_mesh(seed: int) -> list[ase.Atoms]:
+    """The same three on the shifted 4x4x4 mesh."""
+    return on_mesh(gaas_cubic(seed)[:3], 4)
 
 
 def silicon_relabelled(seed: int) -> list[ase.Atoms]:
@@ -350,10 +452,12 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "silicon-relabelled": silicon_relabelled,
     "silicon-primitive": silicon_primitive,
     "silicon-cubic": silicon_cubic,
+    "silicon-8": silicon_8,
     "silicon-16": silicon_16,
     "silicon-64": silicon_64,
     "gaas-primitive": gaas_primitive,
     "gaas-cubic": gaas_cubic,
+    "gaas-8": gaas_8,
     "gaas-16": gaas_16,
     "bilayer-1x1": functools.partial(bilayers, count=60, repeats=1, mesh=9),
     "bilayer-2x2": functools.partial(bilayers, count=80, repeats=2, mesh=4),
@@ -365,6 +469,14 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "silicon-differences": silicon_differences,
     "silicon-convergence": silicon_convergence,
     "silicon-mesh": silicon_mesh,
+    "silicon-sizes": silicon_sizes,
+    "silicon-forces-differences": silicon_forces_differences,
+    "silicon-forces-convergence": silicon_forces_convergence,
+    "silicon-forces-mesh": silicon_forces_mesh,
+    "gaas-sizes": gaas_sizes,
+    "gaas-differences": gaas_differences,
+    "gaas-convergence": gaas_convergence,
+    "gaas-mesh": gaas_mesh,
 }
 
 

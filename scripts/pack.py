@@ -22,6 +22,7 @@ from jaxepi import io
 from jaxepi.errors import InputError
 from jaxepi.io import dataset
 from jaxepi.io.blocks import PairBlocks
+from jaxepi.io.overlap import OverlapFunctions
 
 TEXTS = ("kind", "around", "source")
 GIVEN = (*TEXTS, "temperature", "strain", "mesh", "shift")
@@ -42,20 +43,24 @@ def load(path: Path) -> tuple[dataset.Configurations, dict[str, Any]]:
     info = meta["info"]
     labels: dict[str, dict[str, np.ndarray]] = {}
     seconds = []
-    for name in [n for n in data if "/" in n and not n.startswith("blocks/")]:
+    for name in [n for n in data if "/" in n and not n.startswith(("blocks/", "extra/"))]:
         level, quantity = name.split("/")
         if quantity == "seconds":
             seconds.append(float(data[name]))
         else:
             labels.setdefault(level, {})[quantity] = data[name]
     extra = {n: float(v) for n, v in info.items() if n not in GIVEN}
+    extra |= {n.removeprefix("extra/"): float(v) for n, v in data.items() if n.startswith("extra/")}
     blocks = None
     if "blocks/pairs" in data:
-        extra["round_trip_ev"] = float(data["round_trip"])
         about = json.loads(str(data["blocks/about"]))
         pairs, hopping, overlap = (data[f"blocks/{n}"] for n in ("pairs", "hamiltonian", "overlap"))
         shells, offsets = tuple(about["shells"]), np.array([0, len(pairs)])
-        blocks = PairBlocks(offsets, pairs, hopping, overlap, shells, about["reach"], about["level"])
+        first, last = about["functions_reach"]
+        tables = (data[f"blocks/{n}"] for n in ("orbital", "projector", "correction"))
+        end, threshold = about["end"], about["threshold"]
+        functions = OverlapFunctions(*tables, shells, tuple(about["projectors"]), end, (first, last), threshold)
+        blocks = PairBlocks(offsets, pairs, hopping, overlap, shells, about["reach"], about["level"], functions)
     try:
         one = dataset.single(
             data["positions"],

@@ -9,6 +9,7 @@ from jaxtyping import Complex, Float, Int
 
 from jaxepi import tree
 from jaxepi.errors import InputError
+from jaxepi.io.overlap import OverlapFunctions
 from jaxepi.tree import pytree, static
 
 
@@ -24,6 +25,7 @@ class PairBlocks:
         shells: shells of every atom, by letter (static): ("s", "p", "s", "p", "d").
         reach: blocks of pairs farther apart than this (angstrom) are absent (static).
         level: the level of theory they belong to (static).
+        functions: what S is rebuilt from, or None: a file then holds `overlap` itself.
     """
 
     offsets: Int[np.ndarray, "s1"]
@@ -33,6 +35,7 @@ class PairBlocks:
     shells: tuple[str, ...] = static()
     reach: float = static()
     level: str = static()
+    functions: OverlapFunctions | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

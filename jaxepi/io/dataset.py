@@ -90,10 +90,12 @@ class Configurations:
     def key(self) -> tuple:
         """What configurations must share to be held in one array."""
         points = tuple(np.round(self.kpoints % 1.0, 6).ravel() % 1.0)
-        held = tuple((level, tuple(sorted(q))) for level, q in sorted(self.labels.items()))
+        quantities = tuple((level, tuple(sorted(q))) for level, q in sorted(self.labels.items()))
         bands = tuple(q["eigenvalues"].shape[2] for _, q in sorted(self.labels.items()) if "eigenvalues" in q)
-        matrices = None if self.blocks is None else (self.blocks.shells, self.blocks.reach, self.blocks.level)
-        return (self.species, self.pbc, self.mesh, points, held, bands, matrices, tuple(sorted(self.extra)))
+        held = self.blocks
+        functions = None if held is None or held.functions is None else held.functions.digest
+        matrices = None if held is None else (held.shells, held.reach, held.level, functions)
+        return (self.species, self.pbc, self.mesh, points, quantities, bands, matrices, tuple(sorted(self.extra)))
 
 
 ARRAYS = ("positions", "cell", "strain", "temperature", "seconds")

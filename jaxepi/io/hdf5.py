@@ -11,9 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from jaxepi import tree
 from jaxepi.errors import InputError
 from jaxepi.io.blocks import PairBlocks
 from jaxepi.io.dataset import TEXTS, Configurations, DataSet, check
+from jaxepi.io.overlap import OverlapFunctions
 
 FORMAT, VERSION = "jaxepi-dataset", 1
 
@@ -25,17 +27,32 @@ QUANTITIES = {
 }
 """What a level may store: unit, and the decimals kept in the file."""
 
+TABLES = {"orbital": "bohr^-l", "projector": "bohr^-l", "correction": "1"}
+"""Tables of `OverlapFunctions` and their units."""
+
+
+OVERLAP_TOLERANCE = 1e-6
+"""How far S that is rebuilt from functions of distance may be from S of the code."""
+
 
 def write(dataset: DataSet, path: str | os.PathLike) -> None:
     """Write the set to one compressed HDF5 file, whole or not at all.
 
     Raises:
-        InputError: the set is empty, or a group is damaged (see `check`).
+        InputError: the set is empty, a group is damaged (see `check`), or its functions do not give its S.
     """
     if not len(dataset):
         raise InputError(f"data set {dataset.name!r} is empty; nothing was written")
     for i, group in enumerate(dataset.groups):
         check(group, f"group {i} of {dataset.name!r}", dataset.levels)
+        if group.blocks is not None and group.blocks.functions is not None:
+            off = float(
+                np.abs(_overlap(group, group.blocks.functions, group.blocks.pairs) - group.blocks.overlap).max()
+            )
+            if not off < OVERLAP_TOLERANCE:
+                raise InputError(
+                    f"group {i} of {dataset.name!r}: S rebuilt from its functions is off by {off:.1e}; store S itself"
+                )
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -84,8 +101,52 @@ def _write_group(node: h5py.Group, group: Configurations) -> None:
         _put(node, "blocks/offsets", held.offsets, "1")
         _put(node, "blocks/pairs", held.pairs.astype(np.int16), "1")
         _put(node, "blocks/hamiltonian", held.hamiltonian, "eV", 5)
-        _put(node, "blocks/overlap", held.overlap, "1", 8)
         node["blocks"].attrs.update({"shells": list(held.shells), "reach_angstrom": held.reach, "level": held.level})
+        if held.functions is None:
+            _put(node, "blocks/overlap", held.overlap, "1", 8)
+        else:
+            node["blocks"].attrs["overlap_functions"] = held.functions.digest
+            _write_functions(node.file, held.functions)
+
+
+def _write_functions(file: h5py.File, functions: OverlapFunctions) -> None:
+    """Tables of S, once a file."""
+    where = f"overlap_functions/{functions.digest}"
+    if where in file:
+        return
+    for name, unit in TABLES.items():
+        _put(file, f"{where}/{name}", getattr(functions, name), unit)
+    file[where].attrs.update({"shells": list(functions.shells), "projectors": list(functions.projectors)})
+    about = {"end_bohr": functions.end, "reach_bohr": functions.reach, "threshold": functions.threshold}
+    file[where].attrs.update(about)
+
+
+def _read_functions(file: h5py.File, digest: str, where: str) -> OverlapFunctions:
+    path = f"overlap_functions/{digest}"
+    if path not in file:
+        raise InputError(f"{where}: {path} is missing")
+    node = file[path]
+    shells, projectors = (tuple(str(x) for x in node.attrs[n]) for n in ("shells", "projectors"))
+    tables = {name: np.asarray(node[name], dtype=np.float64) for name in TABLES}
+    first, last = (float(r) for r in node.attrs["reach_bohr"])
+    end, threshold = float(node.attrs["end_bohr"]), float(node.attrs["threshold"])
+    functions = OverlapFunctions(
+        **tables, shells=shells, projectors=projectors, end=end, reach=(first, last), threshold=threshold
+    )
+    if functions.digest != digest:
+        raise InputError(f"{where}: {path} is damaged: its hash is {functions.digest}")
+    return functions
+
+
+def _overlap(group: Configurations, functions: OverlapFunctions, pairs: np.ndarray) -> np.ndarray:
+    """S of all configurations of a group from its functions."""
+    assert group.blocks is not None
+    offsets = group.blocks.offsets
+    parts = [
+        functions.blocks(group.positions[i], group.cell[i], group.pbc, pairs[offsets[i] : offsets[i + 1]])
+        for i in range(len(group))
+    ]
+    return np.concatenate(parts)
 
 
 def read(path: str | os.PathLike) -> DataSet:
@@ -146,12 +207,18 @@ def _read_group(node: h5py.Group, where: str) -> Configurations:
     blocks = None
     if "blocks" in node:
         offsets, pairs = (get(f"blocks/{name}", "1").astype(int) for name in ("offsets", "pairs"))
-        matrices = get("blocks/hamiltonian", "eV"), get("blocks/overlap", "1")
         about = node["blocks"].attrs
         shells = tuple(str(x) for x in about["shells"])
-        blocks = PairBlocks(offsets, pairs, *matrices, shells, float(about["reach_angstrom"]), str(about["level"]))
+        hamiltonian, functions = get("blocks/hamiltonian", "eV"), None
+        if "overlap_functions" in about:
+            functions = _read_functions(node.file, str(about["overlap_functions"]), where)
+            overlap = np.zeros_like(hamiltonian)
+        else:
+            overlap = get("blocks/overlap", "1")
+        reach, level = float(about["reach_angstrom"]), str(about["level"])
+        blocks = PairBlocks(offsets, pairs, hamiltonian, overlap, shells, reach, level, functions)
     pbc = [bool(p) for p in node.attrs["pbc"]]
-    return Configurations(
+    group = Configurations(
         positions=get("positions", "angstrom"),
         cell=get("cell", "angstrom"),
         strain=get("strain", "1"),
@@ -172,3 +239,8 @@ def _read_group(node: h5py.Group, where: str) -> Configurations:
         split=texts("split"),
         fingerprint=texts("fingerprint"),
     )
+    if blocks is not None and blocks.functions is not None:
+        check(group, where)
+        rebuilt = tree.replace(blocks, overlap=_overlap(group, blocks.functions, blocks.pairs))
+        group = tree.replace(group, blocks=rebuilt)
+    return group

@@ -38,7 +38,7 @@ class Espresso:
         valence: element -> valence electrons, from the pseudopotential.
         empty: empty bands a pair of atoms that are stored. spare: further bands that are converged loosely and dropped.
         ecutwfc: Ry. conv_thr: level -> Ry. stress: levels whose stress is kept (QE 6.7's HSE06 stress is 3 GPa off).
-        symmetry: use point-group symmetry (only for undisplaced cells).
+        eigenvalues: whether to store them. symmetry: use point-group symmetry (only for undisplaced cells).
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Espresso:
         ecutwfc: float,
         conv_thr: Mapping[str, float],
         stress: Sequence[str] = ("pbe",),
+        eigenvalues: bool = True,
         mixing_beta: float = 0.7,
         symmetry: bool = False,
         pseudo_dir: str = "/usr/share/espresso/pseudo",
@@ -65,7 +66,7 @@ class Espresso:
         self.pseudopotentials, self.valence = dict(pseudopotentials), dict(valence)
         self.empty, self.spare, self.symmetry = empty, spare, symmetry
         self.ecutwfc, self.conv_thr, self.mixing_beta = ecutwfc, dict(conv_thr), mixing_beta
-        self.stress = tuple(stress)
+        self.stress, self.eigenvalues = tuple(stress), eigenvalues
         version = _version(program)
         self.levels = {level: self._definition(level, version) for level in levels}
 
@@ -113,8 +114,12 @@ class Espresso:
                 text = self._input(atoms, mesh, level, stored + self.spare)
                 result = self._run(Path(folder), text, level, atoms)
                 seconds = _cpu_seconds() - start
-                out |= {"kpoints": result.pop("kpoints"), "weights": result.pop("weights")}
+                points = {"kpoints": result.pop("kpoints"), "weights": result.pop("weights")}
                 result["eigenvalues"] = result["eigenvalues"][:, :stored]
+                if self.eigenvalues:
+                    out |= points
+                else:
+                    del result["eigenvalues"]
                 if level not in self.stress:
                     del result["stress"]
                 out |= {f"{level}/{name}": value for name, value in result.items()}

@@ -53,12 +53,17 @@ def to_e3nn() -> np.ndarray:
     return out
 
 
+THRESHOLD = 1e-10
+"""GPAW's two-centre integrals leave out a radial function where it is smaller than this."""
+
+
 class GpawLcao:
     """PBE + D3(BJ) in the confined basis; `matrices` stores H(R), S(R).
 
     Args:
         level: its name. grid: real-space grid spacing, angstrom. reach: H(R) and S(R) beyond it are zero, angstrom.
         width: Fermi-Dirac smearing, eV. matrices: whether to store H(R) and S(R). forces: whether to compute them.
+        off_mesh: number of random k points at which bands of H(R), S(R) are compared with GPAW's at fixed density.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class GpawLcao:
         convergence: Mapping[str, Any],
         matrices: bool,
         forces: bool = True,
+        off_mesh: int = 0,
     ):
         try:
             import dftd3.ase  # noqa: F401
@@ -79,6 +85,7 @@ class GpawLcao:
             raise InputError(INSTALL) from error
         self.level, self.grid, self.reach, self.width = level, grid, reach, width
         self.convergence, self.matrices, self.forces = dict(convergence), matrices, forces
+        self.off_mesh = off_mesh
         self.basis_folder = _basis()
         settings: dict[str, Any] = {
             "mode": "LCAO",
@@ -155,7 +162,10 @@ class GpawLcao:
         h, s = (np.einsum("pi,kij,qj->kpq", turn, m, turn, optimize=True) for m in (h, s))
         pairs = pairs_within(work.positions, work.cell.array, (True, True, False), self.reach)
         hopping, overlap = (fold(m, points, weights, mesh.divisions, pairs, 13) for m in (h, s))
-        held = PairBlocks(np.array([0, len(pairs)]), pairs, hopping, overlap, SHELLS, self.reach, self.level)
+        functions = overlap_functions(calculator.wfs.setups)
+        rebuilt = functions.blocks(work.positions, work.cell.array, (True, True, False), pairs)
+        offsets = np.array([0, len(pairs)])
+        held = PairBlocks(offsets, pairs, hopping, overlap, SHELLS, self.reach, self.level, functions)
         worst, energies = 0.0, []
         for k, point in enumerate(points):
             ours_k, own = held.bloch(0, point, len(work)), np.asarray(calculator.get_eigenvalues(kpt=k))
@@ -163,10 +173,87 @@ class GpawLcao:
             worst = max(worst, float(np.abs(eigh(*ours_k, eigvals_only=True)[: len(own)] - own).max()))
         if worst > 1e-6:
             raise LabelFailure(f"{self.level}: eigenvalues rebuilt from H(R), S(R) are off by {worst:.1e} eV")
+        extra = {
+            "round_trip_ev": worst,
+            "overlap_rebuilt": np.abs(rebuilt - overlap).max(),
+            "beyond_reach_ev": outside(h, points, weights, mesh.divisions, pairs, 13),
+            "overlap_beyond_reach": outside(s, points, weights, mesh.divisions, pairs, 13),
+        }
+        if self.off_mesh:
+            extra["off_mesh_ev"] = self._off_mesh(calculator, held, len(work))
         out = {f"{self.level}/eigenvalues": np.array(energies), "kpoints": points, "weights": weights}
+        out |= {f"extra/{name}": np.array(value) for name, value in extra.items()}
         out |= {"blocks/pairs": pairs, "blocks/hamiltonian": hopping, "blocks/overlap": overlap}
-        about = json.dumps({"shells": SHELLS, "reach": self.reach, "level": self.level})
-        return out | {"blocks/about": np.array(about), "round_trip": np.array(worst)}
+        out |= {f"blocks/{name}": getattr(functions, name) for name in ("orbital", "projector", "correction")}
+        about: dict[str, Any] = {"shells": SHELLS, "reach": self.reach, "level": self.level}
+        about |= {"projectors": functions.projectors, "end": functions.end, "functions_reach": functions.reach}
+        about["threshold"] = functions.threshold
+        return out | {"blocks/about": np.array(json.dumps(about))}
+
+    def _off_mesh(self, calculator, held, atoms: int) -> float:
+        """Largest difference of bands from H(R), S(R) and from GPAW at random k points with the same density, eV.
+
+        Of the bands that are stored: three an atom.
+        """
+        from scipy.linalg import eigh
+
+        points = np.random.default_rng(0).uniform(-0.5, 0.5, (self.off_mesh, 3)) * [1, 1, 0]
+        direct = calculator.fixed_density(kpts=points, symmetry="off", txt=None)
+        worst = 0.0
+        for k, point in enumerate(points):
+            own = np.asarray(direct.get_eigenvalues(kpt=k))[: 3 * atoms]
+            found = eigh(*held.bloch(0, point, atoms), eigvals_only=True)[: len(own)]
+            worst = max(worst, float(np.abs(found - own).max()))
+        return worst
+
+
+def overlap_functions(setups):
+    """The functions of distance that GPAW computes S from, in e3nn's order.
+
+    Args:
+        setups: GPAW's, of one element in the confined basis.
+    """
+    from gpaw.lcao.tci import TCIExpansions
+
+    from jaxepi.io.overlap import OverlapFunctions, entries
+
+    found = TCIExpansions.new_from_setups(setups)
+    projectors = tuple("spd"[p.get_angular_momentum_number()] for p in setups[0].pt_j)
+    if projectors != SHELLS:
+        raise InputError(f"projectors {projectors} of this setup are not those of the carbon setup, {SHELLS}")
+    tables, end = [], 0.0
+    for expansions, symmetric in ((found.O_expansions, True), (found.P_expansions, False)):
+        rows = []
+        for i, j, degree in entries(SHELLS, SHELLS, symmetric):
+            (spline,) = (x for x in expansions.tsoe_II[0, 0].oe_jj[i, j].spline_l if x.l == degree)
+            end = spline.get_cutoff()
+            rows.append(spline.map(np.linspace(0.0, end, spline.get_npoints())))
+        tables.append(np.array(rows))
+    turn = to_e3nn()
+    correction = turn @ setups[0].dO_ii @ turn.T
+    phi, pt = found.phit_rcmax_I[0], found.pt_rcmax_I[0]
+    reach = (2 * phi, phi + pt)
+    return OverlapFunctions(tables[0], tables[1], correction, SHELLS, projectors, end, reach, THRESHOLD)
+
+
+def outside(matrices, points, weights, divisions, pairs, orbitals: int) -> float:
+    """Largest element of the blocks that the mesh tells apart and that are not among the pairs.
+
+    Args:
+        matrices: H(k) or S(k), shape (k, m, m). points, weights: of the mesh, half of it by time reversal.
+            divisions: of the mesh. pairs: each Hermitian pair once.
+    """
+    atoms = matrices.shape[1] // orbitals
+    split = matrices.reshape(len(points), atoms, orbitals, atoms, orbitals)
+    both = np.concatenate([pairs, np.column_stack([pairs[:, 1], pairs[:, 0], -pairs[:, 2:]])])
+    worst = 0.0
+    for shift in np.indices(divisions).reshape(3, -1).T:
+        phase = weights * np.exp(-2j * np.pi * points @ shift)
+        whole = np.einsum("k,kiajb->ijab", phase, split).real
+        inside = both[(both[:, 2:] % divisions == shift).all(axis=1)]
+        whole[inside[:, 0], inside[:, 1]] = 0.0
+        worst = max(worst, float(np.abs(whole).max()))
+    return worst
 
 
 def _basis() -> Path:
