@@ -12,8 +12,9 @@ import datetime
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -98,22 +99,30 @@ def convergence(name: str, data: DataSet, finer: DataSet) -> Iterator[list[str]]
     found: dict[tuple, list] = {}
     for group, row in rows_of(finer):
         for own, i in same_geometry(data, group, row):
-            if own.mesh[3:] != group.mesh[3:]:
-                continue
             for level in sorted(set(own.labels) & set(group.labels)):
                 found.setdefault((level, len(own.species), own.mesh, group.mesh), []).append((own, i, group, row))
     for (level, n, mesh, fine), pairs in found.items():
         de = np.array([a.labels[level]["energy"][i] - b.labels[level]["energy"][j] for a, i, b, j in pairs]) / n
         df = np.array([a.labels[level]["forces"][i] - b.labels[level]["forces"][j] for a, i, b, j in pairs])
         dgap = [d for pair in pairs if (d := gap_difference(pair[0], pair[1], pair[2], pair[3], level)) is not None]
-        cutoff = [x.levels[level]["settings"].get("ecutwfc_ry") for x in (data, finer)]
+        changed = settings_that_differ(data.levels[level]["settings"], finer.levels[level]["settings"])
         yield [
             name, level, str(n), str(len(pairs)),
-            f"{cutoff[0]} to {cutoff[1]} Ry" if cutoff[0] != cutoff[1] else f"{mesh_text(mesh)} to {mesh_text(fine)}",
+            changed or f"{mesh_text(mesh)} to {mesh_text(fine)}",
             f"{1e3 * np.abs(de).max():.1f}", f"{1e3 * np.abs(de - de.mean()).max():.2f}" if len(de) > 1 else "-",
             f"{1e3 * np.sqrt((df**2).mean()):.1f} ({1e3 * np.abs(df).max():.1f})",
             f"{1e3 * np.abs(dgap).max():.1f}" if dgap else "-",
         ]  # fmt: skip
+
+
+BASIS = {"ecutwfc_ry": "Ry", "ecut_ev": "eV", "grid_angstrom": "Å grid"}
+"""Settings of the basis that a finer run changes, and their units."""
+
+
+def settings_that_differ(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
+    """ "25.0 to 35.0 Ry", or nothing where the basis is the same."""
+    found = [(n, u) for n, u in BASIS.items() if one.get(n) != two.get(n)]
+    return ", ".join(f"{one[n]} to {two[n]} {u}" for n, u in found)
 
 
 def gap_difference(a: Configurations, i: int, b: Configurations, j: int, level: str) -> float | None:
@@ -170,24 +179,54 @@ def difference(group: Configurations, labels: dict, base: int, plus: int, minus:
 
 
 def matrices(name: str, data: DataSet) -> Iterator[list[str]]:
-    """H(R), S(R): how exact they are, and how large at the edge of their reach."""
+    """H(R), S(R): how exact they are before and after rounding in the file, and what lies beyond their reach."""
     for group in data.groups:
         held = group.blocks
         if held is None:
             continue
         own = (held.pairs[:, 0] == held.pairs[:, 1]) & ~held.pairs[:, 2:].any(axis=1)
         skew = max(float(np.abs(m[own] - m[own].swapaxes(1, 2)).max()) for m in (held.hamiltonian, held.overlap))
-        edge = 0.0
-        for row in range(len(group)):
-            part = slice(held.offsets[row], held.offsets[row + 1])
-            i, j, shift = held.pairs[part, 0], held.pairs[part, 1], held.pairs[part, 2:]
-            vectors = group.positions[row][j] + shift @ group.cell[row] - group.positions[row][i]
-            far = np.linalg.norm(vectors, axis=1) > held.reach - 0.1
-            edge = max(edge, float(np.abs(held.hamiltonian[part][far]).max(initial=0.0)))
+        before = [group.extra[n].max() for n in ("round_trip_ev", "overlap_rebuilt", "beyond_reach_ev")]
+        off = group.extra.get("off_mesh_ev")
         yield [
             name, str(len(group)), str(len(group.species)), mesh_text(group.mesh), f"{held.hamiltonian.shape[1]}",
-            f"{skew:.0e}", f"{group.extra['round_trip_ev'].max():.0e}", f"{edge:.0e}",
+            f"{skew:.0e}", *(f"{v:.0e}" for v in before), "-" if off is None else f"{off.max():.0e}",
+            f"{rounded_round_trip(group):.0e}",
         ]  # fmt: skip
+
+
+def rounded_round_trip(group: Configurations, count: int = 3) -> float:
+    """Largest difference of the stored eigenvalues and those of H(R), S(R) as they are in the file, eV.
+
+    Of the first `count` configurations, on all k points.
+    """
+    from scipy.linalg import eigh
+
+    held = group.blocks
+    assert held is not None
+    worst = 0.0
+    for row in range(min(count, len(group))):
+        for k, stored in zip(group.kpoints, group.labels[held.level]["eigenvalues"][row], strict=True):
+            found = eigh(*held.bloch(row, k, len(group.species)), eigvals_only=True)[: len(stored)]
+            worst = max(worst, float(np.abs(found - stored).max()))
+    return worst
+
+
+def sizes(name: str, data: DataSet) -> Iterator[list[str]]:
+    """The crystal at rest, one lattice constant: energies an atom of each cell and mesh, against the first."""
+    found: dict[tuple, list] = {}
+    for group, i in rows_of(data):
+        if group.kind[i] == "unstrained":
+            volume = round(float(abs(np.linalg.det(group.cell[i]))) / len(group.species), 3)
+            for level in group.labels:
+                found.setdefault((level, volume), []).append((group, i))
+    for (level, volume), rows in found.items():
+        if len({len(group.species) for group, _ in rows}) < 2:
+            continue
+        energies = [float(g.labels[level]["energy"][i]) / len(g.species) for g, i in rows]
+        for (group, _), e in zip(rows, energies, strict=True):
+            n, mesh = str(len(group.species)), mesh_text(group.mesh)
+            yield [name, level, f"{volume:.3f}", n, mesh, f"{1e3 * (e - energies[0]):.2f}"]
 
 
 def rotation_of_orbitals(shells: tuple[str, ...], rotation: np.ndarray) -> np.ndarray:
@@ -275,8 +314,12 @@ def report() -> list[str]:
     lines += ["### Convergence", ""]
     head = ["set", "level", "atoms", "configurations", "from, to", "energy, meV/atom", "same less common shift",
             "forces, meV/Å: rms (largest)", "gap, meV"]  # fmt: skip
-    pairs = [(p, q) for p in sets for q in checks if p.parts[-3] == q.parts[-3] and "differences" not in q.stem]
+    pairs = [(p, q) for p in sets for q in checks if p.parts[-3] == q.parts[-3] and q.stem.startswith(f"{p.stem}-")]
+    pairs = [(p, q) for p, q in pairs if not q.stem.endswith(("differences", "rotated"))]
     lines += table(head, [row for p, q in pairs for row in convergence(name[p], sets[p], checks[q])])
+    lines += ["The crystal at rest in several cells: do their meshes give one energy an atom?", ""]
+    head = ["set", "level", "Å³/atom", "atoms", "k mesh", "meV/atom, from the first"]
+    lines += table(head, [row for p, data in sets.items() for row in sizes(name[p], data)])
     lines += ["### Forces and stress against finite differences of the energy", ""]
     head = ["runs", "level", "atoms", "k mesh", "what", "finite difference", "from the label", "off by"]
     found = [row for p, data in checks.items() if "differences" in p.stem for row in differences(name[p], data)]
@@ -285,7 +328,9 @@ def report() -> list[str]:
     if exact:
         lines += ["### H(R) and S(R)", ""]
         head = ["set", "configurations", "atoms", "k mesh", "orbitals an atom", "largest antisymmetric part, eV",
-                "bands rebuilt against the code's, eV", "largest block in the last 0.1 Å of the reach, eV"]  # fmt: skip
+                "bands rebuilt against the code's, eV", "S rebuilt from its functions, off by",
+                "largest element of H beyond the reach, eV", "bands off the mesh against a direct calculation, eV",
+                "bands after rounding in the file, eV"]  # fmt: skip
         lines += table(head, exact)
         lines += ["Turned in space (original turned by the claimed orbital order against the turned structure):", ""]
         turned = [row for p, data in checks.items() for row in rotated(name[p], data)]

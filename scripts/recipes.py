@@ -35,5 +35,6 @@ RECIPES = {
     "gaas-r2scan-forces": ("gpaw", {**GAAS, "empty": 0.5, "eigenvalues": False}),
     "carbon-lcao": ("gpaw-lcao", {**CARBON, "matrices": True}),
     "carbon-lcao-off-mesh": ("gpaw-lcao", {**CARBON, "matrices": True, "off_mesh": 4}),
+    "carbon-lcao-fine": ("gpaw-lcao", {**CARBON, "matrices": False, "grid": 0.15}),
     "carbon-lcao-forces": ("gpaw-lcao", {**CARBON, "matrices": False}),
 }

@@ -1,5 +1,6 @@
 """Structures to label: deterministic, strained as asked, displaced as the temperature asks."""
 
+import ase
 import ase.io
 import make_structures as make
 import numpy as np
@@ -58,3 +59,36 @@ def test_finite_differences_surround_their_base():
     assert np.linalg.norm(moves[0], axis=1).max() == pytest.approx(0.01)
     volumes = sorted(a.get_volume() / base.get_volume() for a in images if a.info["kind"] == "difference-isotropic")
     np.testing.assert_allclose(volumes, [0.998**3, 1.002**3])
+
+
+def unfolded(atoms: ase.Atoms) -> set[tuple]:
+    """k points of a structure's mesh and their opposites, unfolded into those of the primitive fcc cell."""
+    primitive = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+    mesh = np.array(atoms.info["mesh"])
+    steps = (np.indices(mesh).reshape(3, -1).T + atoms.info["shift"]) / mesh
+    shifts = np.indices((9, 9, 9)).reshape(3, -1).T - 4
+    edge = (atoms.get_volume() * 8 / len(atoms)) ** (1 / 3)
+    k = (np.concatenate([steps, -steps])[:, None] + shifts).reshape(-1, 3) @ np.linalg.inv(atoms.cell.array / edge).T
+    return {tuple(row) for row in (np.round(k @ primitive.T, 6) % 1.0).round(4) % 1.0}
+
+
+def test_cells_that_train_one_model_share_k_points():
+    sizes = make.silicon_sizes(0)
+    silicon = [make.bent(make.Crystal("silicon", True), 5.476, "pbe", 4, make.HALF, 1, 0)[0], sizes[1]]
+    assert unfolded(silicon[0]) == unfolded(silicon[1])
+    _, sixteen = make.gaas_sizes(0)
+    eight = make.gaas_8(0)[0]
+    two = make.annotate(make.Crystal("gaas", False).ideal(5.68), "unstrained", "r2scan", 4, make.HALF)
+    assert unfolded(eight) == unfolded(sixteen) == unfolded(two)
+    assert len(unfolded(two)) == 64
+
+
+def test_force_sets_hold_the_strains_that_are_asked_for():
+    structures = make.silicon_8(1)
+    assert len(structures) == 40
+    strains = {a.info["kind"].removeprefix("thermal-quantum-") for a in structures}
+    assert strains == {"unstrained", "isotropic", "uniaxial-100", "shear-xy", "uniaxial-111", "biaxial", "uniaxial-110"}
+    assert max(abs(a.info["strain"][0, 0]) for a in structures if "isotropic" in a.info["kind"]) == 0.03
+    assert sum("temperature" in a.info for a in structures) == 30
+    still = [a for a in structures if "temperature" not in a.info]
+    assert all(len({tuple(x) for x in np.round(a.get_scaled_positions() * 4, 6) % 4}) == 8 for a in still)
