@@ -19,6 +19,9 @@ INSTALL = (
     "    pip install gpaw-data dftd3 ase && GPAW_CONFIG=siteconfig.py pip install gpaw==26.7.0"
 )
 
+STOPS = (AssertionError, RuntimeError, ValueError, IndexError, ArithmeticError, np.linalg.LinAlgError)
+"""What GPAW raises on a calculation that it cannot do."""
+
 
 class Gpaw:
     """Plane-wave labels at one level.
@@ -90,6 +93,8 @@ class Gpaw:
                     out[f"{self.level}/stress"] = work.get_stress(voigt=False)
             except KohnShamConvergenceError as error:
                 raise LabelFailure(f"{self.level}: the self-consistent cycle did not converge") from error
+            except STOPS as error:
+                raise LabelFailure(f"{self.level}: GPAW stopped: {type(error).__name__}: {error}") from error
             points = np.asarray(calculator.get_ibz_k_points())
             if self.eigenvalues:
                 count = range(len(points))

@@ -14,7 +14,7 @@ import ase
 import numpy as np
 
 from engines import LabelFailure, Mesh
-from engines.gpaw_code import INSTALL, _points
+from engines.gpaw_code import INSTALL, STOPS, _points
 from jaxepi.errors import InputError
 
 SHELLS = ("s", "p", "s", "p", "d")
@@ -136,6 +136,8 @@ class GpawLcao:
                     out[f"{self.level}/forces"] = forces - forces.mean(axis=0)
             except KohnShamConvergenceError as error:
                 raise LabelFailure(f"{self.level}: the self-consistent cycle did not converge") from error
+            except STOPS as error:
+                raise LabelFailure(f"{self.level}: GPAW stopped: {type(error).__name__}: {error}") from error
             if self.matrices:
                 out |= self._matrices(work, mesh)
         if any(v.dtype.kind == "f" and not np.isfinite(v).all() for v in out.values()):
