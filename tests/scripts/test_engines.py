@@ -9,7 +9,9 @@ from ase.build import bulk
 from ase.units import Bohr, Hartree
 from check_datasets import rotation_of_orbitals
 from engines.espresso import read_xml
-from engines.gpaw_lcao import SHELLS, to_e3nn
+from engines.gpaw_code import Gpaw, _points
+from engines.gpaw_lcao import SHELLS, GpawLcao, outside, to_e3nn
+from make_structures import QUARTER, annotate, layers
 from recipes import RECIPES
 from scipy.spatial.transform import Rotation
 
@@ -58,6 +60,52 @@ def test_missing_gpaw_says_how_to_install(recipe):
 def test_an_engine_that_is_not_known_is_refused():
     with pytest.raises(InputError, match="'vasp' is not known"):
         engines.get("vasp", {})
+
+
+def test_gpaw_refuses_by_name():
+    engine = object.__new__(Gpaw)  # GPAW itself is not needed to refuse
+    engine.valence = {"Ga": 3, "As": 5}
+    gaas = annotate(bulk("GaAs", "zincblende", a=5.65), "unstrained", "measured", 2)
+    engine.check(gaas)
+    with pytest.raises(InputError, match="no setup for Si"):
+        engine.check(bulk("Si"))
+    slab = gaas.copy()
+    slab.pbc = (True, True, False)
+    with pytest.raises(InputError, match="periodic in three directions"):
+        engine.check(slab)
+    with pytest.raises(InputError, match="no k mesh"):
+        engine.check(bulk("GaAs", "zincblende", a=5.65))
+
+
+def test_lcao_refuses_by_name():
+    engine = object.__new__(GpawLcao)
+    layer = annotate(layers(1, 3.35), "slid", "pbe", (9, 9, 1))
+    engine.check(layer)
+    with pytest.raises(InputError, match="made for carbon only"):
+        engine.check(bulk("Si"))
+    bulky = layer.copy()
+    bulky.pbc = True
+    with pytest.raises(InputError, match="periodic in the first two directions"):
+        engine.check(bulky)
+    with pytest.raises(InputError, match="no k mesh"):
+        engine.check(layers(1, None))
+
+
+def test_meshes_are_what_gpaw_is_given():
+    points = _points(engines.Mesh((2, 2, 2), QUARTER))
+    assert {tuple(p) for p in points} == {
+        (a, b, c) for a in (0.125, -0.375) for b in (0.125, -0.375) for c in (0.125, -0.375)
+    }
+
+
+def test_blocks_outside_the_reach_are_found():
+    mesh = np.arange(5) / 5
+    points = np.column_stack([mesh, 0 * mesh, 0 * mesh])
+    near, far = 0.3, 2e-7
+    matrices = 1 + 2 * near * np.cos(2 * np.pi * mesh) + 2 * far * np.cos(4 * np.pi * mesh)
+    pairs = np.array([[0, 0, 0, 0, 0], [0, 0, 1, 0, 0]])
+    found = outside(matrices[:, None, None].astype(complex), points, np.full(5, 0.2), (5, 1, 1), pairs, 1)
+    assert found == pytest.approx(far)
 
 
 def gpaw_functions(x, y, z):
