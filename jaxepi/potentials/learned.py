@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,7 @@ SIZES = {"channels": 1, "lmax": 0, "hidden_lmax": 0, "correlation": 1, "interact
 """Whole numbers of the configuration, and the least each may be."""
 
 
+@runtime_checkable
 class PairTerm(Protocol):
     """A fixed energy of pairs, added to the network's."""
 
@@ -100,7 +101,7 @@ class NetworkEnergy:
         self,
         variables: Mapping[str, Any],
         species: Int[Array, "n"],
-        vectors: tuple[Float[Array, "n m 3"], ...],
+        vectors: tuple[Float[Array, "n _ 3"], ...],
         tables: tuple[Table, ...],
     ) -> Float[Array, "n"]:
         """Energy of every atom, eV; the derivatives are those of the whole.
@@ -128,9 +129,9 @@ class NetworkEnergy:
         count = len(self.network.relations)
         tables = graph.tables[:count]
         vectors = tuple(table.vectors(structure.positions, structure.cell) for table in tables)
-        return self.network.apply({"params": variables["params"]["network"]}, self._index(structure), vectors, tables)[
-            1
-        ]
+        weights = {"params": variables["params"]["network"]}
+        found: Any = self.network.apply(weights, self._index(structure), vectors, tables)
+        return found[1]
 
     def novelty(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, ""]:
         """How far the strangest atom is from the training data: 1 is the farthest training atom, 0 where unknown.

@@ -52,7 +52,7 @@ class Mace(nn.Module):
 
     @nn.compact
     def __call__(
-        self, species: Int[Array, "n"], vectors: tuple[Float[Array, "n m 3"], ...], tables: tuple[Table, ...]
+        self, species: Int[Array, "n"], vectors: tuple[Float[Array, "n _ 3"], ...], tables: tuple[Table, ...]
     ) -> tuple[Float[Array, "n"], Float[Array, "n f"]]:
         """Site energies, and the invariant features that they are linear in (for estimates of uncertainty).
 

@@ -1,4 +1,4 @@
-"""Published potentials by name, and user files of the same format."""
+"""Potentials by name or file: published sets (JSON) and learned ones (one-file checkpoints in `models/`)."""
 
 import json
 from importlib import resources
@@ -18,26 +18,32 @@ FORMAT, VERSION = "jaxepi-potentials", 1
 
 
 def available() -> tuple[str, ...]:
-    """Names of the published sets that `load` knows."""
-    return tuple(_published())
+    """Names of the published sets and of the shipped models that `load` knows."""
+    return (*_published(), *_shipped())
 
 
 def load(name: str | Path, member: str | None = None) -> Potential:
-    """A published potential by name, or a potential from a JSON file in the format of published.json.
+    """A potential by name, from a JSON file in the format of published.json, or from a checkpoint of a learned one.
 
     Args:
-        name: one of `available()`, or the path of a file (ending in .json).
-        member: which set of the file; may be left out when it holds one.
+        name: one of `available()`, or the path of a file (ending in .json, or in .npz for a checkpoint).
+        member: which set of a JSON file; may be left out when it holds one.
 
     Raises:
         InputError: an unknown name (the known ones are listed), a file that cannot be read, of another format or
             version, or with parameters missing.
     """
+    checkpoint = _shipped().get(str(name))
+    if checkpoint is not None or str(name).endswith(".npz"):
+        from jaxepi.potentials.learned import read
+
+        return read(checkpoint or name)[0]
     if isinstance(name, Path) or name.endswith(".json"):
         return _from_file(Path(name), member)
     sets = _published()
     if name not in sets:
-        raise InputError(f"unknown potential {name!r}; known: {', '.join(sets)}, or the path of a .json file")
+        known = ", ".join(available())
+        raise InputError(f"unknown potential {name!r}; known: {known}, or the path of a .json or .npz file")
     return _build(name, sets[name])
 
 
@@ -47,12 +53,23 @@ def citation(name: str) -> str:
     Raises:
         InputError: an unknown name, or a file that `load` refuses.
     """
+    checkpoint = _shipped().get(name)
+    if checkpoint is not None or name.endswith(".npz"):
+        from jaxepi.nn import read_checkpoint
+
+        return str(read_checkpoint(checkpoint or name).card.get("citation", "no citation"))
     if name.endswith(".json"):
         return "; ".join(str(entry.get("citation", "no citation")) for entry in _sets(Path(name)).values())
     sets = _published()
     if name not in sets:
-        raise InputError(f"unknown potential {name!r}; known: {', '.join(sets)}")
+        raise InputError(f"unknown potential {name!r}; known: {', '.join(available())}")
     return sets[name]["citation"]
+
+
+def _shipped() -> dict[str, Path]:
+    """Shipped checkpoints by name."""
+    folder = Path(__file__).parent / "models"
+    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
 
 
 def _published() -> dict[str, dict]:
