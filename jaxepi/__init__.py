@@ -22,6 +22,7 @@ _STAGES = (
     "potentials",
     "sampling",
     "structure",
+    "training",
     "units",
     "workflows",
 )

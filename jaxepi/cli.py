@@ -59,7 +59,7 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
         given = vars(parser.parse_args(arguments))
         del given["config"]
     del given["subcommand"]
-    if name != "materials" and given.get("crystal") is None:
+    if given.get("crystal", name) is None:
         raise InputError(f"{name}: name a material or a structure file; `jaxepi materials` lists the materials")
     return given
 
@@ -240,6 +240,19 @@ def _materials_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", nargs="?", default=None, help="print the card of this material")
 
 
+def _train_options(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(precision="float32")
+    command.add_argument("what", choices=["potential"], help="the kind of model")
+    command.add_argument("file", metavar="CONFIG", help="TOML file: [data], [model], [loss], [optimizer], [run]")
+    text = "folder of the model, its measures and figures (default: CONFIG-training); a stopped run goes on from there"
+    command.add_argument("--output", metavar="FOLDER", help=text)
+    command.add_argument("--seed", type=int, metavar="N", help="of initial parameters and the order of configurations")
+    command.add_argument("--epochs", type=int, metavar="N", help="passes over the training set at most")
+    command.add_argument("--max-minutes", type=float, metavar="MIN", help="stop this call after so many minutes")
+    _flag(command, "overwrite", "start over (default: no; an interrupted run goes on)")
+    _flag(command, "progress", "progress bars on stderr (default: yes)")
+
+
 def _settings(kind: type[SamplingSettings], options: dict[str, Any]) -> Any:
     """Settings from options, in the types they have."""
     names = {f.name for f in dataclasses.fields(kind)}
@@ -360,6 +373,24 @@ def _sample(options: dict[str, Any]) -> None:
     print(f"Written: {output} ({count} snapshots of {len(drawn[0].structure)} atoms)")
 
 
+def _train(options: dict[str, Any]) -> None:
+    from jaxepi.workflows import training
+
+    given: dict[str, Any] = {n: options[n] for n in ("seed", "epochs", "max_minutes") if n in options}
+    settings = training.configured(options["file"], given)
+    if settings.run.dtype == "float64":
+        _double_precision()
+    folder = Path(options.get("output") or f"{Path(options['file']).stem}-training")
+    resume, progress = not options.get("overwrite", False), options.get("progress", True)
+    try:
+        result = training.train_potential(settings, folder, progress, resume, options["command"])
+    except KeyboardInterrupt:
+        again = "the same command goes on from there" + ("" if resume else " (without --overwrite)")
+        print(f"\njaxepi: interrupted; the state is kept in {folder}, and {again}", file=sys.stderr)
+        raise SystemExit(130) from None
+    print("\n".join(training.summary_lines(result)))
+
+
 def _materials(options: dict[str, Any]) -> None:
     from jaxepi import materials
 
@@ -379,6 +410,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[
     "gap": (_gap_options, _gap, "band gap of the lattice at rest, and with --temperatures (K) its change, eV"),
     "phonons": (_phonons_options, _phonons, "phonon frequencies at special points and along a path, THz"),
     "sample": (_sample_options, _sample, "snapshots at temperatures, to extended XYZ or HDF5"),
+    "train": (_train_options, _train, "train a model on labelled configurations; errors in meV and angstrom"),
     "materials": (_materials_options, _materials, "shipped materials, and their cards"),
 }
 """Commands: their options, what runs them, their description."""

@@ -5,7 +5,7 @@ Temperatures run from dark blue (cold) to orange (hot) in a map that colour-blin
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,8 @@ DPI = 200
 
 SUFFIXES = (".png", ".pdf", ".svg")
 """Figures that can be written."""
+
+_SPLIT_MARKS = {"train": ".C0", "validation": ".C1", "test": ".k"}
 
 _MARKERS = ("o", "s", "^", "D")
 
@@ -148,6 +150,67 @@ def phonons(
     return figure
 
 
+def parity(
+    pairs: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], title: str = "", most: int = 20000
+) -> "Figure":
+    """Predictions against labels, a panel a quantity, with the root mean squared error of every split.
+
+    Args:
+        pairs: quantity ("energy" eV/atom, "forces" eV/angstrom, "stress" eV/angstrom^3) -> split -> labels and
+            predictions, shape (k,). most: points drawn a split and panel; errors are those of all.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    units = {"energy": "meV/atom", "forces": "eV/Å", "stress": "eV/Å$^3$"}
+    figure, panels = _panels(1, len(pairs), 4.2 * len(pairs), 4.4)
+    for axes, (quantity, splits) in zip(panels, pairs.items(), strict=True):
+        energy, unit = quantity == "energy", units.get(quantity, "")
+        everything = np.concatenate([label for label, _ in splits.values()])
+        zero, size = (everything.min(), 1e3) if energy else (0.0, 1.0)
+        for split, (label, found) in splits.items():
+            error = 1e3 * float(np.sqrt(np.mean((found - label) ** 2)))
+            few = slice(None, None, max(1, len(label) // most))
+            text = f"{split}: {error:.3g} {unit if energy else 'm' + unit}"
+            x, y = size * (label[few] - zero), size * (found[few] - zero)
+            axes.plot(x, y, _SPLIT_MARKS[split], ms=3.5, alpha=0.6, mew=0, rasterized=True, label=text, zorder=3)
+        ends = size * (np.array([everything.min(), everything.max()]) - zero)
+        axes.plot(ends, ends, color="0.3", lw=0.8, zorder=4)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        what = "energy above the lowest" if energy else quantity
+        axes.set(xlabel=f"{what}, label ({unit})", ylabel=f"{what}, model ({unit})")
+        axes.legend(loc="upper left", fontsize=8, title="root mean squared error", title_fontsize=8, markerscale=2)
+    figure.suptitle(title)
+    return figure
+
+
+def learning_curve(history: Sequence[Mapping[str, float]], title: str = "") -> "Figure":
+    """Losses and errors of every epoch, training (along the way) and validation, with the learning rate.
+
+    Args:
+        history: rows with `epoch`, `learning_rate`, and measures in pairs `name`, `validation_name`.
+    """
+    words = {"loss": "loss", "energy_mev": "energy (meV/atom)", "forces_mev": "forces (meV/Å)"}
+    words |= {"stress_mev": "stress (meV/Å$^3$)"}
+    names = [n for n in history[0] if f"validation_{n}" in history[0]]
+    names = [n for n in names if np.isfinite([row[n] for row in history]).any()]
+    figure, panels = _panels((len(names) + 1) // 2, 2, 9.0, 2.9 * ((len(names) + 1) // 2))
+    epochs = [row["epoch"] for row in history]
+    for axes, name in zip(panels, names, strict=False):
+        for split, prefix in (("train", ""), ("validation", "validation_")):
+            values = [row[prefix + name] for row in history]
+            axes.plot(epochs, values, color=_SPLIT_MARKS[split][1:], lw=1.2, label=split)
+        axes.set(yscale="log", ylabel=words.get(name, name), xlabel="epoch")
+    rate = panels[0].twinx()
+    rate.plot(epochs, [row["learning_rate"] for row in history], color="0.5", lw=0.9, ls=":")
+    rate.set(yscale="log", ylabel="learning rate (dotted)")
+    panels[0].tick_params(right=False, which="both")
+    panels[0].legend(fontsize=8)
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    figure.suptitle(title)
+    return figure
+
+
 def save(figure: "Figure", path: str | os.PathLike) -> None:
     """Write a figure (PNG, PDF, SVG by the suffix), whole or not at all.
 
@@ -186,6 +249,17 @@ def _figure(width: float = 7.0, height: float = 5.0) -> "tuple[Figure, Axes]":
     axes = figure.subplots()
     axes.tick_params(which="both", direction="in", top=True, right=True)
     return figure, axes
+
+
+def _panels(rows: int, columns: int, width: float, height: float) -> "tuple[Figure, np.ndarray]":
+    """A figure of several panels, row by row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = np.ravel(figure.subplots(rows, columns))
+    for axes in panels:
+        axes.tick_params(which="both", direction="in", top=True, right=True)
+    return figure, panels
 
 
 def _colours(count: int) -> np.ndarray:

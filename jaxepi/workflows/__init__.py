@@ -1,13 +1,14 @@
 """Whole studies: each joins the stages, and is what the command line and a notebook both call.
 
-One module a study (`absorption`, `bands`, `phonons`, `samples`), imported when first used; settings need nothing heavy.
+One module a study (`absorption`, `bands`, `phonons`, `samples`, `training`), imported when first used; settings need
+nothing heavy.
 """
 
 import importlib
 
 from jaxepi.workflows.settings import AbsorptionSettings, SamplingSettings
 
-_STUDIES = ("absorption", "bands", "crystal", "phonons", "report", "samples")
+_STUDIES = ("absorption", "bands", "crystal", "phonons", "report", "samples", "training")
 __all__ = ["AbsorptionSettings", "SamplingSettings", *_STUDIES]
 
 

@@ -1,0 +1,51 @@
+"""Training: one loop for all models, and what potentials learn from.
+
+`fit` trains any `Problem`; `EnergyProblem` is that of potentials. Settings need nothing heavy; all else is imported when
+first used.
+"""
+
+import importlib
+
+from jaxepi.training.settings import (
+    DataSettings,
+    LossSettings,
+    OptimizerSettings,
+    RunSettings,
+    SetSettings,
+    TrainingSettings,
+    read_settings,
+)
+
+_WHERE = {
+    "EnergyProblem": "energies",
+    "Examples": "examples",
+    "Fit": "loop",
+    "Interrupted": "loop",
+    "Problem": "loop",
+    "error_rows": "evaluation",
+    "fit": "loop",
+    "fit_references": "references",
+    "pack": "packing",
+    "predictor": "loop",
+    "read_examples": "examples",
+}
+__all__ = [
+    "DataSettings",
+    "LossSettings",
+    "OptimizerSettings",
+    "RunSettings",
+    "SetSettings",
+    "TrainingSettings",
+    "read_settings",
+    *_WHERE,
+]
+
+
+def __getattr__(name: str):
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"jaxepi.training.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'jaxepi.training' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

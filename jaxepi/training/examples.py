@@ -1,0 +1,257 @@
+"""Training examples: all configurations of some data sets at one level of theory, flat, with their neighbours.
+
+Flows in: data sets. Flows out: `Examples`, arrays on the host, atoms of all configurations one after the other. Neighbours
+are found once.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from ase.data import chemical_symbols
+from jaxtyping import Bool, Float, Int
+from tqdm import tqdm
+
+from jaxepi.errors import InputError
+from jaxepi.graph import Relation, Table, build_graph
+from jaxepi.io import extxyz, hdf5
+from jaxepi.io.dataset import Configurations, DataSet, refuse_other_definition
+from jaxepi.structure import Structure
+from jaxepi.training.settings import DataSettings, LossSettings, SetSettings
+
+LABELS = ("energy", "forces", "stress")
+HDF5 = (".h5", ".hdf5")
+
+
+class Neighbours(NamedTuple):
+    """A `Table` on the host: receivers (counted from the first atom of the configuration), shifts, mask."""
+
+    receivers: Int[np.ndarray, "a m"]
+    shifts: Int[np.ndarray, "a m 3"]
+    mask: Bool[np.ndarray, "a m"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """c configurations of a atoms together.
+
+    Attributes:
+        positions: angstrom. numbers: atomic numbers. forces: eV/angstrom.
+        first: index of the first atom of each configuration, and the number of all atoms.
+        cell: angstrom. energy: eV. stress: eV/angstrom^3.
+        weights: of energy, forces and stress in the loss; 0 where there is no label.
+        temperature: kelvin, NaN where there is none. points: of the k mesh, 1 where unknown.
+        split, kind, mesh, source: words, one a configuration; `mesh` names k mesh and composition, `source` the set.
+        tables: neighbours by relation; empty until `connect`. theory: code, version and settings of the level.
+    """
+
+    positions: Float[np.ndarray, "a 3"]
+    numbers: Int[np.ndarray, "a"]
+    forces: Float[np.ndarray, "a 3"]
+    first: Int[np.ndarray, "c_1"]
+    cell: Float[np.ndarray, "c 3 3"]
+    energy: Float[np.ndarray, "c"]
+    stress: Float[np.ndarray, "c 3 3"]
+    weights: Float[np.ndarray, "c 3"]
+    temperature: Float[np.ndarray, "c"]
+    points: Float[np.ndarray, "c"]
+    split: np.ndarray
+    kind: np.ndarray
+    mesh: np.ndarray
+    source: np.ndarray
+    pbc: np.ndarray
+    tables: tuple[Neighbours, ...] = ()
+    theory: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.energy)
+
+    @property
+    def sizes(self) -> Int[np.ndarray, "c"]:
+        """Atoms in each configuration."""
+        return np.diff(self.first)
+
+    @property
+    def volume(self) -> Float[np.ndarray, "c"]:
+        """Angstrom^3."""
+        return np.abs(np.linalg.det(self.cell))
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        """Atomic numbers that occur."""
+        return tuple(int(z) for z in np.unique(self.numbers))
+
+    def rows(self, split: str) -> Int[np.ndarray, "k"]:
+        """Configurations of a split."""
+        return np.flatnonzero(self.split == split)
+
+    def counts(self, species: Sequence[int]) -> Float[np.ndarray, "c s"]:
+        """Atoms of each species in each configuration."""
+        return np.stack([self.sum(self.numbers == z) for z in species], axis=1)
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """Sums over the atoms of each configuration."""
+        return np.add.reduceat(np.asarray(values, np.float64), self.first[:-1], axis=0)
+
+    def structure(self, c: int) -> Structure:
+        """One configuration."""
+        atoms = slice(self.first[c], self.first[c + 1])
+        species = tuple(int(z) for z in self.numbers[atoms])
+        pbc = (bool(self.pbc[c, 0]), bool(self.pbc[c, 1]), bool(self.pbc[c, 2]))
+        return Structure(jnp.asarray(self.positions[atoms]), jnp.asarray(self.cell[c]), species, pbc)
+
+    def connect(self, relations: tuple[Relation, ...], progress: bool = False) -> "Examples":
+        """With the neighbours of every atom, for all relations."""
+        cutoff = max(relation.cutoff for relation in relations)
+        found = [
+            build_graph(self.structure(c), cutoff, 0.0, relations).tables
+            for c in tqdm(range(len(self)), desc="neighbours", unit="configuration", disable=not progress, leave=False)
+        ]
+        return dataclasses.replace(self, tables=tuple(_stack(list(group)) for group in zip(*found, strict=True)))
+
+    def widths(self) -> Int[np.ndarray, "c r"]:
+        """Most neighbours of an atom in each configuration, by relation."""
+        each = [np.asarray(table.mask).sum(axis=1) for table in self.tables]
+        return np.stack([np.maximum.reduceat(counts, self.first[:-1]) for counts in each], axis=1)
+
+
+def _stack(tables: list[Table]) -> Neighbours:
+    """Tables of single configurations below each other, padded to the widest."""
+    width = max(table.mask.shape[1] for table in tables)
+
+    def join(name: str, kind) -> np.ndarray:
+        parts = [np.asarray(getattr(table, name)).astype(kind) for table in tables]
+        wide = [np.pad(p, ((0, 0), (0, width - p.shape[1])) + ((0, 0),) * (p.ndim - 2)) for p in parts]
+        return np.concatenate(wide)
+
+    return Neighbours(join("receivers", np.int32), join("shifts", np.int8), join("mask", bool))
+
+
+def read_examples(data: DataSettings, loss: LossSettings, seed: int = 0) -> Examples:
+    """Read all data sets, with the weights of their labels.
+
+    Raises:
+        InputError: a file that is refused, a set without the level or that defines it differently, a label that the
+            loss needs and a set lacks, no configuration for training or validation.
+    """
+    parts: list[dict[str, Any]] = []
+    theory: dict[str, Any] = {}
+    for entry in data.sets:
+        found = read_set(entry.path)
+        refuse_missing(found, entry, data.level, loss)
+        theory = theory or dict(found.levels[data.level])
+        refuse_other_definition(data.level, theory, found.levels[data.level])
+        parts += [_group(group, entry, data.level, loss, found.name) for group in _chosen(found, entry, data.level)]
+    names = [f.name for f in dataclasses.fields(Examples) if f.name not in ("first", "tables", "theory")]
+    joined: dict[str, Any] = {n: np.concatenate([part[n] for part in parts]) for n in names}
+    sizes = np.concatenate([part["sizes"] for part in parts])
+    examples = Examples(first=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), theory=theory, **joined)
+    for split in ("train", "validation"):
+        if not len(examples.rows(split)):
+            raise InputError(
+                f"no configuration is for {split} ({len(examples)} read); add data: jaxepi.io.split_of decides by "
+                "temperature, strain and a hash of the geometry"
+            )
+    return thin(examples, data.train, seed)
+
+
+def read_set(path: str) -> DataSet:
+    """A data set from HDF5 or extended XYZ.
+
+    Raises:
+        InputError: no such file, or one that the readers refuse.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"there is no data set {path}; give an HDF5 data set or extended XYZ")
+    return hdf5.read(path) if Path(path).suffix in HDF5 else extxyz.read(path)
+
+
+def refuse_missing(found: DataSet, entry: SetSettings, level: str, loss: LossSettings) -> None:
+    """Refuse a set that cannot be used as asked.
+
+    Raises:
+        InputError: names the level or label that is missing.
+    """
+    if level not in found.levels:
+        raise InputError(f"{entry.path} has no level {level!r}; it has {', '.join(sorted(found.levels))}")
+    groups = _chosen(found, entry, level)
+    if not groups:
+        raise InputError(
+            f"{entry.path} holds no configuration at level {level!r} of the kinds and meshes asked for; it has meshes "
+            f"{', '.join(sorted({mesh_name(g) for g in found.groups}))} and kinds "
+            f"{', '.join(sorted({k for g in found.groups for k in g.kind}))}"
+        )
+    for name in LABELS:
+        needed = getattr(loss, name) * getattr(entry, name) * entry.weight > 0
+        lacking = sum(len(group) for group in groups if name not in group.labels[level])
+        if needed and lacking and name != "stress":
+            raise InputError(
+                f"{lacking} configurations of {entry.path} have no {name} at level {level!r}; label them, or leave them "
+                f"out of the loss: {{path = ..., {name} = 0}}"
+            )
+
+
+def mesh_name(group: Configurations) -> str:
+    """The k mesh of a group: "3x3x3", with shifts "2x2x2+0.5,0.5,0.5", or "none"."""
+    if not group.mesh:
+        return "none"
+    divisions, shifts = group.mesh[:3], group.mesh[3:]
+    name = "x".join(f"{n:g}" for n in divisions)
+    return name + ("+" + ",".join(f"{s:g}" for s in shifts) if any(shifts) else "")
+
+
+def _chosen(found: DataSet, entry: SetSettings, level: str) -> list[Configurations]:
+    """The groups of a set at a level, with the kinds and meshes asked for."""
+    out = []
+    for group in found.groups:
+        if level in group.labels and (not entry.meshes or mesh_name(group) in entry.meshes):
+            part = group.take([i for i, k in enumerate(group.kind) if not entry.kinds or k in entry.kinds])
+            if len(part):
+                out.append(part)
+    return out
+
+
+def _group(group: Configurations, entry: SetSettings, level: str, loss: LossSettings, name: str) -> dict[str, Any]:
+    """A group of configurations, flat."""
+    s, n = group.positions.shape[:2]
+    labels = group.labels[level]
+    shapes = {"energy": (s,), "forces": (s, n, 3), "stress": (s, 3, 3)}
+    values = {k: labels.get(k, np.zeros(shape)) for k, shape in shapes.items()}
+    weights = [entry.weight * getattr(entry, k) * getattr(loss, k) * (k in labels) for k in LABELS]
+    symbols, counts = np.unique(group.species, return_counts=True)
+    formula = "".join(f"{chemical_symbols[z]}{c}" for z, c in zip(symbols, counts, strict=True))
+    return {
+        "positions": group.positions.reshape(-1, 3),
+        "numbers": np.tile(np.asarray(group.species, np.int64), s),
+        "forces": values["forces"].reshape(-1, 3),
+        "sizes": np.full(s, n),
+        "cell": group.cell,
+        "energy": values["energy"],
+        "stress": values["stress"],
+        "weights": np.tile(np.asarray(weights, np.float64), (s, 1)),
+        "temperature": group.temperature,
+        "points": np.full(s, float(np.prod(group.mesh[:3])) if group.mesh else 1.0),
+        "split": np.array(group.split, dtype=object),
+        "kind": np.array(group.kind, dtype=object),
+        "mesh": np.full(s, f"{formula} {mesh_name(group)}", dtype=object),
+        "source": np.full(s, name, dtype=object),
+        "pbc": np.tile(np.asarray(group.pbc, bool), (s, 1)),
+    }
+
+
+def thin(examples: Examples, train: int, seed: int) -> Examples:
+    """Only so many training configurations, drawn by the seed; all others and all for 0 are kept."""
+    rows = examples.rows("train")
+    if not 0 < train < len(rows):
+        return examples
+    dropped = np.random.default_rng((seed, 1)).permutation(rows)[train:]
+    keep = np.setdiff1d(np.arange(len(examples)), dropped)
+    sizes = examples.sizes
+    atoms = np.repeat(np.isin(np.arange(len(examples)), keep), sizes)
+    per_atom = {n: getattr(examples, n)[atoms] for n in ("positions", "numbers", "forces")}
+    names = ("cell", "energy", "stress", "weights", "temperature", "points", "split", "kind", "mesh", "source", "pbc")
+    first = np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64)
+    return dataclasses.replace(examples, first=first, **per_atom, **{n: getattr(examples, n)[keep] for n in names})

@@ -1,0 +1,118 @@
+"""What is known before training: reference energies, offsets of k meshes, the scale of forces, and fixed pair terms.
+
+Flows in: `Examples` and an energy module. Flows out: numbers for its parameters, and examples less the fixed terms. The
+reference energies are least squares over the training configurations, each divided by its number of atoms.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jaxepi.training.energies import Prediction, gather, predict, species_index
+from jaxepi.training.examples import Examples
+from jaxepi.training.packing import pack
+
+
+@dataclasses.dataclass(frozen=True)
+class References:
+    """Least squares before training.
+
+    Attributes:
+        energies: of each species, eV. scale: root mean square of the force components, eV/angstrom.
+        meshes: names. offsets: of their energies, eV an atom; zero for the densest. free: all but the densest.
+    """
+
+    energies: Float[np.ndarray, "s"]
+    scale: float
+    meshes: tuple[str, ...]
+    offsets: Float[np.ndarray, "m"]
+    free: Bool[np.ndarray, "m"]
+
+
+def fit_references(examples: Examples, species: Sequence[int], offsets: bool) -> References:
+    """Reference energies, offsets (where asked for) and scale from the training configurations.
+
+    Sets on two meshes do not hold the same displacements, so their mean energies differ by more than the offset. In a
+    harmonic crystal the energy follows the squared forces, and that of strain the volume; both are fitted along.
+    """
+    rows = examples.rows("train")
+    rows = rows[examples.weights[rows, 0] > 0]
+    meshes, which = np.unique(examples.mesh.astype(str), return_inverse=True)
+    density = np.bincount(which, examples.points * examples.volume) / np.bincount(which)
+    free = np.arange(len(meshes)) != np.argmax(density)
+    found = np.zeros(len(meshes))
+    forces = examples.forces[np.repeat(examples.split == "train", examples.sizes)]
+    scale = float(np.sqrt(np.mean(forces**2))) or 1.0
+    if not len(rows):
+        return References(np.zeros(len(species)), scale, tuple(meshes), found, free)
+    composition = examples.counts(species)[rows] / examples.sizes[rows, None]
+    energy = (examples.energy / examples.sizes)[rows]
+    if offsets and free.any():
+        share = np.eye(len(meshes))[which[rows]][:, free]
+        squared = examples.sum((examples.forces**2).sum(axis=1))[rows] / examples.sizes[rows] / scale**2
+        stretch = (examples.volume / examples.sizes)[rows]
+        stretch = (stretch - stretch.mean()) / stretch.mean()
+        columns = np.concatenate([composition, share, np.stack([squared, stretch, stretch**2], axis=1)], axis=1)
+        solution = np.linalg.lstsq(columns, energy, rcond=1e-10)[0]
+        found[free] = solution[len(species) : len(species) + int(free.sum())]
+        seen = np.isin(np.arange(len(meshes)), which[rows])
+        found = np.where(seen, found, 0.0)
+    energies = np.linalg.lstsq(composition, energy - found[which[rows]], rcond=1e-10)[0]
+    return References(energies, scale, tuple(str(m) for m in meshes), found, free)
+
+
+def without_references(examples: Examples, references: References, species: Sequence[int]) -> Examples:
+    """With the reference energies subtracted from the energies (offsets of meshes are not)."""
+    return dataclasses.replace(examples, energy=examples.energy - examples.counts(species) @ references.energies)
+
+
+def unseen_meshes(examples: Examples) -> Bool[np.ndarray, "c"]:
+    """Configurations on meshes that no training configuration with an energy is on: theirs cannot be compared."""
+    training = (examples.split == "train") & (examples.weights[:, 0] > 0)
+    return ~np.isin(examples.mesh.astype(str), examples.mesh[training].astype(str))
+
+
+class _Terms:
+    """An energy module that holds the fixed pair terms of another alone."""
+
+    def __init__(self, module: Any):
+        self.terms, self.species = module.terms, module.species
+
+    def site_energies(self, variables: Any, species: Any, vectors: Any, tables: Any) -> Any:
+        numbers = jnp.asarray(self.species)[species]
+        last = zip(self.terms, vectors[-len(self.terms) :], tables[-len(self.terms) :], strict=True)
+        return sum(term.energies(numbers, v, table.receivers) for term, v, table in last)
+
+
+def without_terms(module: Any, examples: Examples, dtype: str, atoms: int = 512) -> tuple[Any, Examples]:
+    """The module without its fixed pair terms, and examples with their energies, forces and stresses subtracted.
+
+    Args:
+        module: may have `terms`, whose relations stand behind those of the network. atoms: of a batch.
+    """
+    terms = getattr(module, "terms", ())
+    if not terms:
+        return module, examples
+    packing = pack(examples.sizes, examples.widths(), atoms, shapes=1)
+    arrays = {n: np.asarray(getattr(examples, n), dtype) for n in ("positions", "forces", "cell", "energy", "stress")}
+    arrays |= {"weights": examples.weights.astype(dtype), "size": examples.sizes.astype(dtype)}
+    arrays |= {"volume": examples.volume.astype(dtype), "mesh": np.zeros(len(examples), np.int32)}
+    arrays |= {"species": species_index(module.species, examples.numbers)}
+    everything = jax.tree.map(jnp.asarray, {**arrays, "tables": tuple(tuple(part) for part in examples.tables)})
+    alone = _Terms(module)
+    evaluate = jax.jit(lambda arrays, plan: predict(alone, {}, gather(arrays, plan)))
+    energy, forces, stress = examples.energy.copy(), examples.forces.copy(), examples.stress.copy()
+    for plan in packing.plans(np.arange(len(examples))):
+        found: Prediction = jax.device_get(evaluate(everything, plan))
+        there, real = plan.configurations >= 0, plan.atoms >= 0
+        energy[plan.configurations[there]] -= np.asarray(found.energy, np.float64)[there]
+        stress[plan.configurations[there]] -= np.asarray(found.stress, np.float64)[there]
+        forces[plan.atoms[real]] -= np.asarray(found.forces, np.float64)[real]
+    kept = examples.tables[: len(examples.tables) - len(terms)]
+    bare = dataclasses.replace(module, terms=())
+    return bare, dataclasses.replace(examples, energy=energy, forces=forces, stress=stress, tables=kept)

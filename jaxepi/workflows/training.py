@@ -1,0 +1,363 @@
+"""The training study: data sets to a potential in one file, with its card, errors and figures.
+
+Flows in: settings (a TOML file). Flows out: a folder with the model, its state while it trains, measures of every epoch,
+errors by split and kind, predictions for the figures. A second call goes on where the first was stopped.
+"""
+
+import dataclasses
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ase.data import chemical_symbols
+
+from jaxepi import plotting, training
+from jaxepi.errors import InputError
+from jaxepi.io import store
+from jaxepi.nn import read_checkpoint
+from jaxepi.potentials import learned
+from jaxepi.potentials.base import Potential
+from jaxepi.training import TrainingSettings, evaluation, references
+from jaxepi.training.domain import as_parameters, domain
+from jaxepi.training.energies import EnergyProblem, Prediction
+from jaxepi.training.examples import Examples
+from jaxepi.training.loop import Compiled, Fit
+from jaxepi.training.metrics import write_metrics
+from jaxepi.training.references import References
+
+__all__ = ["TrainedPotential", "TrainingSettings", "configured", "summary_lines", "train_potential"]
+
+MODEL, STATE, METRICS, ERRORS = "potential.npz", "state.npz", "metrics.csv", "errors.csv"
+PARITY, CURVE = "parity.png", "learning-curve.png"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedPotential:
+    """What a training run leaves.
+
+    Attributes:
+        potential: with the parameters of the best epoch. card: what is written beside them.
+        fit: history and the reason for the end. rows: errors by split and kind.
+        examples: all configurations, labels as in the data sets. errors: predictions less labels.
+        offsets: eV an atom, by mesh; subtracted from the labels. files: what was written.
+    """
+
+    potential: Potential
+    card: Mapping[str, Any]
+    fit: Fit
+    rows: list[evaluation.ErrorRow]
+    examples: Examples
+    errors: Prediction
+    offsets: Mapping[str, float]
+    files: tuple[Path, ...]
+
+    def parity(self) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+        """Labels and predictions by quantity and split: eV an atom (offsets subtracted), eV/angstrom, eV/angstrom^3."""
+        e, errors = self.examples, self.errors
+        offset = np.array([self.offsets[m] for m in e.mesh])
+        labels = {"energy": e.energy / e.sizes - offset, "forces": e.forces, "stress": e.stress}
+        out: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        for i, (name, label) in enumerate(labels.items()):
+            error = getattr(errors, name)
+            for split in evaluation.SPLITS:
+                chosen = (e.split == split) & (e.weights[:, i] > 0)
+                chosen = np.repeat(chosen, e.sizes) if name == "forces" else chosen
+                if chosen.any():
+                    out.setdefault(name, {})[split] = (label[chosen].ravel(), (label + error)[chosen].ravel())
+        return out
+
+
+def configured(path: str | os.PathLike, run: Mapping[str, Any] | None = None) -> TrainingSettings:
+    """Settings of a TOML file, with some of its `[run]` replaced.
+
+    Raises:
+        InputError: as `training.read_settings`, or a value that is refused.
+    """
+    settings = training.read_settings(Path(path))
+    return dataclasses.replace(settings, run=dataclasses.replace(settings.run, **(run or {})))
+
+
+def train_potential(
+    settings: TrainingSettings,
+    output: str | os.PathLike,
+    progress: bool = True,
+    resume: bool = True,
+    command: str = "",
+) -> TrainedPotential:
+    """Train a potential, or go on with it, and measure it on all splits.
+
+    Args:
+        output: folder for all files; made where its parent stands. progress: bars on stderr.
+        resume: False starts over. command: the command line, for the card.
+
+    Raises:
+        InputError: settings, data, a model or a checkpoint that cannot be used; a state of other settings.
+            training.Interrupted: stopped by a signal, state kept.
+    """
+    folder = Path(output)
+    if not folder.parent.is_dir():
+        raise InputError(f"{folder.parent} is not a folder; make it, or give another --output")
+    study = _Study.of(settings, progress)
+    folder.mkdir(exist_ok=True)
+    if not resume:
+        for name in (STATE, METRICS, ERRORS, MODEL):
+            (folder / name).unlink(missing_ok=True)
+    predict = training.predictor(study.problem)
+
+    def write_best(params: Any, row: Mapping[str, float]) -> None:
+        learned.write(study.potential(params), study.config, folder / MODEL, study.card(params, row, command))
+
+    fit = training.fit(
+        study.problem,
+        study.start,
+        settings.optimizer,
+        settings.run,
+        state=folder / STATE,
+        metrics=folder / METRICS,
+        fingerprint=study.fingerprint(),
+        predict=predict,
+        on_best=write_best,
+        progress=progress,
+    )
+    before = predict.count
+    errors = study.errors(fit.params, predict)
+    fit = dataclasses.replace(fit, compilations=fit.compilations + predict.count - before)
+    rows = evaluation.error_rows(study.problem.examples, errors)
+    write_metrics(folder / ERRORS, [dataclasses.asdict(row) for row in rows])
+    potential = study.potential(fit.params, with_domain=True)
+    card = study.card(fit.params, fit.best, command, rows, fit)
+    learned.write(potential, study.config, folder / MODEL, card)
+    files = tuple(folder / name for name in (MODEL, METRICS, ERRORS, STATE, PARITY, CURVE))
+    result = TrainedPotential(potential, card, fit, rows, study.examples, errors, study.offsets(fit.params), files)
+    plotting.save(plotting.parity(result.parity(), folder.name), folder / PARITY)
+    plotting.save(plotting.learning_curve(fit.history, folder.name), folder / CURVE)
+    return result
+
+
+def summary_lines(result: TrainedPotential) -> Iterator[str]:
+    """What is printed at the end: errors, offsets, and how training went."""
+    yield from evaluation.error_lines(result.rows)
+    if any(result.offsets.values()):
+        yield ""
+        yield "Offsets of k meshes, meV/atom: " + ", ".join(f"{n} {1e3 * v:.2f}" for n, v in result.offsets.items())
+    fit = result.fit
+    yield ""
+    yield (
+        f"Training ended after {len(fit.history)} epochs and {fit.seconds / 60:.1f} minutes because {fit.reason}; the "
+        f"lowest validation loss was that of epoch {fit.best['epoch']:g}. Compilations: {fit.compilations}."
+    )
+    yield f"Written: {', '.join(str(path) for path in result.files)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Study:
+    """The fixed objects of a training run.
+
+    Attributes:
+        module, config: the energy module with its pair terms, and what builds it. examples: labels as read.
+        problem: labels less references and pair terms. start: parameters to begin from.
+    """
+
+    settings: TrainingSettings
+    module: Any
+    config: dict[str, Any]
+    examples: Examples
+    references: References
+    problem: EnergyProblem
+    start: Any
+
+    @classmethod
+    def of(cls, settings: TrainingSettings, progress: bool) -> "_Study":
+        """Read, build and refuse, before any training."""
+        run = settings.run
+        if run.dtype == "float64" and not jax.config.read("jax_enable_x64"):
+            raise InputError(
+                "dtype float64: JAX is set to single precision; set jax_enable_x64 first, or ask for float32"
+            )
+        learned.build(settings.model, (1,))  # refuses unknown options before any data set is read
+        examples = training.read_examples(settings.data, settings.loss, run.seed)
+        kept, config = _checkpoint(settings)
+        species = _species(examples) if kept is None else tuple(getattr(kept.module, "species", ()))
+        module = learned.build(config, species)
+        refuse_other_species(examples, species)
+        examples = examples.connect(module.relations, progress)
+        if config.get("neighbours") is None:
+            config["neighbours"] = _neighbours(examples, len(module.network.relations))
+            module = learned.build(config, species)
+        module = dataclasses.replace(module, minimum_distance=_shortest(examples))
+        return cls._prepared(settings, module, config, _comparable(examples, settings), kept)
+
+    @classmethod
+    def _prepared(
+        cls, settings: TrainingSettings, module: Any, config: dict[str, Any], examples: Examples, kept: Potential | None
+    ) -> "_Study":
+        """References, packing and initial parameters."""
+        run, offsets = settings.run, settings.data.energy_offsets_per_mesh
+        bare, rest = references.without_terms(module, examples, run.dtype)
+        found = references.fit_references(rest, module.species, offsets != "none")
+        rest = references.without_references(rest, found, module.species)
+        params = kept.params if kept is not None else module.init(jax.random.key(run.seed))
+        scale = kept.params["scale"] if kept is not None else found.scale
+        fixed = {"reference": np.zeros(len(module.species)), "scale": np.asarray(scale)}
+        packing = training.pack(rest.sizes, rest.widths(), run.batch_atoms)
+        problem = EnergyProblem(bare, fixed, rest, packing, found.offsets, found.free, run.dtype, run.seed)
+        start = problem.initial(params, offsets == "trained")
+        return cls(settings, module, config, examples, found, problem, start)
+
+    def potential(self, params: Any, with_domain: bool = False) -> Potential:
+        """The whole potential from trained parameters."""
+        whole = {**params["model"], "reference": self.references.energies, "scale": self.problem.fixed["scale"]}
+        if with_domain:
+            whole |= as_parameters(domain(self.problem, params["model"]), self.settings.run.dtype)
+        # Reference energies are large: they keep double precision in the file, whatever the network was trained in.
+        return Potential(jax.tree.map(np.asarray, whole), self.module)
+
+    def errors(self, params: Any, predict: Compiled) -> Prediction:
+        """Predictions less labels of all configurations."""
+        plans = [plan for split in evaluation.SPLITS for plan in self.problem.plans(split)]
+        outputs = [predict(params, self.problem.arrays, plan) for plan in plans]
+        return self.problem.errors(self.problem.collect(plans, jax.device_get(outputs)))
+
+    def offsets(self, params: Any) -> dict[str, float]:
+        """Offsets of the meshes, eV an atom."""
+        return dict(zip(self.references.meshes, self.problem.found_offsets(params).tolist(), strict=True))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a run must share to go on from a state."""
+        settings = self.settings.asdict()
+        free = ["max_minutes", "save_minutes", "start"]
+        free += ["epochs"] if self.settings.optimizer.schedule == "plateau" else []
+        settings["run"] = {n: v for n, v in settings["run"].items() if n not in free}
+        settings["data"] = {n: v for n, v in settings["data"].items() if n != "sets"}
+        return {**settings, "model": self.config, "data_hash": _data_hash(self.examples)}
+
+    def card(
+        self,
+        params: Any,
+        best: Mapping[str, float],
+        command: str,
+        rows: list[evaluation.ErrorRow] | None = None,
+        fit: Fit | None = None,
+    ) -> dict[str, Any]:
+        """What a user of the model must know: data, errors, domain, provenance."""
+        e, data = self.examples, self.settings.data
+        known = e.temperature[np.isfinite(e.temperature) & (e.split == "train")]
+        counts = {split: int((e.split == split).sum()) for split in evaluation.SPLITS}
+        card: dict[str, Any] = {
+            "level": {data.level: dict(e.theory)},
+            "configurations": counts,
+            "sets": sorted(set(e.source)),
+            "kinds": sorted(set(e.kind)),
+            "atoms": sorted({int(n) for n in e.sizes}),
+            "temperatures_kelvin": [float(known.min()), float(known.max())] if known.size else [],
+            "minimum_distance_angstrom": self.module.minimum_distance,
+            "energy_offsets_ev_per_atom": self.offsets(params),
+            "best_epoch": dict(best),
+            "provenance": store.provenance(self._settings(), {}, command, data_hash=_data_hash(e)),
+        }
+        if rows is not None:
+            card["errors"] = {r.split: _numbers(r) for r in rows if r.group == "all"}
+        return card if fit is None else {**card, "ended": fit.reason, "epochs": len(fit.history)}
+
+    def _settings(self) -> dict[str, Any]:
+        """All settings, with names of files in the place of paths, and no infinite numbers."""
+        settings = self.settings.asdict()
+        sets = [{**s, "path": Path(s["path"]).name} for s in settings["data"]["sets"]]
+        run = {n: str(v) if v == float("inf") else v for n, v in settings["run"].items()}
+        run["start"] = Path(run["start"]).name
+        return {**settings, "data": {**settings["data"], "sets": sets}, "run": run, "model": self.config}
+
+
+def _numbers(row: evaluation.ErrorRow) -> dict[str, float | None]:
+    """The numbers of a row, in JSON types."""
+    fields = {n: v for n, v in dataclasses.asdict(row).items() if n not in ("split", "group", "member")}
+    return {n: None if isinstance(v, float) and np.isnan(v) else v for n, v in fields.items()}
+
+
+def _checkpoint(settings: TrainingSettings) -> tuple[Potential | None, dict[str, Any]]:
+    """The potential to begin from, if any, and the configuration of the model.
+
+    Raises:
+        InputError: the checkpoint is refused, or is of another configuration than [model] asks for.
+    """
+    asked, path = dict(settings.model), settings.run.start
+    if not path:
+        return None, asked
+    kept = learned.read(path)[0]
+    config = dict(read_checkpoint(path).config["model"])
+    for name, value in asked.items():
+        if config.get(name) != value:
+            raise InputError(
+                f"{path} has {name} = {config.get(name)!r} and [model] asks for {value!r}; leave it out, or start from "
+                "another checkpoint"
+            )
+    return kept, config
+
+
+def _species(examples: Examples) -> tuple[int, ...]:
+    """Elements of the training configurations."""
+    return tuple(int(z) for z in np.unique(examples.numbers[np.repeat(examples.split == "train", examples.sizes)]))
+
+
+def refuse_other_species(examples: Examples, species: tuple[int, ...]) -> None:
+    """Refuse configurations with an element that the model does not have.
+
+    Raises:
+        InputError: names the element, the set and the split.
+    """
+    for z in examples.species:
+        if z not in species:
+            atom = int(np.flatnonzero(examples.numbers == z)[0])
+            c = int(np.searchsorted(examples.first, atom, side="right")) - 1
+            raise InputError(
+                f"a {examples.split[c]} configuration of {examples.source[c]!r} holds {chemical_symbols[z]}, and the model "
+                f"knows {', '.join(chemical_symbols[s] for s in species)}; add training data, or leave it out"
+            )
+
+
+def _neighbours(examples: Examples, relations: int) -> list[float]:
+    """Mean number of neighbours of a training atom, by relation of the network."""
+    mine = np.repeat(examples.split == "train", examples.sizes)
+    return [round(max(float(t.mask[mine].sum(axis=1).mean()), 1.0), 3) for t in examples.tables[:relations]]
+
+
+def _shortest(examples: Examples) -> float:
+    """Shortest distance of two atoms in the training set, angstrom."""
+    shortest = np.inf
+    configuration = np.repeat(np.arange(len(examples)), examples.sizes)
+    start = examples.first[configuration]
+    mine = examples.split[configuration] == "train"
+    for receivers, shifts, mask in examples.tables:
+        there = examples.positions[receivers + start[:, None]] + np.einsum(
+            "ims,isb->imb", shifts.astype(float), examples.cell[configuration]
+        )
+        length = np.linalg.norm(there - examples.positions[:, None], axis=2)
+        shortest = min(shortest, float(np.min(length, where=mask & mine[:, None], initial=np.inf)))
+    return 0.0 if np.isinf(shortest) else round(shortest, 4)
+
+
+def _comparable(examples: Examples, settings: TrainingSettings) -> Examples:
+    """Without the energies of meshes whose offset nothing in the training set fixes."""
+    if settings.data.energy_offsets_per_mesh == "none":
+        return examples
+    unseen = references.unseen_meshes(examples)
+    if unseen.any():
+        names = ", ".join(sorted(set(examples.mesh[unseen])))
+        warnings.warn(f"energies on {names} are left out: no training configuration fixes their offset", stacklevel=2)
+    weights = examples.weights.copy()
+    weights[unseen, 0] = 0.0
+    return dataclasses.replace(examples, weights=weights)
+
+
+def _data_hash(examples: Examples) -> str:
+    """SHA-256 of everything that is learned from."""
+    digest = hashlib.sha256()
+    for name in ("positions", "numbers", "forces", "first", "cell", "energy", "stress", "weights"):
+        digest.update(np.ascontiguousarray(getattr(examples, name)).tobytes())
+    digest.update(" ".join([*examples.split, *examples.mesh]).encode())
+    return digest.hexdigest()
