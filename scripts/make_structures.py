@@ -263,6 +263,44 @@ def gaas_16(seed: int) -> list[ase.Atoms]:
     return displaced([(crystal, 2, HALF, ("r2scan", GAAS["r2scan"]), MEASURED["gaas"])], 20, seed)
 
 
+def finite_displacements(cell: ase.Atoms, repeats: tuple[int, int, int], distance: float = 0.02):
+    """phonopy's symmetry-reduced finite displacements of a supercell, both signs: the phonopy object (pip install phonopy)."""
+    from phonopy import Phonopy
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    unit = PhonopyAtoms(symbols=cell.get_chemical_symbols(), cell=cell.cell.array, positions=cell.positions)
+    phonon = Phonopy(unit, np.diag(repeats), primitive_matrix=np.eye(3))
+    phonon.generate_displacements(distance=distance, is_plusminus=True, is_diagonal=False)
+    return phonon
+
+
+def phonons(cell: ase.Atoms, repeats: tuple[int, int, int], around: str, mesh, shift) -> list[ase.Atoms]:
+    """The displaced supercells of `finite_displacements`, to be labelled."""
+    out = []
+    for moved in finite_displacements(cell, repeats).supercells_with_displacements:
+        atoms = ase.Atoms(moved.symbols, positions=moved.positions, cell=moved.cell, pbc=cell.pbc)
+        out.append(annotate(atoms, "finite-displacement", around, mesh, shift))
+    return out
+
+
+def silicon_phonons(seed: int) -> list[ase.Atoms]:
+    """Finite displacements in 16 atoms (Gamma, X and L fit) on the mesh of `silicon_16`, at PBE's lattice constant."""
+    del seed
+    return phonons(bulk("Si", "diamond", a=SILICON["pbe"]), (2, 2, 2), "pbe", 3, HALF)
+
+
+def gaas_phonons(seed: int) -> list[ase.Atoms]:
+    """The same for gallium arsenide on the mesh of `gaas_16`."""
+    del seed
+    return phonons(bulk("GaAs", "zincblende", a=GAAS["r2scan"]), (2, 2, 2), "r2scan", 2, HALF)
+
+
+def bilayer_phonons(seed: int) -> list[ase.Atoms]:
+    """Finite displacements in a 2x2 AB bilayer 3.4 angstrom apart (Gamma and M fit)."""
+    del seed
+    return phonons(layers(1, 3.4, STACKINGS["AB"]), (2, 2, 1), "pbe", (4, 4, 1), ZERO)
+
+
 STACKINGS = {"AA": 0.0, "AB": 1.0, "SP": 1.5}
 """Sliding of the upper layer along the bonds, in bond lengths."""
 
@@ -484,6 +522,9 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "bilayer-fine": bilayer_checks,
     "bilayer-mesh": functools.partial(bilayer_checks, mesh=12),
     "bilayer-differences": bilayer_differences,
+    "silicon-phonons": silicon_phonons,
+    "gaas-phonons": gaas_phonons,
+    "bilayer-phonons": bilayer_phonons,
     "silicon-differences": silicon_differences,
     "silicon-convergence": silicon_convergence,
     "silicon-mesh": silicon_mesh,
