@@ -136,15 +136,17 @@ class NetworkEnergy:
     def novelty(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, ""]:
         """How far the strangest atom is from the training data: 1 is the farthest training atom, 0 where unknown.
 
-        The distance of an atom's features f is sqrt(f.C.f) with C the inverse of the training atoms' second moments,
-        the last-layer estimate of Bigi et al., Mach. Learn.: Sci. Technol. 5, 045018 (2024), for each species.
+        The distance of an atom's features f is sqrt((f - m).C.(f - m)), with m the mean and C the inverse covariance of
+        the training atoms' features, species by species (made by `with_domain`): a last-layer estimate akin to Bigi et
+        al., Mach. Learn.: Sci. Technol. 5, 045018 (2024).
         """
         domain = variables["params"].get("domain")
         if domain is None:
             return jnp.zeros((), structure.positions.dtype)
         features = self.features(variables, structure, graph)
-        root = jnp.asarray(domain["root"]).astype(features.dtype)[self._index(structure)]
-        return jnp.sqrt(jnp.max(jnp.sum(jnp.einsum("nfg,ng->nf", root, features) ** 2, axis=1)))
+        index = self._index(structure)
+        mean, root = (jnp.asarray(domain[n]).astype(features.dtype) for n in ("mean", "root"))
+        return jnp.sqrt(jnp.max(jnp.sum(jnp.einsum("nfg,ng->nf", root[index], features - mean[index]) ** 2, axis=1)))
 
     def check(self, structure: Structure, graph: Graph) -> None:
         """Refuse elements that the model was not trained on; warn of atoms closer than in any training structure.
@@ -244,6 +246,38 @@ def _terms(c: Mapping[str, Any], species: Sequence[int]) -> tuple[PairTerm, ...]
     for term in terms:
         term.check(species)
     return tuple(terms)
+
+
+def with_domain(potential: Potential, structures: Sequence[Structure], floor: float = 1e-6) -> Potential:
+    """The potential with the domain of its training structures (see `NetworkEnergy.novelty`) and their shortest distance.
+
+    Args:
+        floor: variances below this times the largest count as that, so that directions no structure explores stay finite.
+    """
+    module = potential.module
+    if not isinstance(module, NetworkEnergy):
+        raise InputError(f"{type(module).__name__} is not a learned potential; only those have a domain")
+    evaluate = jax.jit(lambda params, s, g: module.features({"params": params}, s, g))
+    rows, kinds, shortest = [], [], np.inf
+    for structure in structures:
+        graph = potential.graph(structure)
+        rows.append(np.asarray(evaluate(potential.params, structure, graph), np.float64))
+        kinds.append(np.asarray([module.species.index(z) for z in structure.species]))
+        shortest = min(shortest, float(np.linalg.norm(np.asarray(graph.reference), axis=1).min(initial=np.inf)))
+    features, index = np.concatenate(rows), np.concatenate(kinds)
+    width = features.shape[1]
+    mean, root = np.zeros((len(module.species), width)), np.zeros((len(module.species), width, width))
+    for z in range(len(module.species)):
+        chosen = features[index == z]
+        if not len(chosen):
+            continue
+        mean[z] = chosen.mean(axis=0)
+        variance, vectors = np.linalg.eigh(np.cov(chosen.T, bias=True).reshape(width, width))
+        whiten = (vectors / np.sqrt(np.maximum(variance, floor * variance.max()))).T
+        root[z] = whiten / np.sqrt((((chosen - mean[z]) @ whiten.T) ** 2).sum(axis=1).max())
+    domain = {"mean": jnp.asarray(mean), "root": jnp.asarray(root)}
+    found = dataclasses.replace(module, minimum_distance=shortest)
+    return dataclasses.replace(potential, params={**potential.params, "domain": domain}, module=found)
 
 
 def write(potential: Potential, config: Mapping[str, Any], path: str | Path, card: Mapping[str, Any]) -> None:

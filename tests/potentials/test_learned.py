@@ -150,6 +150,19 @@ def test_force_constants_and_batches_work_like_for_any_potential():
     assert np.allclose(together[1], p.forces(s.with_positions(shaken[1]), graph), atol=1e-11)
 
 
+def test_the_domain_ends_at_the_strangest_training_atom():
+    p = potential((31, 33))
+    known = [crystal(size=0.02 * (i + 1)) for i in range(4)]
+    p = learned.with_domain(p, known)
+    far = [float(p.module.novelty({"params": p.params}, s, p.graph(s))) for s in known]
+    assert np.isclose(max(far), 1.0)
+    assert min(far) < 0.99
+    squeezed = crystal(size=0.02).strained(-0.1 * jnp.eye(3))
+    with pytest.warns(UserWarning, match="closer than in any training"):
+        graph = p.graph(squeezed)
+    assert float(p.module.novelty({"params": p.params}, squeezed, graph)) > 1.5
+
+
 def test_checkpoints_keep_the_potential(tmp_path):
     p, s = potential((31, 33)), crystal()
     learned.write(p, {**SMALL, "relations": "homogeneous"}, tmp_path / "model.npz", {"citation": "a test"})
