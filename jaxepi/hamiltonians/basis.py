@@ -5,6 +5,7 @@ the squares of a shell sum to one on the unit sphere. A spinor basis holds, atom
 all with spin down.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,13 +14,18 @@ from jaxtyping import Int
 from jaxepi.errors import InputError
 from jaxepi.tree import pytree, static
 
-SHELLS: dict[str, tuple[int, tuple[int, ...]]] = {
-    "s": (0, (0,)),
-    "s*": (0, (0,)),
-    "p": (1, (0, 1, 2)),
-    "pz": (1, (2,)),
-    "d": (2, (0, 1, 2, 3, 4)),
-}
+class _Shells(dict):
+    """Known shell names; others are read as digits (a principal number or a count), a letter, and any number of stars."""
+
+    def __missing__(self, name: str) -> tuple[int, tuple[int, ...]]:
+        found = re.fullmatch(r"[0-9]*([spd])[0-9*]*", name)
+        if found is None:
+            raise InputError(f"shell {name!r} is not known; names are like s, p, d, s*, 3s, 2p or pz")
+        l = "spd".index(found.group(1))
+        return l, tuple(range(2 * l + 1))
+
+
+SHELLS: dict[str, tuple[int, tuple[int, ...]]] = _Shells({"pz": (1, (2,))})
 """Angular momentum of a shell, and which components of it are kept."""
 
 

@@ -28,6 +28,12 @@ def _exponential(distance, value, decay, length, switch, width):
     return value * jnp.exp(decay * (1 - distance / length)) / (1 + jnp.exp((distance - switch) / width))
 
 
+def smooth_step(distance: Array, inner: float, outer: float) -> Array:
+    """One up to `inner`, zero from `outer` on, with two continuous derivatives between."""
+    x = jnp.clip((outer - distance) / (outer - inner), 0.0, 1.0)
+    return x**3 * (10 + x * (6 * x - 15))
+
+
 def nrl_switch(distance: Array, switch: Array, width: Array) -> Array:
     """F(d) = 1/(1 + exp((d - switch)/width + 5)) below `switch`, where it is cut at 0.7%, and zero beyond (NRL)."""
     return jnp.where(distance < switch, 1 / (1 + jnp.exp((distance - switch) / width + 5)), 0.0)

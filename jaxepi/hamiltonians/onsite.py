@@ -12,6 +12,7 @@
 - `density`: energies as powers of an embedding density (NRL; Bernstein et al., Phys. Rev. B 62, 4477 (2000)).
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.hamiltonians.base import Blocks
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import nrl_switch
 from jaxepi.hamiltonians.slater_koster import bond_tensors
@@ -42,9 +44,12 @@ class Terms(NamedTuple):
     distance: Float[Array, " e"]
     hopping: Float[Array, "e o o"]
     graph: Graph
+    weight: Float[Array, " e"] | None = None
 
     def sum_bonds(self, values: Array) -> Array:
-        """Sum of per-edge values over the bonds of each sender."""
+        """Sum of per-edge values over the bonds of each sender, times the weights of the bonds if there are any."""
+        if self.weight is not None:
+            values = values * self.weight.reshape(-1, *[1] * (values.ndim - 1))
         return jax.ops.segment_sum(values, self.graph.senders, self.graph.n_atoms, indices_are_sorted=True)
 
     def diagonal(self) -> Array:
@@ -191,3 +196,11 @@ def spin_orbit(basis: Basis, strengths: Float[Array, " kinds"]) -> Complex[Array
     block = np.zeros((2, width, 2, width), dtype=complex)
     block[:, p, :, p] = p_block
     return strengths[:, None, None] * jnp.asarray(block.reshape(2 * width, 2 * width))
+
+
+def with_spin_orbit(blocks: Blocks, basis: Basis, strengths: Float[Array, " kinds"]) -> Blocks:
+    """Blocks of a spinless model in the spinor basis `basis`, with spin-orbit coupling on every atom."""
+    blocks = blocks.as_spinor()
+    coupling = spin_orbit(basis, strengths)[jnp.asarray(basis.kinds(blocks.species))]
+    coupling = coupling.astype(jnp.result_type(blocks.onsite.dtype, jnp.complex64))
+    return dataclasses.replace(blocks, onsite=blocks.onsite + coupling)

@@ -20,7 +20,7 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians import onsite
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
-from jaxepi.hamiltonians.laws import LAWS
+from jaxepi.hamiltonians.laws import LAWS, smooth_step
 from jaxepi.hamiltonians.slater_koster import BONDS, two_centre
 from jaxepi.structure import Structure
 
@@ -34,6 +34,7 @@ class SlaterKoster:
     Attributes:
         integrals: sorted names "shell-shell:bond" present in the set.
         law: distance law (`jaxepi.hamiltonians.laws`). onsite: on-site model (`jaxepi.hamiltonians.onsite`).
+        switch: bonds count fully up to the first length, smoothly less up to the second, angstrom; None counts every edge.
     """
 
     name: str
@@ -43,6 +44,7 @@ class SlaterKoster:
     onsite: str
     cutoff: float
     skin: float
+    switch: tuple[float, float] | None = None
 
     def check(self, structure: Structure, graph: Graph) -> None:
         onsite.check(self.onsite, structure, graph)
@@ -60,14 +62,13 @@ class SlaterKoster:
         if "overlap" in params:
             overlap = self.edge_blocks(params["overlap"], pair, direction, distance)
         spinless = dataclasses.replace(self.basis, spinor=False)
-        terms = onsite.Terms(self, params, kinds, pair, direction, distance, hopping, graph)
-        blocks = Blocks(onsite.MODELS[self.onsite](terms), hopping, overlap, spinless, structure.species)
-        if not self.basis.spinor:
-            return blocks
-        blocks = blocks.as_spinor()
-        coupling = onsite.spin_orbit(self.basis, params["spin_orbit"])[kinds]
-        coupling = coupling.astype(jnp.result_type(blocks.onsite.dtype, jnp.complex64))
-        return dataclasses.replace(blocks, onsite=blocks.onsite + coupling)
+        weight = None if self.switch is None else smooth_step(distance, *self.switch)
+        terms = onsite.Terms(self, params, kinds, pair, direction, distance, hopping, graph, weight)
+        diagonal = onsite.MODELS[self.onsite](terms)
+        if weight is not None:
+            hopping, overlap = (None if x is None else weight[:, None, None] * x for x in (hopping, overlap))
+        blocks = Blocks(diagonal, hopping, overlap, spinless, structure.species)
+        return onsite.with_spin_orbit(blocks, self.basis, params["spin_orbit"]) if self.basis.spinor else blocks
 
     def edge_blocks(self, tables: dict, pair, direction: Float[Array, "e 3"], distance: Float[Array, " e"]) -> Array:
         """Two-centre blocks (e, o, o) of every edge. `tables` holds arrays (species, species) a law parameter and integral."""
