@@ -255,9 +255,11 @@ def test_shipped_sets(path):
                 assert (gap > 0).all(), f"{level}: no gap"
         if group.blocks is not None:
             held = group.blocks
+            assert held.functions is not None, "S is stored as its functions"
             own = (held.pairs[:, 0] == held.pairs[:, 1]) & ~held.pairs[:, 2:].any(axis=1)
             np.testing.assert_allclose(held.hamiltonian[own], held.hamiltonian[own].swapaxes(1, 2), atol=2.1e-5)
-            assert group.extra["round_trip_ev"].max() < 1e-6
+            for name in ("round_trip_ev", "overlap_rebuilt", "beyond_reach_ev", "off_mesh_ev"):
+                assert group.extra.get(name, np.zeros(1)).max() < 1e-6, name
             _, s = held.bloch(0, np.array([0.1, 0.2, 0.0]), len(group.species))
             assert np.linalg.eigvalsh(s).min() > 1e-5, "the overlap is positive"
         assert "stress" not in group.labels.get("hse06", {}), "QE 6.7's HSE06 stress is wrong by 3 GPa"
@@ -280,3 +282,27 @@ def test_silicon_set_holds_both_grids_and_test_only_temperatures():
         train = np.array([s == "train" for s in group.split])
         assert not np.isin(group.temperature[train], dataset.TEST_TEMPERATURES).any()
         assert np.abs(np.linalg.eigvalsh(group.strain[train])).max(initial=0) <= dataset.TEST_STRAIN
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_every_set_has_its_card(path):
+    assert path.name in (path.parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_shipped_sets_stay_small():
+    assert sum(p.stat().st_size for p in SHIPPED) < 40e6
+
+
+def test_silicon_force_set_has_nearly_one_zero_of_energy():
+    """Cells at rest, each on its mesh: the offsets between meshes, which the card states, stay below 1.5 meV an atom."""
+    data = io.read(next(p for p in SHIPPED if p.parts[-3] == "silicon" and p.stem == "pbe"))
+    atoms = sorted(len(group.species) for group in data.groups)
+    assert atoms == sorted(set(atoms)), "one mesh for each size"
+    rest = [
+        g.labels["pbe"]["energy"][i] / len(g.species)
+        for g in data.groups
+        for i, kind in enumerate(g.kind)
+        if kind == "unstrained"
+    ]
+    assert len(rest) >= 2
+    assert np.ptp(rest) < 1.5e-3, "eV an atom"
