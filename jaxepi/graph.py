@@ -17,10 +17,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxepi.errors import InputError
 from jaxepi.structure import Structure
-from jaxepi.tree import pytree, static
+from jaxepi.tree import pytree, replace, static
 
 FAR = 1e3
 """Padded edges point this far along x, angstrom: beyond any cutoff, with finite derivatives."""
+
+FAR_CELLS = 300
+"""Padded edges of stacked graphs lead so many cells away."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +165,34 @@ def build_graph(structure: Structure, cutoff: float, skin: float = 0.0, relation
         cell=structure.cell,
         cutoff=float(cutoff),
         skin=float(skin),
+    )
+
+
+def padded(graph: Graph, edges: int, slots: tuple[int, ...]) -> Graph:
+    """The same graph with room for `edges` edges and `slots` neighbours in each table, so that graphs can be stacked.
+
+    Padded edges lead from the last atom to an image of it hundreds of cells away, beyond any cutoff. `neighbours` keeps
+    its width.
+    """
+    more, last = edges - graph.n_edges, graph.n_atoms - 1
+    far = np.tile(np.array([[FAR_CELLS, 0, 0]], np.int32), (more, 1))
+    old = np.asarray(graph.neighbours)
+    tables = []
+    for table, width in zip(graph.tables, slots, strict=True):
+        extra = width - table.mask.shape[1]
+        own = np.tile(np.arange(graph.n_atoms, dtype=np.int32)[:, None], (1, extra))
+        receivers = np.concatenate([table.receivers, own], axis=1)
+        shifts = np.pad(np.asarray(table.shifts), ((0, 0), (0, extra), (0, 0)))
+        mask = np.pad(np.asarray(table.mask), ((0, 0), (0, extra)))
+        tables.append(Table(*map(jnp.asarray, (receivers, shifts, mask))))
+    return replace(
+        graph,
+        senders=np.append(graph.senders, np.full(more, last, np.int32)),
+        receivers=np.append(graph.receivers, np.full(more, last, np.int32)),
+        shifts=np.concatenate([graph.shifts, far]),
+        neighbours=np.where(old == graph.n_edges, edges, old),
+        reference=np.concatenate([graph.reference, far @ np.asarray(graph.cell)]),
+        tables=tuple(tables),
     )
 
 

@@ -87,7 +87,7 @@ class Hamiltonian:
             InputError: an element without parameters, or a structure the model does not describe.
         """
         self.basis.kinds(structure.species)
-        graph = build_graph(structure, self.module.cutoff, self.module.skin)
+        graph = build_graph(structure, self.module.cutoff, self.module.skin, getattr(self.module, "relations", ()))
         checked = getattr(self.module, "check", None)
         if checked is not None:
             checked(structure, graph)

@@ -14,6 +14,7 @@ from jaxtyping import Int
 from jaxepi.errors import InputError
 from jaxepi.tree import pytree, static
 
+
 class _Shells(dict):
     """Known shell names; others are read as digits (a principal number or a count), a letter, and any number of stars."""
 

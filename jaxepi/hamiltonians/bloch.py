@@ -6,11 +6,13 @@ Atomic gauge, H_ij(k) = sum_R exp(i k.(R + tau_j - tau_i)) H_ij(R): its k deriva
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Inexact
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
 
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.structure import Structure
+from jaxepi.tree import pytree
 
 
 def cartesian(k: Float[Array, "*k 3"], structure: Structure) -> Float[Array, "*k 3"]:
@@ -59,6 +61,62 @@ def bloch_matrices(
         return h, None
     unit = jnp.broadcast_to(jnp.eye(blocks.basis.block_size, dtype=blocks.overlap.dtype), blocks.onsite.shape)
     return h, scatter(unit, phase * blocks.overlap, blocks, graph)
+
+
+@pytree
+class Images:
+    """The edges between every ordered pair of atoms, for many k points of small cells.
+
+    Attributes:
+        edges: shape (n*n, m), padded with zero. mask: which are edges.
+    """
+
+    edges: Int[Array, "p m"]
+    mask: Bool[Array, "p m"]
+
+    @classmethod
+    def of(cls, graph: Graph, edges: int | None = None, width: int | None = None) -> "Images":
+        """Of a graph on the host.
+
+        Args:
+            edges: how many of its edges count (the rest is padding). width: m, at least what is needed.
+        """
+        count, n = graph.n_edges if edges is None else edges, graph.n_atoms
+        pair = np.asarray(graph.senders)[:count] * n + np.asarray(graph.receivers)[:count]
+        order = np.argsort(pair, kind="stable")
+        held = np.bincount(pair, minlength=n * n)
+        most = max(int(held.max()), width or 1)
+        where = np.zeros((n * n, most), np.int32)
+        where[pair[order], np.arange(count) - np.repeat(np.cumsum(held) - held, held)] = order
+        return cls(jnp.asarray(where), jnp.asarray(np.arange(most) < held[:, None]))
+
+
+def bloch_many(
+    blocks: Blocks, images: Images, phase: Inexact[Array, "k e"]
+) -> tuple[Inexact[Array, "k N N"], Inexact[Array, "k N N"] | None]:
+    """H(k) and S(k) at many k points as matrix products, one a pair of atoms: for small cells.
+
+    Args:
+        phase: of every edge at every k: `phases` (complex), or `signs` at time-reversal invariant points (real).
+    """
+    n, width = blocks.onsite.shape[0], blocks.basis.block_size
+    index = blocks.basis.index(blocks.species)
+    kept = np.flatnonzero(index.ravel() < blocks.size)
+    of_pairs = jnp.where(images.mask, phase[:, images.edges], 0)
+
+    def assemble(diagonal: Array, edges: Array) -> Array:
+        values = edges.reshape(-1, width * width)[images.edges].astype(jnp.result_type(phase, edges))
+        h = jnp.einsum("kpm,pmo->kpo", of_pairs, values).reshape(-1, n, n, width, width)
+        atoms = jnp.arange(n)
+        h = h.at[:, atoms, atoms].add(diagonal.astype(h.dtype))
+        h = jnp.swapaxes(h, 2, 3).reshape(-1, n * width, n * width)
+        return h if len(kept) == n * width else h[:, kept][:, :, kept]
+
+    h = assemble(blocks.onsite, blocks.hopping)
+    if blocks.overlap is None:
+        return h, None
+    unit = jnp.broadcast_to(jnp.eye(width, dtype=blocks.overlap.dtype), blocks.onsite.shape)
+    return h, assemble(unit, blocks.overlap)
 
 
 def hamiltonian_k(

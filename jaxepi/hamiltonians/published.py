@@ -66,7 +66,8 @@ class SlaterKoster:
         terms = onsite.Terms(self, params, kinds, pair, direction, distance, hopping, graph, weight)
         diagonal = onsite.MODELS[self.onsite](terms)
         if weight is not None:
-            hopping, overlap = (None if x is None else weight[:, None, None] * x for x in (hopping, overlap))
+            hopping = weight[:, None, None] * hopping
+            overlap = None if overlap is None else weight[:, None, None] * overlap
         blocks = Blocks(diagonal, hopping, overlap, spinless, structure.species)
         return onsite.with_spin_orbit(blocks, self.basis, params["spin_orbit"]) if self.basis.spinor else blocks
 

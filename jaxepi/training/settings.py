@@ -21,6 +21,7 @@ CHOICES = {
     "algorithm": ("adamw", "amsgrad"),
     "schedule": ("plateau", "cosine"),
     "dtype": ("float32", "float64"),
+    "align": ("valence", "edge", "minimum", "none"),
 }
 
 
@@ -89,6 +90,36 @@ class LossSettings:
                 raise InputError(f"loss weight {name} {value}: give zero or a positive number")
         if not self.energy + self.forces + self.stress > 0:
             raise InputError("all loss weights are zero; give at least one a positive value")
+
+
+@dataclasses.dataclass(frozen=True)
+class BandLossSettings:
+    """Weights of the mean squared errors of eigenvalues.
+
+    Attributes:
+        align: spectra are compared relative to the mean of their filled bands ("valence"), the highest filled state
+            ("edge"), the lowest state ("minimum"), or as they are ("none").
+        window: eV, relative to the highest filled state of the labels; states outside do not count.
+        near: weight of the states within `near_width` (eV) of the band edge on their side, relative to the others.
+        gap: weight of the squared error of the gap on the k mesh. bands: of the labels that are kept; 0 keeps all.
+    """
+
+    align: str = "valence"
+    window: tuple[float, float] = (-math.inf, math.inf)
+    near: float = 4.0
+    near_width: float = 3.0
+    gap: float = 1.0
+    bands: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if len(self.window) != 2 or not self.window[0] < self.window[1]:
+            raise InputError(f"window {self.window}: give two energies in eV, the lower first")
+        for name in ("near", "near_width"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} {getattr(self, name)}: give a positive number")
+        if not self.gap >= 0 or self.bands < 0:
+            raise InputError(f"gap {self.gap}, bands {self.bands}: give zero or positive numbers")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,291 @@
+"""A learned Slater-Koster Hamiltonian: a published set that fades out beyond its bonds, and learned corrections around it.
+
+With r the length and n the direction of a bond, every two-centre integral is
+
+    V_ab(i, j) = w(r) V0_ab(r) [1 + f(r) u_ab(i, j)] + f(r) v_ab(i, j),
+
+where V0 is the law of the published set, w its switch, f the cutoff, and u (one a pair of shells), v (one an integral) come
+from a network of r, the species and the surroundings of both atoms. The on-site block of an atom is that of the published
+set, plus learned shifts of its shells, plus a sum over neighbours of two-centre blocks with learned integrals: complete
+blocks between shells, not only diagonals, that turn with the crystal exactly. The surroundings enter through invariant
+features of one convolution and symmetric contraction (jaxepi.nn). Flows in: structure and graph. Flows out: blocks.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph, Relation, Table
+from jaxepi.hamiltonians import onsite
+from jaxepi.hamiltonians.base import Blocks, Hamiltonian
+from jaxepi.hamiltonians.basis import SHELLS, Basis
+from jaxepi.hamiltonians.published import SlaterKoster
+from jaxepi.hamiltonians.slater_koster import two_centre
+from jaxepi.nn import (
+    Convolution,
+    Linear,
+    SymmetricContraction,
+    directions,
+    harmonics,
+    normalised_silu,
+    polynomial_cutoff,
+    radial_basis,
+)
+from jaxepi.structure import Structure
+
+
+class BondNetwork(nn.Module):
+    """Corrections of every bond from its length, the species and the surroundings of its two ends.
+
+    Attributes:
+        relation: all edges. species: how many. channels: of the convolution. features: invariants of an atom's
+            surroundings. hidden: widths of the network of a bond. hoppings: integrals of a bond, in both the factor u
+            and the term v (and the overlap where there is one). onsite: integrals that a neighbour adds to the block of
+            an atom. correlation, lmax, neighbours, radial_features: of the surroundings.
+    """
+
+    relation: Relation
+    species: int
+    hoppings: int
+    onsite: int
+    channels: int = 8
+    features: int = 16
+    hidden: tuple[int, ...] = (64, 64)
+    correlation: int = 2
+    lmax: int = 2
+    neighbours: float = 16.0
+    radial_features: int = 8
+
+    @nn.compact
+    def __call__(
+        self,
+        species: Int[Array, "n"],
+        vectors: Float[Array, "n m 3"],
+        table: Table,
+        senders: Int[Array, " e"],
+        receivers: Int[Array, " e"],
+        distance: Float[Array, " e"],
+    ) -> tuple[Float[Array, "e h"], Float[Array, "e h"], Float[Array, "e q"]]:
+        """Hopping corrections of every edge, the same with its ends exchanged, and on-site integrals at its sender."""
+        onehot = jax.nn.one_hot(species, self.species, dtype=distance.dtype)
+        around = self._surroundings(onehot, species, vectors, table)
+        cutoff, dtype = self.relation.cutoff, distance.dtype
+        basis = radial_basis(distance, cutoff, self.radial_features)
+        ends = jnp.concatenate([onehot, around], axis=1)
+        near, far = ends[senders], ends[receivers]
+        fade = polynomial_cutoff(distance, cutoff)[:, None]
+        weights = self._weights(basis.shape[1] + 2 * ends.shape[1])
+
+        def evaluate(first: Array, second: Array) -> Array:
+            x = jnp.concatenate([basis, first, second], axis=1)
+            for i, (w, b) in enumerate(weights):
+                x = x @ (w.astype(dtype) / w.shape[0] ** 0.5) + b.astype(dtype)
+                x = normalised_silu(x) if i < len(weights) - 1 else x
+            return fade * x
+
+        there, back = evaluate(near, far), evaluate(far, near)
+        return there[:, : self.hoppings], back[:, : self.hoppings], there[:, self.hoppings :]
+
+    def _weights(self, width: int) -> list[tuple[Array, Array]]:
+        """Matrices and biases of the bond network; the last layer begins at zero, so that training starts from the set."""
+        out = []
+        sizes = (width, *self.hidden, self.hoppings + self.onsite)
+        for i, (rows, columns) in enumerate(itertools.pairwise(sizes)):
+            last = i == len(sizes) - 2
+            start = nn.initializers.zeros if last else nn.initializers.normal(1.0)
+            w = self.param(f"w{i}", start, (rows, columns))
+            out.append((w, self.param(f"b{i}", nn.initializers.zeros, (columns,))))
+        return out
+
+    def _surroundings(self, onehot: Array, species: Array, vectors: Array, table: Table) -> Float[Array, "n f"]:
+        length, unit = directions(vectors)
+        cutoff = self.relation.cutoff
+        basis, angles = radial_basis(length, cutoff, self.radial_features), harmonics(unit, self.lmax)
+        shape = (self.species, self.channels)
+        embedding = self.param("embedding", nn.initializers.normal(1.0), shape).astype(vectors.dtype)
+        convolution = Convolution(self.channels, self.lmax, (32,), self.neighbours, name="convolution")
+        sums = convolution((embedding[:, None],), basis, angles, table.receivers, onehot)
+        products = SymmetricContraction(self.correlation, self.species, 0, name="products")(sums, species)
+        return Linear(self.features, name="mix")(products)[0][:, 0]
+
+
+def integrals(basis: Basis) -> tuple[tuple[str, str, int], ...]:
+    """Unordered pairs of shells (the first not after the second in `basis.all_shells`), with their number of integrals."""
+    shells = basis.all_shells
+    return tuple((a, b, min(SHELLS[a][0], SHELLS[b][0]) + 1) for i, a in enumerate(shells) for b in shells[i:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Angles:
+    """Angular factors of the bonds: turns integrals into blocks.
+
+    Attributes:
+        shells: in the order of the blocks. pairs: of `integrals`. blocks: pair -> factors, arrays (e, 2l+1, 2l'+1).
+    """
+
+    shells: tuple[str, ...]
+    pairs: tuple[tuple[str, str, int], ...]
+    blocks: Mapping[tuple[str, str], list[Array]]
+
+    @classmethod
+    def of(cls, basis: Basis, direction: Float[Array, "e 3"]) -> "Angles":
+        """Of unit vectors from sender to receiver."""
+        pairs = integrals(basis)
+        blocks: dict[tuple[str, str], list[Array]] = {}
+        for a, b, _ in pairs:
+            (l1, keep1), (l2, keep2) = SHELLS[a], SHELLS[b]
+            blocks[a, b] = [x[:, np.array(keep1)][:, :, np.array(keep2)] for x in two_centre(l1, l2, direction)]
+        return cls(basis.all_shells, pairs, blocks)
+
+    @property
+    def count(self) -> int:
+        """Integrals of a bond."""
+        return sum(n for _, _, n in self.pairs)
+
+    def hoppings(self, there: Float[Array, "e c"], back: Float[Array, "e c"]) -> Float[Array, "e o o"]:
+        """Blocks <sender| |receiver> from integrals of each bond and of the same bond reversed."""
+        found, start = {}, 0
+        for a, b, n in self.pairs:
+            forward, reverse = there[:, start : start + n], back[:, start : start + n]
+            start += n
+            if a == b:
+                found[a, b] = self._sum(a, b, 0.5 * (forward + reverse))
+                continue
+            found[a, b] = self._sum(a, b, forward)
+            sign = (-1.0) ** (SHELLS[a][0] + SHELLS[b][0])
+            found[b, a] = sign * jnp.swapaxes(self._sum(a, b, reverse), 1, 2)
+        return self._assemble(found)
+
+    def factors(self, there: Float[Array, "e p"], back: Float[Array, "e p"]) -> Float[Array, "e o o"]:
+        """One number a pair of shells, over the whole block of that pair."""
+        found = {}
+        for i, (a, b, _) in enumerate(self.pairs):
+            one = jnp.ones_like(self.blocks[a, b][0])
+            if a == b:
+                found[a, b] = 0.5 * (there[:, i] + back[:, i])[:, None, None] * one
+            else:
+                found[a, b] = there[:, i, None, None] * one
+                found[b, a] = back[:, i, None, None] * jnp.swapaxes(one, 1, 2)
+        return self._assemble(found)
+
+    def onsite(self, values: Float[Array, "e c"]) -> Float[Array, "e o o"]:
+        """What each bond adds to the block of its sender: symmetric blocks."""
+        found, start = {}, 0
+        for a, b, n in self.pairs:
+            found[a, b] = self._sum(a, b, values[:, start : start + n])
+            found[b, a] = jnp.swapaxes(found[a, b], 1, 2)
+            start += n
+        return self._assemble(found)
+
+    def _sum(self, a: str, b: str, values: Array) -> Array:
+        terms = [values[:, i, None, None] * x for i, x in enumerate(self.blocks[a, b])]
+        return sum(terms[1:], terms[0])
+
+    def _assemble(self, found: Mapping[tuple[str, str], Array]) -> Array:
+        rows = [jnp.concatenate([found[a, b] for b in self.shells], axis=2) for a in self.shells]
+        return jnp.concatenate(rows, axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnedSlaterKoster:
+    """Module of a learned Hamiltonian.
+
+    Parameters: `base` (those of the published set), `network`, `shifts` (eV a species and shell).
+
+    Attributes:
+        base: the published set, with its switch. network: corrections of bonds. skin: of the graph, angstrom.
+        scale: eV: size of a learned term where the network's output is one.
+    """
+
+    base: SlaterKoster
+    network: BondNetwork
+    skin: float = 0.5
+    scale: float = 0.3
+
+    @property
+    def basis(self) -> Basis:
+        return self.base.basis
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        return (self.network.relation,)
+
+    @property
+    def cutoff(self) -> float:
+        """Angstrom."""
+        return self.network.relation.cutoff
+
+    def check(self, structure: Structure, graph: Graph) -> None:
+        """What the published set refuses."""
+        self.base.check(structure, graph)
+
+    def init(self, key: Array, base: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters that reproduce the published set."""
+        one, zero = jnp.zeros(1, jnp.int32), jnp.ones((1, 1, 3))
+        table = Table(jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1, 3), jnp.int32), jnp.zeros((1, 1), bool))
+        variables = jax.jit(self.network.init)(key, one, zero, table, one, one, jnp.ones(1))
+        shifts = jnp.zeros((len(self.basis.species), len(self.basis.all_shells)))
+        return {"base": dict(base), "network": variables["params"], "shifts": shifts}
+
+    def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
+        """Blocks of H (and S) in eV; see `Hamiltonian.blocks`."""
+        params = variables["params"]
+        basis = dataclasses.replace(self.basis, spinor=False)
+        kinds = jnp.asarray(basis.kinds(structure.species))
+        vectors = graph.vectors(structure)
+        distance = jnp.sqrt((vectors**2).sum(axis=1))
+        dense = graph.tables[0].vectors(structure.positions, structure.cell)
+        ends = (graph.senders, graph.receivers)
+        weights = {"params": params["network"]}
+        found: Any = self.network.apply(weights, kinds, dense, graph.tables[0], *ends, distance)
+        there, back, neighbours = found
+        spinless = dataclasses.replace(self.base, basis=basis)
+        start = spinless.apply({"params": params["base"]}, structure, graph)
+        angles = Angles.of(basis, vectors / distance[:, None])
+        pairs, count = len(angles.pairs), angles.count
+        hopping = start.hopping * (1 + angles.factors(there[:, :pairs], back[:, :pairs]))
+        part = slice(pairs, pairs + count)
+        hopping = hopping + self.scale * angles.hoppings(there[:, part], back[:, part])
+        overlap = start.overlap
+        if overlap is not None:
+            part = slice(pairs + count, pairs + 2 * count)
+            overlap = overlap + 0.1 * angles.hoppings(there[:, part], back[:, part])
+        bonds = self.scale * angles.onsite(neighbours)
+        around = jax.ops.segment_sum(bonds, graph.senders, graph.n_atoms, indices_are_sorted=True)
+        widths = [len(SHELLS[s][1]) for s in basis.all_shells]
+        shifts = jnp.repeat(params["shifts"], np.array(widths), axis=1).astype(distance.dtype)
+        diagonal = start.onsite + around + jax.vmap(jnp.diag)(shifts)[kinds]
+        blocks = Blocks(diagonal, hopping, overlap, basis, structure.species)
+        if not self.basis.spinor:
+            return blocks
+        return onsite.with_spin_orbit(blocks, self.basis, params["base"]["spin_orbit"])
+
+
+def build(
+    base: Hamiltonian, *, cutoff: float, switch: tuple[float, float], skin: float = 0.5, **sizes: Any
+) -> Hamiltonian:
+    """A learned Hamiltonian that begins as a published one.
+
+    Args:
+        base: a published set. cutoff: of the learned terms, angstrom. switch: where the set's own bonds fade out,
+            angstrom. sizes: of the network (see `BondNetwork`), and `key` for its first weights.
+    """
+    if not isinstance(base.module, SlaterKoster):
+        raise InputError(f"{type(base.module).__name__} is not a published Slater-Koster set; start from one of those")
+    if not 0 < switch[0] < switch[1] <= cutoff:
+        raise InputError(f"switch {switch} and cutoff {cutoff} angstrom: give 0 < first < second <= cutoff")
+    module, key = dataclasses.replace(base.module, switch=switch), sizes.pop("key", jax.random.key(0))
+    found = integrals(module.basis)
+    count = sum(n for _, _, n in found)
+    hoppings = len(found) + count * (2 if "overlap" in base.params else 1)
+    network = BondNetwork(Relation(cutoff), len(module.basis.species), hoppings, count, **sizes)
+    learned = LearnedSlaterKoster(module, network, skin)
+    return Hamiltonian(learned.init(key, base.params), learned)
