@@ -1,4 +1,6 @@
-"""Published Slater-Koster sets: two-centre integrals with a distance law, and on-site terms that depend on the bonds.
+"""Hamiltonians by name or file: published Slater-Koster sets, and learned ones.
+
+A published set has two-centre integrals with a distance law, and on-site terms that depend on the bonds.
 
 `load` reads a shipped set by name or a user's file of the same format (see `parameters/README.md`). The numbers become a
 pytree of parameters, so every result can be differentiated by them; the choice of shells, law and on-site model is static.
@@ -6,7 +8,6 @@ pytree of parameters, so every result can be differentiated by them; the choice 
 
 import dataclasses
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,21 @@ class SlaterKoster:
 
 
 def available() -> list[str]:
-    """Names of the shipped sets."""
-    folder = resources.files("jaxepi.hamiltonians") / "parameters"
-    return sorted(f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json"))
+    """Names of the shipped sets and models."""
+    return sorted([*sets(), *(file.stem for file in Path(__file__).parent.glob("models/*.npz"))])
+
+
+def sets() -> list[str]:
+    """Names of the shipped parameter sets."""
+    return sorted(file.stem for file in Path(__file__).parent.glob("parameters/*.json"))
+
+
+def _checkpoint(name_or_path: str | Path) -> Path | None:
+    """The file of a learned model, or None where a published set is meant."""
+    shipped = Path(__file__).parent / "models" / f"{name_or_path}.npz"
+    if shipped.is_file():
+        return shipped
+    return Path(name_or_path) if str(name_or_path).endswith(".npz") else None
 
 
 def read(name_or_path: str | Path) -> dict:
@@ -104,11 +117,11 @@ def read(name_or_path: str | Path) -> dict:
         InputError: an unknown name, an unreadable file, or a file of another format or version.
     """
     text = str(name_or_path)
-    source = resources.files("jaxepi.hamiltonians") / "parameters" / f"{text}.json"
+    source = Path(__file__).parent / "parameters" / f"{text}.json"
     if not source.is_file():
         if not text.endswith(".json") or not Path(text).is_file():
             raise InputError(
-                f"no Slater-Koster set {text!r}; shipped are {', '.join(available())}, or give a .json file"
+                f"no Slater-Koster set {text!r}; shipped are {', '.join(available())}, or give a .json or .npz file"
             )
         source = Path(text)
     try:
@@ -123,12 +136,17 @@ def read(name_or_path: str | Path) -> dict:
 
 
 def citation(name_or_path: str | Path) -> str:
-    """Where a set comes from."""
+    """Where a set or model comes from."""
+    path = _checkpoint(name_or_path)
+    if path is not None:
+        from jaxepi.nn import read_checkpoint
+
+        return str(read_checkpoint(path).card.get("citation", "no citation"))
     return read(name_or_path)["citation"]
 
 
 def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
-    """A published Hamiltonian, by shipped name (`available()`) or from a file of the same format.
+    """A Hamiltonian, by shipped name (`available()`), from a parameter file (.json) or a learned checkpoint (.npz).
 
     Args:
         spin_orbit: use the spinor basis with the set's spin-orbit couplings.
@@ -138,6 +156,11 @@ def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
     """
     from ase.data import atomic_numbers
 
+    path = _checkpoint(name_or_path)
+    if path is not None:
+        from jaxepi.hamiltonians import sk
+
+        return sk.with_spin_orbit(sk.read(path)[0]) if spin_orbit else sk.read(path)[0]
     data = read(name_or_path)
     symbols = list(data["species"])
     numbers = [atomic_numbers[s] for s in symbols]

@@ -12,8 +12,10 @@ features of one convolution and symmetric contraction (jaxepi.nn). Flows in: str
 """
 
 import dataclasses
+import difflib
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,9 +29,10 @@ from jaxepi.graph import Graph, Relation, Table
 from jaxepi.hamiltonians import onsite
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
-from jaxepi.hamiltonians.published import SlaterKoster
+from jaxepi.hamiltonians.published import SlaterKoster, available, load
 from jaxepi.hamiltonians.slater_koster import two_centre
 from jaxepi.nn import (
+    Checkpoint,
     Convolution,
     Linear,
     SymmetricContraction,
@@ -38,8 +41,13 @@ from jaxepi.nn import (
     normalised_silu,
     polynomial_cutoff,
     radial_basis,
+    read_checkpoint,
+    write_checkpoint,
 )
+from jaxepi.nn.checkpoint import compare
 from jaxepi.structure import Structure
+
+UNITS = "eV, angstrom"
 
 
 class BondNetwork(nn.Module):
@@ -269,23 +277,105 @@ class LearnedSlaterKoster:
         return onsite.with_spin_orbit(blocks, self.basis, params["base"]["spin_orbit"])
 
 
-def build(
-    base: Hamiltonian, *, cutoff: float, switch: tuple[float, float], skin: float = 0.5, **sizes: Any
-) -> Hamiltonian:
-    """A learned Hamiltonian that begins as a published one.
+DEFAULTS: dict[str, Any] = {
+    "kind": "slater-koster",
+    "base": "",
+    "cutoff": 5.0,
+    "skin": 0.5,
+    "switch": [2.9, 3.3],
+    "channels": 8,
+    "features": 16,
+    "hidden": [64, 64],
+    "correlation": 2,
+    "lmax": 2,
+}
+"""Configuration of a learned Hamiltonian: see `build`."""
+
+
+def build(config: Mapping[str, Any], key: Array) -> Hamiltonian:
+    """A learned Hamiltonian that begins as a published one; `DEFAULTS` fills what is left out.
 
     Args:
-        base: a published set. cutoff: of the learned terms, angstrom. switch: where the set's own bonds fade out,
-            angstrom. sizes: of the network (see `BondNetwork`), and `key` for its first weights.
+        config: kind ("slater-koster"); base (a shipped set of `hamiltonians.available()` or a .json file); cutoff of the
+            learned terms and skin, angstrom; switch, where the set's own bonds fade out, angstrom; channels, features,
+            hidden, correlation, lmax of the network (see `BondNetwork`).
+        key: of the first weights.
+
+    Raises:
+        InputError: an unknown key (with the nearest known one), an unknown set, or a value out of range.
     """
-    if not isinstance(base.module, SlaterKoster):
-        raise InputError(f"{type(base.module).__name__} is not a published Slater-Koster set; start from one of those")
-    if not 0 < switch[0] < switch[1] <= cutoff:
-        raise InputError(f"switch {switch} and cutoff {cutoff} angstrom: give 0 < first < second <= cutoff")
-    module, key = dataclasses.replace(base.module, switch=switch), sizes.pop("key", jax.random.key(0))
-    found = integrals(module.basis)
+    for name in config:
+        if name not in DEFAULTS:
+            near = difflib.get_close_matches(name, DEFAULTS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(DEFAULTS)}"
+            raise InputError(f"the model has no option {name!r}{hint}")
+    c = {**DEFAULTS, **config}
+    if c["kind"] != "slater-koster":
+        raise InputError(f"kind {c['kind']!r} of Hamiltonian is not known; use 'slater-koster'")
+    if not c["base"]:
+        raise InputError(f"the model names no published set to begin from; give base, one of {', '.join(available())}")
+    inner, outer = (float(x) for x in c["switch"])
+    if not 0 < inner < outer <= c["cutoff"]:
+        raise InputError(f"switch {c['switch']} and cutoff {c['cutoff']} angstrom: give 0 < first < second <= cutoff")
+    for name, least in {"channels": 1, "features": 1, "correlation": 1, "lmax": 0}.items():
+        if int(c[name]) < least:
+            raise InputError(f"{name} {c[name]}: give at least {least}")
+    published = load(c["base"])
+    if not isinstance(published.module, SlaterKoster) or published.module.onsite == "boykin":
+        raise InputError(
+            f"{c['base']} cannot be the base of a learned Hamiltonian: its on-site terms refer to the directions of a "
+            "perfect crystal; choose a set with constant, Niquet's or density-dependent ones"
+        )
+    base = dataclasses.replace(published.module, switch=(inner, outer))
+    found = integrals(base.basis)
     count = sum(n for _, _, n in found)
-    hoppings = len(found) + count * (2 if "overlap" in base.params else 1)
-    network = BondNetwork(Relation(cutoff), len(module.basis.species), hoppings, count, **sizes)
-    learned = LearnedSlaterKoster(module, network, skin)
-    return Hamiltonian(learned.init(key, base.params), learned)
+    hoppings = len(found) + count * (2 if "overlap" in published.params else 1)
+    sizes: dict[str, Any] = {n: int(c[n]) for n in ("channels", "features", "correlation", "lmax")}
+    sizes["hidden"] = tuple(int(w) for w in c["hidden"])
+    network = BondNetwork(Relation(float(c["cutoff"])), len(base.basis.species), hoppings, count, **sizes)
+    learned = LearnedSlaterKoster(base, network, float(c["skin"]))
+    return Hamiltonian(learned.init(key, published.params), learned)
+
+
+def write(hamiltonian: Hamiltonian, config: Mapping[str, Any], path: str | Path, card: Mapping[str, Any]) -> None:
+    """Write a learned Hamiltonian to one file.
+
+    Args:
+        config: the configuration it was built from. card: data, errors, domain of validity, provenance.
+    """
+    params = jax.tree.map(np.asarray, hamiltonian.params)
+    whole = {"units": UNITS, "model": {**DEFAULTS, **config}}
+    write_checkpoint(path, Checkpoint("hamiltonian", whole, params, card))
+
+
+def read(path: str | Path) -> tuple[Hamiltonian, Mapping[str, Any]]:
+    """A learned Hamiltonian and its card.
+
+    Raises:
+        InputError: what `read_checkpoint` refuses, another kind of model, other units, or parameters that do not belong to
+            the configuration.
+    """
+    found = read_checkpoint(path)
+    if found.kind != "hamiltonian":
+        raise InputError(f"{path} holds a model of kind {found.kind!r}; expected a hamiltonian")
+    if found.config.get("units") != UNITS:
+        raise InputError(f"{path} has units {found.config.get('units')!r}; expected {UNITS!r}")
+    fresh = build(found.config["model"], jax.random.key(0))
+    compare(fresh.params, found.params, path)
+    params = jax.tree.map(lambda like, x: jnp.asarray(x), fresh.params, dict(found.params))
+    return dataclasses.replace(fresh, params=params), found.card
+
+
+def with_spin_orbit(hamiltonian: Hamiltonian) -> Hamiltonian:
+    """A learned Hamiltonian in the spinor basis, with the spin-orbit couplings of the published set it began from.
+
+    Raises:
+        InputError: that set has none.
+    """
+    module = hamiltonian.module
+    if not isinstance(module, LearnedSlaterKoster):
+        raise InputError(f"{type(module).__name__} is not a learned Hamiltonian")
+    spinor = load(module.base.name, spin_orbit=True)
+    base = dataclasses.replace(module.base, basis=spinor.basis)
+    params = {**hamiltonian.params, "base": {**hamiltonian.params["base"], "spin_orbit": spinor.params["spin_orbit"]}}
+    return Hamiltonian(params, dataclasses.replace(module, base=base))

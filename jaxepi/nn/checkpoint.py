@@ -105,3 +105,18 @@ def nest(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
             inner = inner.setdefault(folder, {})
         inner[last] = value
     return out
+
+
+def compare(expected: Mapping[str, Any], params: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse parameters that lack some of those a model expects, or have them in other shapes.
+
+    Raises:
+        InputError: names the parameter.
+    """
+    given = {name: np.shape(value) for name, value in flatten(params).items()}
+    for name, value in flatten(expected).items():
+        if given.get(name) != value.shape:
+            raise InputError(
+                f"{path}: parameter {name!r} has shape {given.get(name)}; this model needs {value.shape}: the file is "
+                "damaged or belongs to another release"
+            )

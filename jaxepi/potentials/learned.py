@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph, Relation, Table
 from jaxepi.nn import Checkpoint, read_checkpoint, write_checkpoint
+from jaxepi.nn.checkpoint import compare
 from jaxepi.potentials.base import Potential
 from jaxepi.potentials.mace import Mace
 from jaxepi.structure import Structure
@@ -308,19 +309,5 @@ def read(path: str | Path) -> tuple[Potential, Mapping[str, Any]]:
         raise InputError(f"{path} has units {found.config.get('units')!r}; expected {UNITS!r}")
     module = build(found.config["model"], found.config["species"])
     module = dataclasses.replace(module, minimum_distance=float(found.config["minimum_distance"]))
-    _compare(module, found.params, path)
+    compare(jax.eval_shape(module.init, jax.random.key(0)), found.params, path)
     return Potential(jax.tree.map(jnp.asarray, dict(found.params)), module), found.card
-
-
-def _compare(module: NetworkEnergy, params: Mapping[str, Any], path: str | Path) -> None:
-    """Refuse parameters whose names or shapes are not those of the module."""
-    from jaxepi.nn.checkpoint import flatten
-
-    expected = flatten(jax.eval_shape(module.init, jax.random.key(0)))
-    given = {name: value.shape for name, value in flatten(params).items()}
-    for name, value in expected.items():
-        if given.get(name) != value.shape:
-            raise InputError(
-                f"{path}: parameter {name!r} has shape {given.get(name)}; this model needs {value.shape}: the file is "
-                "damaged or belongs to another release"
-            )

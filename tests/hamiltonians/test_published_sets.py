@@ -14,7 +14,7 @@ from jaxepi.hamiltonians.published import read
 from jaxepi.structure import Structure
 
 
-@pytest.mark.parametrize("name", hamiltonians.available())
+@pytest.mark.parametrize("name", hamiltonians.published.sets())
 def test_every_shipped_set_loads_and_names_its_paper(name):
     hamiltonian = hamiltonians.load(name)
     assert any(year in hamiltonians.citation(name) for year in ("1983", "1998", "1999", "2002", "2004", "2009", "2010"))
