@@ -183,7 +183,7 @@ def parity(
     return figure
 
 
-def learning_curve(history: Sequence[Mapping[str, float]], title: str = "") -> "Figure":
+def learning_curve(history: Sequence[Mapping[str, float | int]], title: str = "") -> "Figure":
     """Losses and errors of every epoch, training (along the way) and validation, with the learning rate.
 
     Args:

@@ -1,7 +1,8 @@
-"""The domain of a trained potential: second moments of its invariant features over the training atoms.
+"""The domain of a trained potential: mean and covariance of its invariant features over the training atoms.
 
 Flows in: a module whose network gives invariant features, its parameters and the training set. Flows out: for every species
-the root of the inverse moments, scaled so that the farthest training atom lies at a distance of 1.
+the mean and the root of the inverse covariance, scaled so that the farthest training atom lies at a distance of 1. Batches
+of the training shape are used, so nothing is compiled for single structures.
 """
 
 from collections.abc import Mapping
@@ -15,10 +16,10 @@ from jaxtyping import Float
 from jaxepi.training.energies import EnergyProblem, gather
 
 FLOOR = 1e-6
-"""Of the mean eigenvalue of the moments: directions that training never moved along count at least so much."""
+"""Variances below this part of the largest count as that, so that directions training never explored stay finite."""
 
 
-def domain(problem: EnergyProblem, params: Mapping[str, Any]) -> dict[str, Float[np.ndarray, "s f f"]] | None:
+def domain(problem: EnergyProblem, params: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
     """The parameter `domain` of the module (see `NetworkEnergy.novelty`); None where it has no features.
 
     Args:
@@ -28,30 +29,32 @@ def domain(problem: EnergyProblem, params: Mapping[str, Any]) -> dict[str, Float
     if network is None:
         return None
 
-    def features(arrays: Any, plan: Any) -> Any:
+    def features(weights: Any, arrays: Any, plan: Any) -> Any:
         batch = gather(arrays, plan)
         cell = batch.cell[batch.slots]
         vectors = tuple(table.vectors(batch.positions, cell) for table in batch.tables)
-        return network.apply({"params": params["network"]}, batch.species, vectors, batch.tables)[1]
+        return network.apply({"params": weights}, batch.species, vectors, batch.tables)[1]
 
     compiled, found = jax.jit(features), []
     for plan in problem.plans("train"):
         real = plan.atoms >= 0
         species = np.asarray(problem.arrays["species"])[plan.atoms[real]]
-        found.append((species, np.asarray(compiled(problem.arrays, plan), np.float64)[real]))
+        found.append((species, np.asarray(compiled(params["network"], problem.arrays, plan), np.float64)[real]))
     species, values = (np.concatenate(part) for part in zip(*found, strict=True))
-    roots = [_root(values[species == s]) for s in range(len(problem.module.species))]
-    return {"root": np.stack(roots)}
+    each = [_moments(values[species == s]) for s in range(len(problem.module.species))]
+    return {"mean": np.stack([mean for mean, _ in each]), "root": np.stack([root for _, root in each])}
 
 
-def _root(features: Float[np.ndarray, "a f"]) -> Float[np.ndarray, "f f"]:
-    """A matrix R with |R f| = 1 for the farthest of the features and R.R the inverse of their moments otherwise."""
+def _moments(features: Float[np.ndarray, "a f"]) -> tuple[Float[np.ndarray, "f"], Float[np.ndarray, "f f"]]:
+    """The mean m, and R such that |R (f - m)| is the distance of f, 1 for the farthest."""
+    width = features.shape[1]
     if not len(features):
-        return np.eye(features.shape[1])
-    values, vectors = np.linalg.eigh(features.T @ features / len(features))
-    values = np.maximum(values, FLOOR * max(values.mean(), 1e-30))
-    root = (vectors / np.sqrt(values)) @ vectors.T
-    return root / np.sqrt(((features @ root) ** 2).sum(axis=1).max())
+        return np.zeros(width), np.zeros((width, width))
+    mean = features.mean(axis=0)
+    variance, vectors = np.linalg.eigh(np.cov(features.T, bias=True).reshape(width, width))
+    whiten = (vectors / np.sqrt(np.maximum(variance, FLOOR * max(variance.max(), 1e-30)))).T
+    farthest = np.sqrt((((features - mean) @ whiten.T) ** 2).sum(axis=1).max())
+    return mean, whiten / max(farthest, 1e-30)
 
 
 def as_parameters(found: Mapping[str, np.ndarray] | None, dtype: Any) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Examples:
         """Sums over the atoms of each configuration."""
         return np.add.reduceat(np.asarray(values, np.float64), self.first[:-1], axis=0)
 
-    def structure(self, c: int) -> Structure:
+    def structure(self, c: int | np.integer) -> Structure:
         """One configuration."""
         atoms = slice(self.first[c], self.first[c + 1])
         species = tuple(int(z) for z in self.numbers[atoms])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +28,17 @@ from jaxepi.training.metrics import write_metrics
 from jaxepi.training.schedule import Schedule
 from jaxepi.training.settings import OptimizerSettings, RunSettings
 
+Row = Mapping[str, float | int]
+"""Measures by name."""
+
+SECONDS = 5.0
+"""The state is kept at the end of an epoch when the last time is longer ago."""
+
 AHEAD = 2
 """Steps that may wait on the device while the host prepares more."""
 
 
+@runtime_checkable
 class Problem(Protocol):
     """What is learned: batches, a loss and the measures of success.
 
@@ -93,8 +100,8 @@ class Fit:
     """
 
     params: Any
-    best: Mapping[str, float]
-    history: tuple[Mapping[str, float], ...]
+    best: Row
+    history: tuple[Row, ...]
     reason: str
     compilations: int
     seconds: float
@@ -114,7 +121,7 @@ def fit(
     metrics: Path | None = None,
     fingerprint: Mapping[str, Any] | None = None,
     predict: Compiled | None = None,
-    on_best: Callable[[Any, Mapping[str, float]], None] | None = None,
+    on_best: Callable[[Any, Row], None] | None = None,
     progress: bool = True,
 ) -> Fit:
     """Train, or go on where `state` says.
@@ -123,20 +130,20 @@ def fit(
         params: pytree of floating-point arrays, all of them trained.
         state: file that keeps the run; none keeps nothing. metrics: CSV, a row an epoch.
         fingerprint: what must not differ when a run goes on (settings, data; JSON types).
-        on_best: called with parameters and measures whenever the validation loss is the lowest so far.
+        on_best: called with parameters and measures of the lowest validation loss so far, whenever the state is kept.
 
     Raises:
         InputError: an empty split, a state of other settings, or a loss that is not finite. Interrupted: on SIGINT and
             SIGTERM, once the state is kept.
     """
-    loop = _Loop(problem, params, optimizer, run, state, fingerprint or {}, predict or predictor(problem))
+    loop = _Loop(problem, params, optimizer, run, state, fingerprint or {}, predict or predictor(problem), on_best)
     with _signals() as caught, tqdm(total=run.epochs, unit="epoch", disable=not progress, bar_format=_BAR) as bar:
         bar.set_description("compiling")
         while not (reason := loop.schedule.over(loop.epoch)):
             reason = loop.train(caught, bar)
             if reason:
                 break
-            loop.validate(on_best, metrics, bar)
+            loop.validate(metrics, bar)
         if caught:
             loop.keep()
             raise Interrupted
@@ -154,7 +161,7 @@ _BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.2f}/{total} [{elapsed}<{remaining}{
 class _Loop:
     """The state of a run, on the device (`device`: parameters, optimizer, average) and on the host."""
 
-    def __init__(self, problem, params, optimizer, run, path, fingerprint, predict):
+    def __init__(self, problem, params, optimizer, run, path, fingerprint, predict, on_best):
         self.problem, self.run, self.path, self.fingerprint = problem, run, path, fingerprint
         self.transform, self.average = transformation(optimizer), optimizer.average
         self.schedule = Schedule(optimizer, run.epochs)
@@ -172,6 +179,7 @@ class _Loop:
         held = {"params": params, "optimizer": self.transform.init(params), "average": params}
         self.device: Any = jax.tree.map(np.array, {**held, "steps": np.zeros((), np.int32)})
         self.sums, self.best_params, self.best = self.zero, jax.tree.map(np.zeros_like, params), None
+        self.on_best, self.announced = on_best, True
         self.epoch = self.position = 0
         self.seconds, self.history = 0.0, []
         self.started = self.saved = self.mark = time.monotonic()
@@ -216,7 +224,7 @@ class _Loop:
                 self.keep()
         return ""
 
-    def validate(self, on_best, metrics: Path | None, bar: tqdm) -> None:
+    def validate(self, metrics: Path | None, bar: tqdm) -> None:
         """The end of an epoch: measures, the best parameters, the schedule, the state."""
         sums = {n: float(x) for n, x in jax.device_get(self.sums).items()}
         loss = sums.pop("loss") / self.position
@@ -224,21 +232,25 @@ class _Loop:
             raise InputError(
                 f"the loss is not finite in epoch {self.epoch + 1}; lower learning_rate or clip, or train in float64"
             )
-        rate = self.schedule.rate(self.epoch + 1)
+        rate = self.schedule.rate(self.epoch + 1.0)
         scores = self.scores("validation", self.device["average"])
         self._clock()
-        row: dict[str, float] = {"epoch": self.epoch + 1, "learning_rate": rate, "seconds": self.seconds, "loss": loss}
+        row: dict[str, float | int] = {
+            "epoch": self.epoch + 1,
+            "learning_rate": rate,
+            "seconds": self.seconds,
+            "loss": loss,
+        }
         row |= self.problem.summary(sums) | {f"validation_{n}": v for n, v in scores.items()}
         self.history.append(row)
         if self.schedule.after(self.epoch, scores["loss"]):
             # A copy: the average itself is given away in the next step.
             self.best, self.best_params = row, jax.tree.map(lambda x: np.array(x, copy=True), self.device["average"])
-            if on_best is not None:
-                on_best(self.best_params, row)
+            self.announced = False
         self.epoch, self.position, self.sums = self.epoch + 1, 0, self.zero
         if metrics is not None:
             write_metrics(metrics, self.history)
-        if time.monotonic() - self.saved > 5.0:
+        if time.monotonic() - self.saved > SECONDS:
             self.keep()
         shown = {n.removeprefix("validation_"): f"{v:.4g}" for n, v in row.items() if n.startswith("validation_")}
         bar.set_description("training")
@@ -258,8 +270,11 @@ class _Loop:
         self.seconds, self.mark = self.seconds + now - self.mark, now
 
     def keep(self) -> None:
-        """Write the state, unless it holds nonsense."""
+        """Write the state, unless it holds nonsense, and hand out the best parameters if they are new."""
         self._clock()
+        if self.on_best is not None and not self.announced:
+            self.on_best(self.best_params, self.best)
+            self.announced = True
         if self.path is None or not np.isfinite(float(self.sums["loss"])):
             return
         counters: dict[str, Any] = {"epoch": self.epoch, "position": self.position, "seconds": self.seconds}

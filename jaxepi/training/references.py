@@ -5,13 +5,14 @@ reference energies are least squares over the training configurations, each divi
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from jaxepi.training.energies import Prediction, gather, predict, species_index
 from jaxepi.training.examples import Examples
@@ -37,8 +38,9 @@ class References:
 def fit_references(examples: Examples, species: Sequence[int], offsets: bool) -> References:
     """Reference energies, offsets (where asked for) and scale from the training configurations.
 
-    Sets on two meshes do not hold the same displacements, so their mean energies differ by more than the offset. In a
-    harmonic crystal the energy follows the squared forces, and that of strain the volume; both are fitted along.
+    Sets on two meshes do not hold the same displacements, so their mean energies differ by more than the offset. What
+    explains the energy of a nearly harmonic crystal is fitted along: half the work against the forces on the way from the
+    mean sites, the squared forces, and the volume.
     """
     rows = examples.rows("train")
     rows = rows[examples.weights[rows, 0] > 0]
@@ -54,16 +56,43 @@ def fit_references(examples: Examples, species: Sequence[int], offsets: bool) ->
     energy = (examples.energy / examples.sizes)[rows]
     if offsets and free.any():
         share = np.eye(len(meshes))[which[rows]][:, free]
-        squared = examples.sum((examples.forces**2).sum(axis=1))[rows] / examples.sizes[rows] / scale**2
-        stretch = (examples.volume / examples.sizes)[rows]
-        stretch = (stretch - stretch.mean()) / stretch.mean()
-        columns = np.concatenate([composition, share, np.stack([squared, stretch, stretch**2], axis=1)], axis=1)
+        columns = np.concatenate([composition, share, _explanations(examples, rows)], axis=1)
         solution = np.linalg.lstsq(columns, energy, rcond=1e-10)[0]
         found[free] = solution[len(species) : len(species) + int(free.sum())]
         seen = np.isin(np.arange(len(meshes)), which[rows])
         found = np.where(seen, found, 0.0)
     energies = np.linalg.lstsq(composition, energy - found[which[rows]], rcond=1e-10)[0]
     return References(energies, scale, tuple(str(m) for m in meshes), found, free)
+
+
+def _explanations(examples: Examples, rows: Int[np.ndarray, "k"]) -> Float[np.ndarray, "k 4"]:
+    """What the energy an atom follows: work from the mean sites, squared forces, volume and its square."""
+    squared = examples.sum((examples.forces**2).sum(axis=1))[rows] / examples.sizes[rows]
+    stretch = (examples.volume / examples.sizes)[rows]
+    stretch = (stretch - stretch.mean()) / stretch.mean()
+    work = _work(examples)[rows]
+    return np.stack([work, squared, stretch, stretch**2], axis=1)
+
+
+def _work(examples: Examples) -> Float[np.ndarray, "c"]:
+    """Half the work against the forces, eV an atom, on the way from the mean sites of all cells with the same atoms.
+
+    Zero for a cell that is not like the others: with an atom more than 0.8 angstrom from its mean site.
+    """
+    work = np.zeros(len(examples))
+    atoms = [slice(a, b) for a, b in itertools.pairwise(examples.first)]
+    cells: dict[bytes, list[int]] = {}
+    for c, mine in enumerate(atoms):
+        cells.setdefault(examples.numbers[mine].tobytes(), []).append(c)
+    for members in cells.values():
+        places = np.stack([examples.positions[atoms[c]] @ np.linalg.inv(examples.cell[c]) for c in members])
+        places -= np.round(places - places[0])
+        moved = places - places.mean(axis=1, keepdims=True)
+        moved = (moved - moved.mean(axis=0)) @ examples.cell[members]
+        near = np.linalg.norm(moved, axis=2).max(axis=1) < 0.8
+        forces = np.stack([examples.forces[atoms[c]] for c in members])
+        work[members] = np.where(near, -0.5 * np.einsum("cia,cia->c", forces, moved) / places.shape[1], 0.0)
+    return work
 
 
 def without_references(examples: Examples, references: References, species: Sequence[int]) -> Examples:

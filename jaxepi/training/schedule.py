@@ -26,7 +26,7 @@ class Schedule:
     best_epoch: int = -1
     waiting: int = 0
 
-    def rate(self, passed: float) -> float:
+    def rate(self, passed: float | int) -> float:
         """Learning rate after `passed` epochs, a fraction."""
         s = self.settings
         warm = min(1.0, (passed + 1e-2) / s.warmup) if s.warmup else 1.0
@@ -57,6 +57,6 @@ class Schedule:
             return f"the learning rate fell below {s.final:g} of its peak"
         return ""
 
-    def memory(self) -> dict[str, float]:
+    def memory(self) -> dict[str, float | int]:
         """What must be kept to go on."""
         return {n: getattr(self, n) for n in ("factor", "lowest", "best_epoch", "waiting")}

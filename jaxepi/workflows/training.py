@@ -9,6 +9,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from jaxepi.training import TrainingSettings, evaluation, references
 from jaxepi.training.domain import as_parameters, domain
 from jaxepi.training.energies import EnergyProblem, Prediction
 from jaxepi.training.examples import Examples
-from jaxepi.training.loop import Compiled, Fit
+from jaxepi.training.loop import Compiled, Fit, Row
 from jaxepi.training.metrics import write_metrics
 from jaxepi.training.references import References
 
@@ -109,7 +110,7 @@ def train_potential(
             (folder / name).unlink(missing_ok=True)
     predict = training.predictor(study.problem)
 
-    def write_best(params: Any, row: Mapping[str, float]) -> None:
+    def write_best(params: Any, row: Row) -> None:
         learned.write(study.potential(params), study.config, folder / MODEL, study.card(params, row, command))
 
     fit = training.fit(
@@ -209,6 +210,15 @@ class _Study:
         start = problem.initial(params, offsets == "trained")
         return cls(settings, module, config, examples, found, problem, start)
 
+    @cached_property
+    def data_hash(self) -> str:
+        """SHA-256 of everything that is learned from."""
+        digest, e = hashlib.sha256(), self.examples
+        for name in ("positions", "numbers", "forces", "first", "cell", "energy", "stress", "weights"):
+            digest.update(np.ascontiguousarray(getattr(e, name)).tobytes())
+        digest.update(" ".join([*e.split, *e.mesh]).encode())
+        return digest.hexdigest()
+
     def potential(self, params: Any, with_domain: bool = False) -> Potential:
         """The whole potential from trained parameters."""
         whole = {**params["model"], "reference": self.references.energies, "scale": self.problem.fixed["scale"]}
@@ -234,12 +244,12 @@ class _Study:
         free += ["epochs"] if self.settings.optimizer.schedule == "plateau" else []
         settings["run"] = {n: v for n, v in settings["run"].items() if n not in free}
         settings["data"] = {n: v for n, v in settings["data"].items() if n != "sets"}
-        return {**settings, "model": self.config, "data_hash": _data_hash(self.examples)}
+        return {**settings, "model": self.config, "data_hash": self.data_hash}
 
     def card(
         self,
         params: Any,
-        best: Mapping[str, float],
+        best: Row,
         command: str,
         rows: list[evaluation.ErrorRow] | None = None,
         fit: Fit | None = None,
@@ -257,11 +267,11 @@ class _Study:
             "temperatures_kelvin": [float(known.min()), float(known.max())] if known.size else [],
             "minimum_distance_angstrom": self.module.minimum_distance,
             "energy_offsets_ev_per_atom": self.offsets(params),
-            "best_epoch": dict(best),
-            "provenance": store.provenance(self._settings(), {}, command, data_hash=_data_hash(e)),
+            "best_epoch": _numbers(best),
+            "provenance": store.provenance(self._settings(), {}, command, data_hash=self.data_hash),
         }
         if rows is not None:
-            card["errors"] = {r.split: _numbers(r) for r in rows if r.group == "all"}
+            card["errors"] = {r.split: _numbers(dataclasses.asdict(r)) for r in rows if r.group == "all"}
         return card if fit is None else {**card, "ended": fit.reason, "epochs": len(fit.history)}
 
     def _settings(self) -> dict[str, Any]:
@@ -273,10 +283,10 @@ class _Study:
         return {**settings, "data": {**settings["data"], "sets": sets}, "run": run, "model": self.config}
 
 
-def _numbers(row: evaluation.ErrorRow) -> dict[str, float | None]:
+def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a row, in JSON types."""
-    fields = {n: v for n, v in dataclasses.asdict(row).items() if n not in ("split", "group", "member")}
-    return {n: None if isinstance(v, float) and np.isnan(v) else v for n, v in fields.items()}
+    numbers = {n: v for n, v in row.items() if not isinstance(v, str)}
+    return {n: None if np.isnan(v) else v for n, v in numbers.items()}
 
 
 def _checkpoint(settings: TrainingSettings) -> tuple[Potential | None, dict[str, Any]]:
@@ -352,12 +362,3 @@ def _comparable(examples: Examples, settings: TrainingSettings) -> Examples:
     weights = examples.weights.copy()
     weights[unseen, 0] = 0.0
     return dataclasses.replace(examples, weights=weights)
-
-
-def _data_hash(examples: Examples) -> str:
-    """SHA-256 of everything that is learned from."""
-    digest = hashlib.sha256()
-    for name in ("positions", "numbers", "forces", "first", "cell", "energy", "stress", "weights"):
-        digest.update(np.ascontiguousarray(getattr(examples, name)).tobytes())
-    digest.update(" ".join([*examples.split, *examples.mesh]).encode())
-    return digest.hexdigest()

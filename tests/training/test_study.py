@@ -1,0 +1,239 @@
+"""The whole study through the command line: files, errors, figures, going on, and what is refused before training."""
+
+import csv
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from small_world import labelled
+
+from jaxepi import cli, io
+from jaxepi.errors import InputError
+from jaxepi.potentials import learned
+from jaxepi.training import loop
+from jaxepi.workflows import training
+
+CONFIG = """
+[data]
+sets = ["silicon.h5"]
+level = "model"
+[model]
+cutoff = 3.8
+channels = 4
+lmax = 1
+hidden_lmax = 0
+correlation = 2
+interactions = 1
+radial_layers = [8]
+repulsion = false
+[optimizer]
+learning_rate = 0.03
+average = 0.9
+[run]
+epochs = 12
+batch_atoms = 16
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """The same steps are compiled again and again here; keep them on disk meanwhile."""
+    import jax
+
+    options = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
+    options |= {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def home(dataset, tmp_path_factory):
+    """A folder with a data set, a configuration and one finished run."""
+    folder = tmp_path_factory.mktemp("study")
+    io.write(dataset, folder / "silicon.h5")
+    (folder / "config.toml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture
+def run(home, monkeypatch, capsys):
+    """Run `jaxepi train potential` in that folder."""
+    monkeypatch.chdir(home)
+
+    def go(*arguments, config="config.toml", text=None):
+        if text is not None:
+            (home / config).write_text(text)
+        status = cli.main(["train", "potential", config, "--no-progress", *(str(a) for a in arguments)])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.out + captured.err
+        return status, captured.out, captured.err
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def finished(home):
+    """What the first run says; the files are in `config-training`."""
+    before = os.getcwd()
+    os.chdir(home)
+    try:
+        settings = training.configured("config.toml")
+        return training.train_potential(settings, "config-training", progress=False, command="jaxepi train potential")
+    finally:
+        os.chdir(before)
+
+
+def rows(path):
+    with path.open() as file:
+        return [{n: v for n, v in row.items() if n != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_it_learns_and_compiles_no_more_than_four_times(finished):
+    history = finished.fit.history
+    assert history[-1]["validation_forces_mev"] < 0.5 * history[0]["validation_forces_mev"]
+    assert finished.fit.compilations <= 4
+
+
+def test_all_files_are_there_and_whole(home, finished):
+    folder = home / "config-training"
+    expected = {"potential.npz", "state.npz", "metrics.csv", "errors.csv", "parity.png", "learning-curve.png"}
+    assert {f.name for f in folder.iterdir()} == expected
+    assert {f.name for f in finished.files} == expected
+    assert [row["epoch"] for row in rows(folder / "metrics.csv")] == [str(i + 1) for i in range(12)]
+    for name in ("parity.png", "learning-curve.png"):
+        assert (folder / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_file_holds_the_potential_that_was_measured(home, finished, dataset):
+    potential, card = learned.read(home / "config-training" / "potential.npz")
+    e = finished.examples
+    error = {row.split: row for row in finished.rows if row.group == "all"}
+    squares = []
+    for c in e.rows("validation"):
+        one = e.structure(c)
+        forces = potential.forces(one, potential.graph(one))
+        squares += ((forces - e.forces[e.first[c] : e.first[c + 1]]) ** 2).ravel().tolist()
+    assert 1e3 * np.sqrt(np.mean(squares)) == pytest.approx(error["validation"].forces_rmse, rel=1e-3)
+    energy = float(potential.energy(one, potential.graph(one)))
+    assert energy == pytest.approx(e.energy[c] + e.sizes[c] * finished.errors.energy[c], abs=2e-4)
+    assert card["errors"]["test"]["forces_rmse"] == pytest.approx(error["test"].forces_rmse)
+    assert card["level"] == {"model": dict(dataset.levels["model"])}
+    assert card["configurations"]["train"] == len(e.rows("train"))
+    assert card["provenance"]["command"] == "jaxepi train potential"
+    assert str(home) not in json.dumps(card)
+
+
+def test_the_domain_ends_at_the_training_set(home, finished):
+    potential, _ = learned.read(home / "config-training" / "potential.npz")
+    e = finished.examples
+    novelty = []
+    for c in e.rows("train")[:2]:
+        one = e.structure(c)
+        novelty.append(float(potential.module.novelty({"params": potential.params}, one, potential.graph(one))))
+    assert max(novelty) <= 1.001
+    assert min(novelty) > 0.05
+    far = e.structure(0).scaled(0.8)
+    assert float(potential.module.novelty({"params": potential.params}, far, potential.graph(far))) > 1.5
+
+
+def test_the_same_command_reads_what_is_done_and_goes_on_with_more_epochs(home, finished, run):
+    before = rows(home / "config-training" / "metrics.csv")
+    status, out, _ = run()
+    assert status == 0
+    assert "all 12 epochs are done" in out
+    assert "  test, 200 K" in out
+    assert "meV/atom" in out
+    assert rows(home / "config-training" / "metrics.csv") == before
+    status, out, _ = run("--epochs", 14)
+    assert "after 14 epochs" in out
+    assert rows(home / "config-training" / "metrics.csv")[:12] == before
+
+
+def test_an_interrupt_keeps_the_state_and_says_how_to_go_on(home, finished, run, monkeypatch):
+    validate = loop._Loop.validate
+
+    def stopping(self, *arguments):
+        validate(self, *arguments)
+        if self.epoch == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(loop._Loop, "validate", stopping)
+    status, _, err = run("--output", "cut")
+    assert status == 130
+    assert "the state is kept in cut, and the same command goes on from there" in err
+    assert (home / "cut" / "potential.npz").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(home)
+    assert run("--output", "cut")[0] == 0
+    whole = rows(home / "config-training" / "metrics.csv")[:12]
+    assert rows(home / "cut" / "metrics.csv") == whole
+
+
+def test_a_checkpoint_can_be_the_beginning_and_a_wrong_one_is_refused(home, finished, run):
+    start = CONFIG + 'start = "config-training/potential.npz"\n'
+    status, _, _ = run("--epochs", 1, "--output", "further", config="further.toml", text=start)
+    assert status == 0
+    first = float(rows(home / "further" / "metrics.csv")[0]["validation_forces_mev"])
+    assert first < 0.6 * float(finished.fit.history[0]["validation_forces_mev"])
+    wrong = start.replace("channels = 4", "channels = 8")
+    status, _, err = run("--output", "none", config="wrong.toml", text=wrong)
+    assert status == 2
+    assert "has channels = 4 and [model] asks for 8" in err
+    status, _, err = run(config="wrong.toml", text=start.replace("config-training/potential.npz", "silicon.h5"))
+    assert status == 2
+    assert "silicon.h5 cannot be read" in err
+
+
+def test_other_settings_are_refused_unless_told_to_start_over(home, finished, run):
+    status, _, err = run("--seed", 5)
+    assert status == 2
+    assert "run.seed was 0 and is now 5" in err
+    assert "--overwrite" in err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("channels = 4", "chanels = 4", "did you mean 'channels'"),
+        ('level = "model"', 'level = "pbe"', "has no level 'pbe'"),
+        ('"silicon.h5"', '"germanium.h5"', "there is no data set germanium.h5"),
+        ("epochs = 12", "epoch = 12", "did you mean 'epochs'"),
+        (
+            '"silicon.h5"',
+            '"silicon.h5", "other.h5"',
+            "a test configuration of 'other' holds Ge, and the model knows Si",
+        ),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_before_training(home, run, old, new, message):
+    if "other.h5" in new and not (home / "other.h5").exists():
+        import dataclasses
+
+        other = labelled(((1, 8),), seed=9, name="other")
+        group = dataclasses.replace(other.groups[0], species=(32,) * 8, split=("test",) * 8)
+        io.write(dataclasses.replace(other, groups=(group,)), home / "other.h5")
+    status, _, err = run("--output", "none", config="bad.toml", text=CONFIG.replace(old, new, 1))
+    assert status == 2
+    assert len(err.splitlines()) == 1
+    assert message in err
+    assert not (home / "none").exists()
+
+
+def test_double_precision_must_be_possible(home, monkeypatch):
+    import jax
+
+    monkeypatch.chdir(home)
+    (home / "double.toml").write_text(CONFIG + 'dtype = "float64"\n')
+    settings = training.configured("double.toml")
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with pytest.raises(InputError, match="JAX is set to single precision"):
+            training.train_potential(settings, "none", progress=False)
+    finally:
+        jax.config.update("jax_enable_x64", True)

@@ -1,0 +1,75 @@
+"""Configuration files: what is understood, and what is refused with the remedy."""
+
+import pytest
+
+from jaxepi.errors import InputError
+from jaxepi.training import read_settings
+
+GOOD = """
+[data]
+sets = ["a.h5", {path = "b.xyz", weight = 0.5, forces = 0}]
+level = "pbe"
+[model]
+channels = 4
+[loss]
+energy = 5
+[optimizer]
+learning_rate = 0.02
+schedule = "cosine"
+[run]
+epochs = 7
+start = "old.npz"
+"""
+
+
+def write(folder, text):
+    path = folder / "config.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_becomes_settings(tmp_path):
+    s = read_settings(write(tmp_path, GOOD))
+    assert [x.path for x in s.data.sets] == [str(tmp_path / "a.h5"), str(tmp_path / "b.xyz")]
+    assert (s.data.sets[1].weight, s.data.sets[1].forces) == (0.5, 0.0)
+    assert (s.loss.energy, s.optimizer.schedule, s.run.epochs) == (5.0, "cosine", 7)
+    assert s.run.start == str(tmp_path / "old.npz")
+    assert s.model == {"channels": 4}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("learning_rate", "learning_rat", r"\[optimizer\]: unknown key 'learning_rat'; did you mean 'learning_rate'"),
+        ("[optimizer]", "[optimiser]", "unknown key 'optimiser'; did you mean 'optimizer'"),
+        ("weight = 0.5", "wight = 0.5", r"\[data\] sets: unknown key 'wight'; did you mean 'weight'"),
+        ("level = ", "xyzzy = ", "unknown key 'xyzzy'; known are sets, level"),
+        ('level = "pbe"', "", "names no level of theory"),
+        ('sets = ["a.h5", {path = "b.xyz", weight = 0.5, forces = 0}]', "", "names no sets"),
+        ("epochs = 7", "epochs = 7.5", r"\[run\]: epochs = 7.5; expected an integer"),
+        ("epochs = 7", "epochs = 0", r"\[run\]: epochs 0: give a positive integer"),
+        ("epochs = 7", "max_minutes = nan", "max_minutes nan"),
+        ("epochs = 7", 'dtype = "float16"', "'float16': choose one of float32, float64"),
+        ("energy = 5", "energy = -1", "loss weight energy -1"),
+        ("energy = 5", "energy = 0\nforces = 0\nstress = 0", "all loss weights are zero"),
+        ("energy = 5", "energy = true", "energy = True; expected a number"),
+        ('"cosine"', '"cosin"', "'cosin': choose one of plateau, cosine"),
+        ("0.02", "-0.02", "learning_rate -0.02: give a positive number"),
+        ("[model]", "[model", "is not a TOML file"),
+        ("[data]", "level = 3\n[data]", "unknown key 'level'"),
+        ("[loss]\nenergy = 5", "", ""),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, old, new, message):
+    assert old in GOOD
+    path = write(tmp_path, GOOD.replace(old, new, 1))
+    if not message:
+        assert read_settings(path).loss.energy == 10.0
+        return
+    with pytest.raises(InputError, match=message):
+        read_settings(path)
+
+
+def test_a_missing_file_names_itself(tmp_path):
+    with pytest.raises(OSError, match=r"none\.toml"):
+        read_settings(tmp_path / "none.toml")
