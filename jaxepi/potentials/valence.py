@@ -6,7 +6,7 @@ Keating's bond stretching (alpha) and bending (beta) with bond-bond (gamma), bon
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +37,9 @@ class ValenceForceField:
 
     bond_length: float
     species: tuple[int, ...] = ()
+
+    permanent_bonds: ClassVar[bool] = True
+    """Molecular dynamics must not look for bonds anew."""
 
     # Bonds are permanent, so the graph must hold the first shell only: 1.3 d lies far (in thermal widths) from both the
     # first shell at d and the second at 1.63 d. The share that is called skin says how far an atom may go (0.375 d from

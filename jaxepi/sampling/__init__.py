@@ -1,6 +1,6 @@
 """Snapshots of a crystal at a temperature: harmonic sampling and molecular dynamics; phonon frequencies."""
 
-from jaxepi.sampling.dynamics import Trajectory, molecular_dynamics, trajectories
+from jaxepi.sampling.dynamics import Dynamics, DynamicsError, Trajectory, molecular_dynamics, trajectories
 from jaxepi.sampling.force_constants import ForceConstants, force_constants
 from jaxepi.sampling.harmonic import (
     Statistics,
@@ -10,6 +10,7 @@ from jaxepi.sampling.harmonic import (
     mean_square_displacements,
     white_noise,
 )
+from jaxepi.sampling.integrators import Integration
 from jaxepi.sampling.phonons import (
     Dispersion,
     Images,
@@ -23,8 +24,11 @@ from jaxepi.sampling.snapshots import Snapshots
 
 __all__ = [
     "Dispersion",
+    "Dynamics",
+    "DynamicsError",
     "ForceConstants",
     "Images",
+    "Integration",
     "Snapshots",
     "Statistics",
     "Trajectory",

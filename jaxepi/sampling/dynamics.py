@@ -1,13 +1,14 @@
-"""Molecular dynamics through jax-md, for all temperatures and replicas at once on one fixed topology.
+"""Molecular dynamics at all temperatures and replicas at once, by jax-md's integrators.
 
-Flows in: a potential, a structure and temperatures. Flows out: a `Trajectory`, or snapshots. Nuclei are classical.
-Positions are never wrapped, so the edges of the graph stay what they were; a guard between chunks of steps refuses
-atoms that left the skin. jax-md takes seconds to import and starts the device backend, so that waits for first use.
+Flows in: a potential, a structure and temperatures. Flows out: frames as they come (`Dynamics`), a `Trajectory`, or
+snapshots. Nuclei are classical. Positions are never wrapped. The runs share one topology until an atom is about to leave
+its skin; from then on each has a graph of its own, built again from where its atoms are whenever that is needed.
 """
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +17,14 @@ from jaxtyping import Array, Float, Key
 from tqdm import tqdm
 
 from jaxepi.errors import InputError
-from jaxepi.graph import Graph
 from jaxepi.potentials.base import Potential
+from jaxepi.sampling import topology
+from jaxepi.sampling.integrators import Chunk, Ensemble, Frame, Integration, Model, engine
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree
-from jaxepi.units import AMU_ANGSTROM2_PER_FS2, KB
 
-Ensemble = Literal["nve", "langevin", "nose-hoover"]
-
-# With masses in amu, lengths in angstrom and energies in eV, this is the unit of time, in femtoseconds (10.18).
-FS_PER_TIME_UNIT = AMU_ANGSTROM2_PER_FS2**0.5
+Kelvins = Sequence[float] | np.ndarray
 
 
 @pytree
@@ -35,38 +33,232 @@ class Trajectory:
 
     Attributes:
         structure: the structure the runs started from.
+        times: of the frames since the start, fs, shape (f,).
         positions: shape (t, f, r, n, 3), angstrom: temperature, frame, replica; the drift of the whole crystal is out.
         temperatures: targets, kelvin, shape (t,).
         kinetic_temperatures: of every frame and replica, kelvin, shape (t, f, r).
-        energies: potential plus kinetic energy, eV, shape (t, f, r).
+        potential_energies: eV, shape (t, f, r). energies: potential plus kinetic energy, eV, shape (t, f, r).
     """
 
     structure: Structure
+    times: Float[Array, "f"]
     positions: Float[Array, "t f r n 3"]
     temperatures: Float[Array, "t"]
     kinetic_temperatures: Float[Array, "t f r"]
+    potential_energies: Float[Array, "t f r"]
     energies: Float[Array, "t f r"]
+
+    @classmethod
+    def gather(
+        cls,
+        structure: Structure,
+        temperatures: Kelvins,
+        replicas: int,
+        times: Sequence[float],
+        frames: list[Frame],
+    ) -> "Trajectory":
+        """From frames with one row a run, replicas of a temperature side by side."""
+        x = structure.positions
+        kelvin = jnp.asarray(temperatures, x.dtype)
+
+        def stack(name: str, *shape: int) -> Array:
+            values = np.stack([getattr(f, name) for f in frames]) if frames else np.zeros((0, 1))
+            together = values.reshape(len(frames), len(kelvin), replicas, *shape)
+            return jnp.asarray(np.moveaxis(together, 0, 1), x.dtype)
+
+        potential = stack("potential")
+        return cls(
+            structure,
+            jnp.asarray(times, x.dtype),
+            stack("positions", *x.shape),
+            kelvin,
+            stack("temperature"),
+            potential,
+            potential + stack("kinetic"),
+        )
 
     def snapshots(self) -> list[Snapshots]:
         """One `Snapshots` a temperature, frame by frame with the replicas of a frame side by side."""
-        merged = self.positions.reshape(len(self.temperatures), -1, *self.positions.shape[3:])
+        count = self.positions.shape[1] * self.positions.shape[2]
+        merged = self.positions.reshape(len(self.temperatures), count, *self.positions.shape[3:])
         return [Snapshots(self.structure, x, t) for x, t in zip(merged, self.temperatures, strict=True)]
 
 
-def molecular_dynamics(
-    potential: Potential, structure: Structure, *, temperature: float, count: int, key: Key[Array, ""], **options: Any
-) -> Snapshots:
-    """Snapshots of classical molecular dynamics at one temperature; options and errors as for `trajectories`."""
-    return trajectories(potential, structure, temperatures=[temperature], count=count, key=key, **options).snapshots()[
-        0
-    ]
+class DynamicsError(InputError):
+    """A run that exploded, lost an atom or left what its potential can describe.
+
+    Attributes:
+        step: the number of whole steps made. trajectory: the frames before, where whoever raised it had them.
+    """
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+        self.trajectory: Trajectory | None = None
+
+
+class Dynamics:
+    """Runs at all temperatures, `replicas` each, side by side; `advance` moves them and shows where they are.
+
+    Args:
+        structure: whose positions all runs start from. temperatures: targets, kelvin, positive.
+        warn: is told, once each, that a run is outside its potential's training data or has atoms closer than those.
+
+    Raises:
+        InputError: no temperatures, or ones that are not positive; no replicas.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        structure: Structure,
+        temperatures: Kelvins,
+        key: Key[Array, ""],
+        integration: Integration | None = None,
+        replicas: int = 1,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        _check_runs(temperatures, replicas)
+        self.step = 0
+        self.rebuilt = 0
+        self.integration = integration or Integration()
+        self.temperatures, self.replicas = [float(t) for t in temperatures], replicas
+        self._warn = warn or (lambda message: warnings.warn(message, stacklevel=4))
+        self._warned: set[str] = set()
+        self._model = Model(potential, structure, potential.graph(structure))
+        self._own, self._built = False, -1
+        self._shape: topology.Shape = ()
+        self._kelvin = jnp.repeat(jnp.asarray(temperatures, structure.positions.dtype), replicas)
+        self._engine = engine(self.integration)
+        forces = potential.forces(structure, self._model.graph)
+        keys = jax.random.split(key, len(self._kelvin))
+        self._states = self._engine.start(structure, forces, keys, self._kelvin)
+        self._chunk = 16
+        self._alone = self._frame().loneliest.max() > self._model.graph.cutoff
+
+    def advance(self, steps: int, progress: Callable[[int], object] | None = None) -> Frame:
+        """Make `steps` steps and look; `progress` is told of every few steps made.
+
+        Raises:
+            DynamicsError: a run became too hot, lost an atom, or left a topology that cannot be built again.
+        """
+        made = 0
+        while made < steps:
+            begin = time.perf_counter()
+            asked = min(self._chunk, steps - made)
+            chunk = self._engine.advance(self._model, self._states, self._kelvin, jnp.asarray(asked), self._own)
+            done = int(chunk.done)
+            self._states, self.step, made = chunk.states, self.step + done, made + done
+            self._stop_when_hot(chunk)
+            if progress is not None:
+                progress(done)
+            if chunk.leaving:
+                self._rebuild()
+            # Chunks take about a second, so that progress is seen.
+            elapsed = time.perf_counter() - begin
+            if done == self._chunk and not 0.5 < elapsed < 2.0:
+                self._chunk = self._chunk * 2 if elapsed < 1.0 else max(1, self._chunk // 2)
+        return self._look()
+
+    def save(self) -> dict[str, np.ndarray]:
+        """All that is needed to go on: arrays by name, for `restore`."""
+        leaves = jax.tree.leaves(self._states)
+        arrays = {f"state{i:02d}": np.asarray(_plain(leaf)) for i, leaf in enumerate(leaves)}
+        graph = {"graph": np.asarray(self._model.graph.positions), "shape": np.asarray(self._shape, int)}
+        return {**arrays, **graph, "step": np.asarray(self.step), "rebuilt": np.asarray(self.rebuilt)}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `save` gave, on a `Dynamics` made with the same arguments."""
+        leaves, form = jax.tree.flatten(self._states)
+        found = [_like(leaf, saved[f"state{i:02d}"]) for i, leaf in enumerate(leaves)]
+        self._states = jax.tree.unflatten(form, found)
+        self.step, self.rebuilt = int(saved["step"]), int(saved["rebuilt"])
+        self._shape = tuple(int(n) for n in saved["shape"])
+        if self._shape:
+            self._set_graphs(jnp.asarray(saved["graph"]))
+            self._built = -1
+
+    def _frame(self) -> Frame:
+        return jax.tree.map(np.asarray, self._engine.observe(self._model, self._states, self._own))
+
+    def _set_graphs(self, positions: Array) -> None:
+        potential, structure, _ = self._model
+        graph, self._shape = topology.graphs(potential, structure, positions, self._shape)
+        self._model, self._own, self._built = Model(potential, structure, graph), True, self.step
+
+    def _rebuild(self) -> None:
+        """A graph for every run, from where its atoms are."""
+        skin = self._model.graph.skin
+        where = (
+            f"after step {self.step} an atom is about to move by more than half the graph's skin ({0.5 * skin:.3f} A)"
+        )
+        if getattr(self._model.potential.module, "permanent_bonds", False):
+            raise DynamicsError(
+                f"{where}: the crystal melts or diffuses, and this potential has permanent bonds; lower the temperature, or "
+                "use a potential without them",
+                self.step,
+            )
+        if self._built == self.step:
+            raise DynamicsError(
+                f"{where} in one step; use a shorter timestep, or a potential with a larger skin", self.step
+            )
+        try:
+            self._set_graphs(self._states.position)
+        except InputError as error:
+            raise DynamicsError(f"{where}, and the new positions were refused: {error}", self.step) from error
+        self.rebuilt += 1
+
+    def _stop_when_hot(self, chunk: Chunk) -> None:
+        hot = np.flatnonzero(np.asarray(chunk.hot))
+        if len(hot):
+            target, reached = float(self._kelvin[hot[0]]), float(chunk.temperature[hot[0]])
+            raise DynamicsError(
+                f"the run at {target:g} K reached {reached:.4g} K by step {self.step}: the dynamics exploded; use a shorter "
+                "timestep, or a structure at rest in this potential",
+                self.step,
+            )
+
+    def _look(self) -> Frame:
+        """A frame, refused when an atom is lost; warnings about what the potential does not know."""
+        frame, module = self._frame(), self._model.potential.module
+        lost = frame.loneliest > self._model.graph.cutoff
+        if not self._alone and lost.any():
+            run = int(np.flatnonzero(lost)[0])
+            raise DynamicsError(
+                f"the run at {float(self._kelvin[run]):g} K lost an atom by step {self.step}: its nearest neighbour is "
+                f"{frame.loneliest[run]:.2f} angstrom away; lower the temperature",
+                self.step,
+            )
+        least = getattr(module, "minimum_distance", None) or 0.0
+        run = int(frame.closest.argmin())
+        if frame.closest[run] < least:
+            self._once(
+                "distance",
+                run,
+                f"has two atoms {frame.closest[run]:.3f} angstrom apart, closer than in any training structure "
+                f"({least:.3f})",
+            )
+        run = int(frame.novelty.argmax())
+        if frame.novelty[run] > 1:
+            self._once(
+                "novelty",
+                run,
+                f"has an atom outside the training data of the potential (distance {frame.novelty[run]:.2f}, where 1 is "
+                "the edge)",
+            )
+        return frame
+
+    def _once(self, kind: str, run: int, what: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            self._warn(f"step {self.step}: the run at {float(self._kelvin[run]):g} K {what}; it is extrapolated there")
 
 
 def trajectories(
     potential: Potential,
     structure: Structure,
     *,
-    temperatures: Sequence[float],
+    temperatures: Kelvins,
     count: int,
     key: Key[Array, ""],
     ensemble: Ensemble = "langevin",
@@ -81,171 +273,54 @@ def trajectories(
     """Run molecular dynamics at all temperatures together and keep decorrelated frames.
 
     Args:
-        structure: at rest, as the potential has it. Momenta start at twice the temperature: half of that becomes
-            potential energy, so NVE runs of a nearly harmonic crystal (started with exactly that kinetic energy) settle
-            at the target.
+        structure: at rest, as the potential has it (see `Integration.heating`).
         temperatures: kelvin, positive. count: snapshots a temperature, all replicas together.
-        ensemble: "nve", "langevin" (BAOAB) or "nose-hoover" (chains). The centre of mass rests in all of them.
-        timestep: fs. equilibration: steps before the first interval. interval: steps between frames.
+        equilibration: steps before the first interval. interval: steps between frames.
         replicas: independent runs a temperature, side by side; must divide count.
-        friction: of Langevin dynamics, 1/fs. relaxation: time of the Nose-Hoover thermostat, fs.
+        ensemble, timestep, friction, relaxation: see `Integration`.
         progress: show a bar with the remaining time.
 
     Raises:
-        InputError: options that make no sense; a run whose kinetic temperature passes ten times its target or is NaN
-            (names the step), or whose atoms leave the skin of the graph.
+        InputError: options that make no sense.
+        DynamicsError: a run that exploded, lost an atom, or left a topology that cannot be built again; it names the step, and
+            its `trajectory` holds the frames before.
     """
-    _check_options(temperatures, count, timestep, equilibration, interval, replicas, friction, relaxation, ensemble)
-    model = _Model(potential, structure, potential.graph(structure))
-    frames = count // replicas
-    kelvin = jnp.asarray(temperatures, structure.positions.dtype)
-    engine = _engine(ensemble, float(timestep), float(friction), float(relaxation))
-    runs = jnp.repeat(kelvin, replicas)
-    states = engine.start(model, jax.random.split(key, len(runs)), runs)
-    kept = []
-    done, total = 0, equilibration + frames * interval
+    integration = Integration(ensemble, timestep, friction, relaxation)
+    _check_runs(temperatures, replicas)
+    for name, number, least in (("count", count, 1), ("interval", interval, 1), ("equilibration", equilibration, 0)):
+        if number < least:
+            raise InputError(f"{name} {number}: give at least {least}")
+    if count % replicas:
+        raise InputError(
+            f"{count} snapshots cannot be shared by {replicas} replicas; make count a multiple of replicas"
+        )
+    dynamics = Dynamics(potential, structure, temperatures, key, integration, replicas)
+    total = equilibration + count // replicas * interval
+    times: list[float] = []
+    frames: list[Frame] = []
     with tqdm(total=total, unit="step", desc="dynamics", disable=not progress, leave=False) as bar:
-        while done < total:
-            left = equilibration - done
-            # Steps of an equilibration that is no multiple of the interval come in one shorter chunk.
-            steps = min(interval, left) if left > 0 else interval
-            states, frame = engine.advance(model, states, runs, steps)
-            done += steps
-            _guard(frame, runs, model.graph, done)
-            if left <= 0:
-                kept.append(jax.tree.map(np.asarray, frame))
-            bar.update(steps)
-
-    def stack(values: list[np.ndarray]) -> Array:
-        together = np.stack(values).reshape(frames, len(kelvin), replicas, *values[0].shape[1:])
-        return jnp.asarray(np.moveaxis(together, 0, 1))
-
-    return Trajectory(
-        structure,
-        stack([frame.positions for frame in kept]),
-        kelvin,
-        stack([frame.temperature for frame in kept]),
-        stack([frame.energy for frame in kept]),
-    )
+        try:
+            if equilibration:
+                dynamics.advance(equilibration, bar.update)
+            for _ in range(count // replicas):
+                frames.append(dynamics.advance(interval, bar.update))
+                times.append(dynamics.step * timestep)
+        except DynamicsError as stop:
+            stop.trajectory = Trajectory.gather(structure, temperatures, replicas, times, frames)
+            raise
+    return Trajectory.gather(structure, temperatures, replicas, times, frames)
 
 
-class _Frame(NamedTuple):
-    """What is known of every run between chunks: drift-free positions, kelvin, eV, and the largest displacement."""
-
-    positions: Array
-    temperature: Array
-    energy: Array
-    moved: Array
-
-
-class _Engine(NamedTuple):
-    """Compiled: `start(model, keys, kelvin)` and `advance(model, states, kelvin, steps)`, batched over runs."""
-
-    start: Callable[["_Model", Array, Array], Any]
-    advance: Callable[["_Model", Any, Array, Array | int], tuple[Any, _Frame]]
+def molecular_dynamics(
+    potential: Potential, structure: Structure, *, temperature: float, count: int, key: Key[Array, ""], **options: Any
+) -> Snapshots:
+    """Snapshots of classical molecular dynamics at one temperature; options and errors as for `trajectories`."""
+    run = trajectories(potential, structure, temperatures=[temperature], count=count, key=key, **options)
+    return run.snapshots()[0]
 
 
-class _Model(NamedTuple):
-    """What the runs share. Handed to compiled functions as an argument: closed over, XLA would fold it as constants."""
-
-    potential: Potential
-    structure: Structure
-    graph: Graph
-
-    @property
-    def mass(self) -> Array:
-        """Shape (n, 1), amu."""
-        return jnp.asarray(self.structure.masses, self.structure.positions.dtype)[:, None]
-
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom; the centre of mass is at rest."""
-        return 3 * len(self.structure) - 3
-
-    def energy(self, positions: Array, **_: Any) -> Array:
-        """Potential energy, eV; jax-md hands on keywords that are of no use here."""
-        return self.potential.energy(self.structure.with_positions(positions), self.graph)
-
-
-@lru_cache(maxsize=8)
-def _engine(ensemble: Ensemble, timestep: float, friction: float, relaxation: float) -> _Engine:
-    """The integrator; kept, so that further runs with the same settings and shapes compile nothing."""
-    from jax_md import simulate, space
-
-    _, shift = space.free()
-    dt = timestep / FS_PER_TIME_UNIT
-
-    def integrator(model: _Model, kt: Array):
-        if ensemble == "nve":
-            init, step = simulate.nve(model.energy, shift, dt)
-            return partial(init, kT=kt), step
-        if ensemble == "langevin":
-            init, step = simulate.nvt_langevin(model.energy, shift, dt, kt, gamma=friction * FS_PER_TIME_UNIT)
-        else:
-            tau = relaxation / FS_PER_TIME_UNIT
-            init, step = simulate.nvt_nose_hoover(model.energy, shift, dt, kt, chain_length=3, tau=tau)
-        return partial(init, kT=kt), partial(step, kT=kt)
-
-    def rest(momentum: Array, mass: Array) -> Array:
-        return momentum - mass * momentum.sum(axis=0) / mass.sum()
-
-    def start(model: _Model, key: Array, kelvin: Array):
-        x, mass = model.structure.positions, model.mass
-        velocities, inner = jax.random.split(key)
-        momenta = rest(jnp.sqrt(2 * KB * kelvin * mass) * jax.random.normal(velocities, x.shape, x.dtype), mass)
-        if ensemble == "nve":
-            momenta = momenta * jnp.sqrt(model.freedom * KB * kelvin / (0.5 * jnp.sum(momenta**2 / mass)))
-        init, _ = integrator(model, KB * kelvin)
-        state = init(inner, x, mass=mass, momenta=momenta)
-        if ensemble == "nose-hoover":
-            # jax-md counts 3n degrees of freedom; the centre of mass is at rest here.
-            state = state.set(chain=state.chain.set(degrees_of_freedom=model.freedom))
-        return state
-
-    def advance(model: _Model, state, kelvin: Array, steps: Array):
-        mass = model.mass
-        _, step = integrator(model, KB * kelvin)
-
-        def once(_, s):
-            s = step(s)
-            return s.set(momentum=rest(s.momentum, mass))
-
-        state = jax.lax.fori_loop(0, steps, once, state)
-        drift = jnp.sum(mass * (state.position - model.structure.positions), axis=0) / mass.sum()
-        positions = state.position - drift
-        kinetic = 0.5 * jnp.sum(state.momentum**2 / mass)
-        moved = model.graph.displacement(model.structure.with_positions(positions))
-        return state, _Frame(positions, 2 * kinetic / (model.freedom * KB), kinetic + model.energy(positions), moved)
-
-    return _Engine(
-        jax.jit(jax.vmap(start, in_axes=(None, 0, 0))), jax.jit(jax.vmap(advance, in_axes=(None, 0, 0, None)))
-    )
-
-
-def _guard(frame: _Frame, runs: Array, graph: Graph, step: int) -> None:
-    """Refuse to go on with a run that exploded or left its topology."""
-    kelvin, target = np.asarray(frame.temperature), np.asarray(runs)
-    moved = np.asarray(frame.moved)
-    wild = ~(kelvin <= 10 * target) | ~np.isfinite(np.asarray(frame.energy))
-    if wild.any():
-        run = int(np.flatnonzero(wild)[0])
-        raise InputError(
-            f"the run at {target[run]:g} K reached {kelvin[run]:.4g} K by step {step}: the dynamics exploded; use a "
-            "shorter timestep, or a structure at rest in this potential"
-        )
-    if moved.max() > 0.5 * graph.skin:
-        run = int(moved.argmax())
-        raise InputError(
-            f"at {target[run]:g} K an atom moved by {moved[run]:.3f} angstrom by step {step}, more than half the "
-            f"graph's skin ({0.5 * graph.skin:.3f}): the crystal melts or diffuses, which a fixed topology cannot "
-            "follow; lower the temperature, or use a potential with a larger skin"
-        )
-
-
-def _check_options(temperatures, count, timestep, equilibration, interval, replicas, friction, relaxation, ensemble):
-    """Refuse options that make no sense, by name."""
-    if ensemble not in ("nve", "langevin", "nose-hoover"):
-        raise InputError(f"ensemble {ensemble!r}: choose 'nve', 'langevin' or 'nose-hoover'")
+def _check_runs(temperatures: Kelvins, replicas: int) -> None:
+    """Refuse targets that make no sense, by name."""
     if len(temperatures) == 0:
         raise InputError("no temperatures: give at least one, in kelvin")
     for temperature in temperatures:
@@ -254,20 +329,17 @@ def _check_options(temperatures, count, timestep, equilibration, interval, repli
                 f"temperature {float(temperature)} K: molecular dynamics needs a positive number of kelvin (harmonic "
                 "sampling with quantum statistics covers 0 K)"
             )
-    positive = {"timestep": timestep, "friction": friction, "relaxation": relaxation}
-    for name, value in positive.items():
-        if not 0 < value < np.inf:
-            raise InputError(f"{name} {value}: give a positive number")
-    whole = {
-        "count": (count, 1),
-        "interval": (interval, 1),
-        "replicas": (replicas, 1),
-        "equilibration": (equilibration, 0),
-    }
-    for name, (number, least) in whole.items():
-        if number < least:
-            raise InputError(f"{name} {number}: give at least {least}")
-    if count % replicas:
-        raise InputError(
-            f"{count} snapshots cannot be shared by {replicas} replicas; make count a multiple of replicas"
-        )
+    if replicas < 1:
+        raise InputError(f"replicas {replicas}: give at least 1")
+
+
+def _plain(leaf: Array) -> Array:
+    """Random keys as the integers they are made of."""
+    return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+
+def _like(leaf: Array, value: Any) -> Array:
+    """A saved array in the type of the one it stands for."""
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(value), impl=jax.random.key_impl(leaf))
+    return jnp.asarray(value, leaf.dtype)

@@ -1,0 +1,239 @@
+"""The steps of molecular dynamics, compiled: all runs (temperatures and replicas) move together, step by step.
+
+Flows in: a potential, a structure, the graph (one for all runs, or one a run) and the target temperatures. Flows out: the
+states of jax-md's integrators, and what is known of every run between chunks of steps. A chunk ends early, and says why,
+just before an atom leaves the skin of its graph, and right after a run has become too hot. jax-md takes seconds to import
+and starts the device backend, so that waits for first use.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph
+from jaxepi.potentials.base import Potential
+from jaxepi.structure import Structure
+from jaxepi.units import AMU_ANGSTROM2_PER_FS2, KB
+
+Ensemble = Literal["nve", "langevin", "nose-hoover"]
+
+# With masses in amu, lengths in angstrom and energies in eV, this is the unit of time, in femtoseconds (10.18).
+FS_PER_TIME_UNIT = AMU_ANGSTROM2_PER_FS2**0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Integration:
+    """How the atoms are moved.
+
+    Attributes:
+        ensemble: "nve" (velocity Verlet), "langevin" (BAOAB) or "nose-hoover" (chains of three). The centre of mass
+            rests in all of them.
+        timestep: fs. friction: of Langevin dynamics, 1/fs. relaxation: time of the Nose-Hoover thermostat, fs.
+        heating: momenta start at this multiple of the target temperature. Two suits a crystal at rest, where half of it
+            becomes potential energy; one suits a structure that is hot already.
+        ceiling: a run is stopped when its kinetic temperature passes this multiple of its target by more than ten
+            standard deviations of the canonical distribution.
+
+    Raises:
+        InputError: a value that makes no sense, by name.
+    """
+
+    ensemble: Ensemble = "langevin"
+    timestep: float = 1.0
+    friction: float = 0.01
+    relaxation: float = 100.0
+    heating: float = 2.0
+    ceiling: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.ensemble not in ("nve", "langevin", "nose-hoover"):
+            raise InputError(f"ensemble {self.ensemble!r}: choose 'nve', 'langevin' or 'nose-hoover'")
+        for name in ("timestep", "friction", "relaxation", "heating"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise InputError(f"{name} {getattr(self, name)}: give a positive number")
+        if not self.ceiling > max(1.0, self.heating):
+            raise InputError(f"ceiling {self.ceiling}: give more than the heating at the start, {self.heating}")
+
+
+class Model(NamedTuple):
+    """What moves the atoms. Handed to compiled functions as an argument: closed over, XLA would fold it as constants."""
+
+    potential: Potential
+    structure: Structure
+    graph: Graph
+
+    def energy(self, positions: Array, **_: Any) -> Array:
+        """Potential energy, eV; jax-md hands on keywords that are of no use here."""
+        return self.potential.energy(self.structure.with_positions(positions), self.graph)
+
+
+class Frame(NamedTuple):
+    """What is known of every run, one row each.
+
+    positions: angstrom, the drift of the whole crystal taken out. temperature: kinetic, kelvin. potential, kinetic: eV.
+    closest: shortest distance of two atoms, angstrom. loneliest: largest distance of an atom from its nearest
+    neighbour, angstrom. novelty: largest distance of an atom from the training data, 1 at its edge; zero where the
+    potential has no such measure.
+    """
+
+    positions: Float[Array, "r n 3"]
+    temperature: Float[Array, "r"]
+    potential: Float[Array, "r"]
+    kinetic: Float[Array, "r"]
+    closest: Float[Array, "r"]
+    loneliest: Float[Array, "r"]
+    novelty: Float[Array, "r"]
+
+
+class Chunk(NamedTuple):
+    """The states after some steps: how many were made, whether an atom is about to leave its graph, and who is too hot."""
+
+    states: Any
+    done: Array
+    leaving: Array
+    hot: Array
+    temperature: Array
+
+
+class Engine(NamedTuple):
+    """Compiled functions over all runs; `own` says that the graph has a row a run.
+
+    start(structure, forces, keys, kelvin) -> states; advance(model, states, kelvin, steps, own) -> Chunk;
+    observe(model, states, own) -> Frame.
+    """
+
+    start: Callable[..., Any]
+    advance: Callable[..., Chunk]
+    observe: Callable[..., Frame]
+
+
+@lru_cache(maxsize=8)
+def engine(integration: Integration) -> Engine:
+    """The functions for some settings; kept, so that further runs with the same settings and shapes compile nothing."""
+    step = partial(_step, integration)
+
+    @jax.jit
+    def start(structure: Structure, forces: Array, keys: Array, kelvin: Array) -> Any:
+        return jax.vmap(partial(_start, integration, structure, forces))(keys, kelvin)
+
+    @partial(jax.jit, static_argnums=4)
+    def advance(model: Model, states: Any, kelvin: Array, steps: Array, own: bool) -> Chunk:
+        together = jax.vmap(step, in_axes=(_axes(own), 0, 0))
+        limit = _ceiling(integration, _freedom(model.structure)) * kelvin
+
+        def go_on(chunk: Chunk) -> Array:
+            return (chunk.done < steps) & ~chunk.leaving & ~chunk.hot.any()
+
+        def once(chunk: Chunk) -> Chunk:
+            moved_on, moved, temperature = together(model, chunk.states, kelvin)
+            hot = ~(temperature <= limit)
+            leaving = jnp.any(moved > 0.5 * model.graph.skin) & ~hot.any()
+            # A step that leaves the graph is not made: its forces would lack pairs.
+            kept = jax.tree.map(partial(jnp.where, leaving), chunk.states, moved_on)
+            return Chunk(kept, chunk.done + ~leaving, leaving, hot, temperature)
+
+        nobody = jnp.zeros(kelvin.shape, bool)
+        return jax.lax.while_loop(go_on, once, Chunk(states, jnp.asarray(0), jnp.asarray(False), nobody, kelvin))
+
+    @partial(jax.jit, static_argnums=2)
+    def observe(model: Model, states: Any, own: bool) -> Frame:
+        return jax.vmap(_observe, in_axes=(_axes(own), 0))(model, states)
+
+    return Engine(start, advance, observe)
+
+
+def _axes(own: bool) -> Any:
+    return Model(None, None, 0 if own else None)  # type: ignore[arg-type]
+
+
+def _mass(structure: Structure) -> Float[Array, "n 1"]:
+    """Amu."""
+    return jnp.asarray(structure.masses, structure.positions.dtype)[:, None]
+
+
+def _freedom(structure: Structure) -> int:
+    """Degrees of freedom; the centre of mass is at rest."""
+    return 3 * len(structure) - 3
+
+
+def _ceiling(integration: Integration, freedom: int) -> float:
+    """Highest kinetic temperature accepted, in units of the target: canonical fluctuations stay below it."""
+    return integration.ceiling + 10 * (2 / freedom) ** 0.5
+
+
+def _integrator(integration: Integration, energy: Callable[..., Array], kt: Array) -> tuple[Callable, Callable]:
+    """jax-md's `init` and `step` for one run; `energy` may give forces instead."""
+    from jax_md import simulate, space
+
+    _, shift = space.free()
+    dt = integration.timestep / FS_PER_TIME_UNIT
+    if integration.ensemble == "nve":
+        init, step = simulate.nve(energy, shift, dt)
+        return partial(init, kT=kt), step
+    if integration.ensemble == "langevin":
+        gamma = integration.friction * FS_PER_TIME_UNIT
+        init, step = simulate.nvt_langevin(energy, shift, dt, kt, gamma=gamma)
+    else:
+        tau = integration.relaxation / FS_PER_TIME_UNIT
+        init, step = simulate.nvt_nose_hoover(energy, shift, dt, kt, chain_length=3, tau=tau)
+    return partial(init, kT=kt), partial(step, kT=kt)
+
+
+def _rest(momentum: Array, mass: Array) -> Array:
+    """Momenta with the centre of mass at rest."""
+    return momentum - mass * momentum.sum(axis=0) / mass.sum()
+
+
+def _start(integration: Integration, structure: Structure, forces: Array, key: Array, kelvin: Array) -> Any:
+    """State of one run, with random momenta; `forces` are those of the structure, eV/angstrom."""
+    x, mass, freedom = structure.positions, _mass(structure), _freedom(structure)
+    velocities, inner = jax.random.split(key)
+    target = integration.heating * KB * kelvin
+    momenta = _rest(jnp.sqrt(target * mass) * jax.random.normal(velocities, x.shape, x.dtype), mass)
+    if integration.ensemble == "nve":
+        momenta = momenta * jnp.sqrt(freedom * target / jnp.sum(momenta**2 / mass))
+    init, _ = _integrator(integration, lambda x, **_: forces, KB * kelvin)
+    state = init(inner, x, mass=mass, momenta=momenta)
+    if integration.ensemble == "nose-hoover":
+        # jax-md counts 3n degrees of freedom; the centre of mass is at rest here.
+        state = state.set(chain=state.chain.set(degrees_of_freedom=freedom))
+    return state
+
+
+def _step(integration: Integration, model: Model, state: Any, kelvin: Array) -> tuple[Any, Array, Array]:
+    """One step of one run: its state, how far an atom is from where its graph was built (angstrom), and its kelvin."""
+    mass = _mass(model.structure)
+    state = _integrator(integration, model.energy, KB * kelvin)[1](state)
+    state = state.set(momentum=_rest(state.momentum, mass))
+    away = state.position - model.graph.positions.astype(state.position.dtype)
+    away = away - away.mean(axis=0)
+    temperature = jnp.sum(state.momentum**2 / mass) / (_freedom(model.structure) * KB)
+    return state, jnp.sqrt((away**2).sum(axis=1).max()), temperature
+
+
+def _observe(model: Model, state: Any) -> Frame:
+    mass, graph = _mass(model.structure), model.graph
+    drift = jnp.sum(mass * (state.position - model.structure.positions), axis=0) / mass.sum()
+    positions = state.position - drift
+    structure = model.structure.with_positions(positions)
+    kinetic = 0.5 * jnp.sum(state.momentum**2 / mass)
+    lengths = jnp.sqrt(jnp.sum(graph.vectors(structure) ** 2, axis=1))
+    nearest = jnp.take(lengths, graph.neighbours, mode="fill", fill_value=jnp.inf).min(axis=1)
+    module = model.potential.module
+    novelty = getattr(module, "novelty", lambda *_: jnp.zeros((), positions.dtype))
+    return Frame(
+        positions,
+        2 * kinetic / (_freedom(model.structure) * KB),
+        model.energy(positions),
+        kinetic,
+        nearest.min(),
+        nearest.max(),
+        novelty({"params": model.potential.params}, structure, graph),
+    )
