@@ -242,7 +242,7 @@ def _materials_options(command: argparse.ArgumentParser) -> None:
 
 def _train_options(command: argparse.ArgumentParser) -> None:
     command.set_defaults(precision="float32")
-    command.add_argument("what", choices=["potential"], help="the kind of model")
+    command.add_argument("what", choices=["potential", "hamiltonian"], help="the kind of model")
     command.add_argument("file", metavar="CONFIG", help="TOML file: [data], [model], [loss], [optimizer], [run]")
     text = "folder of the model, its measures and figures (default: CONFIG-training); a stopped run goes on from there"
     command.add_argument("--output", metavar="FOLDER", help=text)
@@ -374,21 +374,23 @@ def _sample(options: dict[str, Any]) -> None:
 
 
 def _train(options: dict[str, Any]) -> None:
-    from jaxepi.workflows import training
+    from jaxepi.workflows import hamiltonian, training
 
+    study: Any = training if options["what"] == "potential" else hamiltonian
     given: dict[str, Any] = {n: options[n] for n in ("seed", "epochs", "max_minutes") if n in options}
-    settings = training.configured(options["file"], given)
+    settings = study.configured(options["file"], given)
     if settings.run.dtype == "float64":
         _double_precision()
     folder = Path(options.get("output") or f"{Path(options['file']).stem}-training")
     resume, progress = not options.get("overwrite", False), options.get("progress", True)
+    run = study.train_potential if study is training else study.train_hamiltonian
     try:
-        result = training.train_potential(settings, folder, progress, resume, options["command"])
+        result = run(settings, folder, progress, resume, options["command"])
     except KeyboardInterrupt:
         again = "the same command goes on from there" + ("" if resume else " (without --overwrite)")
         print(f"\njaxepi: interrupted; the state is kept in {folder}, and {again}", file=sys.stderr)
         raise SystemExit(130) from None
-    print("\n".join(training.summary_lines(result)))
+    print("\n".join(study.summary_lines(result)))
 
 
 def _materials(options: dict[str, Any]) -> None:

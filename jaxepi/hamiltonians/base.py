@@ -23,6 +23,8 @@ class Blocks:
         onsite: eV, shape (n, o, o), Hermitian.
         hopping: eV, shape (e, o, o); block [mu, nu] is <sender mu| H |receiver nu>.
         overlap: shape (e, o, o), or None for an orthogonal basis; on-site overlap is the identity.
+        dipoles: position matrix elements between orbitals of one atom, from its nucleus, angstrom, shape (n, 3, o, o), or
+            None. They enter velocities alone: hbar v = dH/dk - i [d, H].
         basis: the orbitals (static); padding entries of ragged bases are dropped by the Bloch sum.
         species: atomic numbers (static).
     """
@@ -32,6 +34,7 @@ class Blocks:
     overlap: Inexact[Array, "e o o"] | None
     basis: Basis = static()
     species: tuple[int, ...] = static()
+    dipoles: Inexact[Array, "n 3 o o"] | None = None
 
     @property
     def size(self) -> int:
@@ -50,7 +53,8 @@ class Blocks:
             return None if b is None else jnp.kron(jnp.eye(2, dtype=b.dtype), b)
 
         basis = Basis(self.basis.shells, self.basis.electrons, True)
-        return Blocks(double(self.onsite), double(self.hopping), double(self.overlap), basis, self.species)
+        h, hopping, overlap, dipoles = (double(b) for b in (self.onsite, self.hopping, self.overlap, self.dipoles))
+        return Blocks(h, hopping, overlap, basis, self.species, dipoles)
 
 
 @runtime_checkable

@@ -26,7 +26,7 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import nrl_switch
-from jaxepi.hamiltonians.slater_koster import bond_tensors
+from jaxepi.hamiltonians.slater_koster import D_TENSORS, bond_tensors
 from jaxepi.structure import Structure
 
 if TYPE_CHECKING:
@@ -183,6 +183,30 @@ def _boykin_parameters(data: dict, symbols: list[str], basis: Basis, values: dic
             c[i, j, where[a], where[b]] = value
             c[j, i, where[b], where[a]] = value
     return {"C": c, "length": length, "shift": values["shift"], "strength": values["strength"]}
+
+
+def dipole_pairs(basis: Basis) -> tuple[tuple[str, str], ...]:
+    """Pairs of shells of one atom between which the position has matrix elements: l and l + 1."""
+    shells = [s for s in basis.all_shells if s != "pz"]
+    return tuple((a, b) for a in shells for b in shells if SHELLS[b][0] == SHELLS[a][0] + 1)
+
+
+def dipoles(basis: Basis, radial: Float[Array, "kinds pairs"]) -> Float[Array, "kinds 3 o o"]:
+    """Position matrix elements <mu| r_a |nu> on an atom, angstrom, spinless.
+
+    Args:
+        radial: integrals int R_a R_b r^3 dr of `dipole_pairs`, angstrom, a species. Angular factors: <s|n_a|p_b> =
+            delta_ab/sqrt(3), <p_i|n_a|d_m> = (2/sqrt 15) D_m,ia (`slater_koster.D_TENSORS`).
+    """
+    where = basis.slices()
+    width = sum(len(SHELLS[s][1]) for s in basis.all_shells)
+    angular = {0: np.eye(3)[:, None, :] / 3**0.5, 1: 2 / 15**0.5 * np.moveaxis(D_TENSORS, 0, 2)}
+    factors = np.zeros((len(dipole_pairs(basis)), 3, width, width))
+    for i, (a, b) in enumerate(dipole_pairs(basis)):
+        block = angular[SHELLS[a][0]]
+        factors[i][:, where[a], where[b]] = block
+        factors[i][:, where[b], where[a]] = np.swapaxes(block, 1, 2)
+    return jnp.einsum("kp,paij->kaij", radial, jnp.asarray(factors, radial.dtype))
 
 
 def spin_orbit(basis: Basis, strengths: Float[Array, " kinds"]) -> Complex[Array, "kinds o o"]:

@@ -69,7 +69,10 @@ class SlaterKoster:
         if weight is not None:
             hopping = weight[:, None, None] * hopping
             overlap = None if overlap is None else weight[:, None, None] * overlap
-        blocks = Blocks(diagonal, hopping, overlap, spinless, structure.species)
+        dipoles = None
+        if "dipoles" in params:
+            dipoles = onsite.dipoles(spinless, params["dipoles"].astype(distance.dtype))[kinds]
+        blocks = Blocks(diagonal, hopping, overlap, spinless, structure.species, dipoles)
         return onsite.with_spin_orbit(blocks, self.basis, params["spin_orbit"]) if self.basis.spinor else blocks
 
     def edge_blocks(self, tables: dict, pair, direction: Float[Array, "e 3"], distance: Float[Array, " e"]) -> Array:

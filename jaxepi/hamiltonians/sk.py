@@ -271,7 +271,7 @@ class LearnedSlaterKoster:
         widths = [len(SHELLS[s][1]) for s in basis.all_shells]
         shifts = jnp.repeat(params["shifts"], np.array(widths), axis=1).astype(distance.dtype)
         diagonal = start.onsite + around + jax.vmap(jnp.diag)(shifts)[kinds]
-        blocks = Blocks(diagonal, hopping, overlap, basis, structure.species)
+        blocks = Blocks(diagonal, hopping, overlap, basis, structure.species, start.dipoles)
         if not self.basis.spinor:
             return blocks
         return onsite.with_spin_orbit(blocks, self.basis, params["base"]["spin_orbit"])

@@ -100,12 +100,21 @@ class Transitions:
 
 
 def momentum_operator(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], phase: Array) -> EdgeOperator:
-    """W^a = -i dH/dk_a of an orthogonal basis on the graph's edges: phase r_a H(R)."""
+    """W^a = -i hbar v_a of an orthogonal basis on the graph's edges: phase (r_a H - d_a H + H d_a), d the on-site dipoles."""
     weighted = (phase[:, None] * vectors).T[:, :, None, None] * blocks.hopping
-    padded = jnp.concatenate([weighted, jnp.zeros_like(weighted[:, :1])], axis=1)
-    receivers = jnp.concatenate([graph.receivers, jnp.zeros(1, graph.receivers.dtype)])
-    index = jnp.asarray(blocks.basis.index(blocks.species))
-    return EdgeOperator(padded[:, graph.neighbours], receivers[graph.neighbours], index, blocks.size)
+    receivers, neighbours = graph.receivers, graph.neighbours
+    if blocks.dipoles is not None:
+        d = jnp.moveaxis(blocks.dipoles, 1, 0)
+        hopping = phase[:, None, None] * blocks.hopping
+        weighted = weighted - d[:, graph.senders] @ hopping + hopping @ d[:, graph.receivers]
+    padded = jnp.concatenate([weighted, jnp.zeros_like(weighted[:, :1])], axis=1)[:, neighbours]
+    receivers = jnp.concatenate([receivers, jnp.zeros(1, receivers.dtype)])[neighbours]
+    if blocks.dipoles is not None:
+        own = (blocks.onsite @ d - d @ blocks.onsite).astype(padded.dtype)
+        padded = jnp.concatenate([padded, own[:, :, None]], axis=2)
+        itself = jnp.arange(graph.n_atoms, dtype=receivers.dtype)
+        receivers = jnp.concatenate([receivers, itself[:, None]], axis=1)
+    return EdgeOperator(padded, receivers, jnp.asarray(blocks.basis.index(blocks.species)), blocks.size)
 
 
 def orthonormal(
@@ -115,6 +124,8 @@ def orthonormal(
 
     The velocity <m| dH - (E_m + E_n)/2 dS |n> becomes the matrix dH' - (H' dS' + dS' H')/2 (FORMULAS: atom-centred dipoles).
     """
+    if blocks.dipoles is not None:
+        raise InputError("on-site dipoles go with an orthogonal basis; this one has an overlap: drop one of the two")
     h, s = bloch_matrices(blocks, graph, vectors, k)
     assert s is not None
     assert blocks.overlap is not None

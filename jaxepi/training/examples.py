@@ -169,6 +169,21 @@ def read_set(path: str) -> DataSet:
     return hdf5.read(path) if Path(path).suffix in HDF5 else extxyz.read(path)
 
 
+def with_eigenvalues(entry: SetSettings, level: str) -> list[Configurations]:
+    """The groups of a set that hold eigenvalues at a level, with the kinds and meshes asked for.
+
+    Raises:
+        InputError: no such file, level or eigenvalues.
+    """
+    found = read_set(entry.path)
+    if level not in found.levels:
+        raise InputError(f"{entry.path} has no level {level!r}; it has {', '.join(sorted(found.levels))}")
+    groups = [group for group in _chosen(found, entry, level) if "eigenvalues" in group.labels[level]]
+    if not groups:
+        raise InputError(f"{entry.path} holds no eigenvalues at level {level!r} of the kinds and meshes asked for")
+    return groups
+
+
 def refuse_missing(found: DataSet, entry: SetSettings, level: str, loss: LossSettings) -> None:
     """Refuse a set that cannot be used as asked.
 

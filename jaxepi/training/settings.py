@@ -195,11 +195,15 @@ class RunSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
-    """Everything that decides the result of a training run; `model` is for the builder of the model."""
+    """Everything that decides the result of a training run.
+
+    Attributes:
+        model: for the builder of the model. loss: `LossSettings` of a potential, `BandLossSettings` of a Hamiltonian.
+    """
 
     data: DataSettings
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    loss: LossSettings = dataclasses.field(default_factory=LossSettings)
+    loss: Any = dataclasses.field(default_factory=LossSettings)
     optimizer: OptimizerSettings = dataclasses.field(default_factory=OptimizerSettings)
     run: RunSettings = dataclasses.field(default_factory=RunSettings)
 
@@ -208,8 +212,11 @@ class TrainingSettings:
         return dataclasses.asdict(self)
 
 
-def read_settings(path: str | Path) -> TrainingSettings:
+def read_settings(path: str | Path, loss: type = LossSettings) -> TrainingSettings:
     """Settings from a TOML file; paths of data sets and checkpoints are relative to its folder.
+
+    Args:
+        loss: what [loss] is read into.
 
     Raises:
         InputError: the file is missing or not TOML, an unknown key (with the nearest known one), or a value that is
@@ -235,7 +242,7 @@ def read_settings(path: str | Path) -> TrainingSettings:
     return TrainingSettings(
         data=from_table(DataSettings, data, f"{path}: [data]"),
         model=dict(content.get("model", {})),
-        loss=from_table(LossSettings, content.get("loss", {}), f"{path}: [loss]"),
+        loss=from_table(loss, content.get("loss", {}), f"{path}: [loss]"),
         optimizer=from_table(OptimizerSettings, content.get("optimizer", {}), f"{path}: [optimizer]"),
         run=run,
     )

@@ -104,7 +104,7 @@ class BandProblem:
 
     Args:
         hamiltonian: its module, and the parameters to begin from. groups: data. loss: weights.
-        trained: top-level names of parameters that are trained. batch: configurations of a step.
+        batch_atoms: atoms of a step, about; at least one configuration.
     """
 
     def __init__(
@@ -112,12 +112,12 @@ class BandProblem:
         hamiltonian: Hamiltonian,
         groups: Sequence[Group],
         loss: BandLossSettings,
-        batch: int = 4,
+        batch_atoms: int = 32,
         dtype: str = "float32",
         seed: int = 0,
     ):
         self.hamiltonian, self.groups, self.settings = hamiltonian, tuple(groups), loss
-        self.batch, self.dtype, self.seed = batch, np.dtype(dtype), seed
+        self.batch_atoms, self.dtype, self.seed = batch_atoms, np.dtype(dtype), seed
         for group in self.groups:
             refuse(group, hamiltonian, loss)
 
@@ -153,9 +153,10 @@ class BandProblem:
         for index, group in enumerate(self.groups):
             rows = self.rows(group, split)
             rows = rows if random is None else random.permutation(rows)
-            for start in range(0, len(rows), self.batch):
-                chosen = rows[start : start + self.batch]
-                filled = np.pad(chosen, (0, self.batch - len(chosen)), constant_values=-1)
+            batch = max(1, self.batch_atoms // len(group.held.species))
+            for start in range(0, len(rows), batch):
+                chosen = rows[start : start + batch]
+                filled = np.pad(chosen, (0, batch - len(chosen)), constant_values=-1)
                 out.append(BandPlan(filled.astype(np.int32), index))
         return out if random is None else [out[i] for i in random.permutation(len(out))]
 

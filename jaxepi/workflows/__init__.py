@@ -8,7 +8,7 @@ import importlib
 
 from jaxepi.workflows.settings import AbsorptionSettings, SamplingSettings
 
-_STUDIES = ("absorption", "bands", "crystal", "phonons", "report", "samples", "training")
+_STUDIES = ("absorption", "bands", "crystal", "hamiltonian", "phonons", "report", "samples", "training")
 __all__ = ["AbsorptionSettings", "SamplingSettings", *_STUDIES]
 
 
