@@ -4,7 +4,6 @@ Exit status: 0 done, 2 input that cannot be used (one line on stderr, no traceba
 """
 
 import argparse
-import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -13,9 +12,10 @@ from typing import Any
 
 from jaxepi import __version__
 from jaxepi.errors import InputError
-from jaxepi.workflows.settings import CHOICES, AbsorptionSettings, SamplingSettings
-
-_DEFAULTS = {f.name: f.default for f in dataclasses.fields(AbsorptionSettings)}
+from jaxepi.options import flag as _flag
+from jaxepi.options import from_file, to_settings
+from jaxepi.options import option as _option
+from jaxepi.workflows.settings import AbsorptionSettings, SamplingSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,56 +55,13 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
     given = vars(parser.parse_args(arguments))
     name = given["subcommand"]
     if "config" in given:
-        commands[name].set_defaults(**_from_file(given["config"], commands[name]))
+        commands[name].set_defaults(**from_file(given["config"], commands[name]))
         given = vars(parser.parse_args(arguments))
         del given["config"]
     del given["subcommand"]
     if given.get("crystal", name) is None:
         raise InputError(f"{name}: name a material or a structure file; `jaxepi materials` lists the materials")
     return given
-
-
-def _from_file(path: str, command: argparse.ArgumentParser) -> dict[str, Any]:
-    """The options of a TOML file, checked as flags are.
-
-    Raises:
-        InputError: the file is not TOML, or has a key that is not an option (the known ones are listed).
-    """
-    import tomllib
-
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from error
-    actions = {a.dest: a for a in command._actions if a.dest not in ("help", "config")}
-    flags: list[str] = []
-    for key, value in table.items():
-        action = actions.get(key.replace("-", "_"))
-        if action is None:
-            raise InputError(f"{path}: unknown key {key!r}; known are {', '.join(sorted(actions))}")
-        flags += _as_flags(path, key, value, action)
-    options = vars(command.parse_args(flags))
-    return {key: value for key, value in options.items() if value is not None}
-
-
-def _as_flags(path: str, key: str, value: Any, action: argparse.Action) -> list[str]:
-    """One entry of a configuration file as the words of a command line."""
-    names = action.option_strings
-    if isinstance(value, dict):
-        raise InputError(f"{path}: {key} is a table; options stand at the top level")
-    if not names:
-        return [str(value)]
-    if isinstance(action, argparse.BooleanOptionalAction):
-        if not isinstance(value, bool):
-            raise InputError(f"{path}: {key} = {value!r}; give true or false")
-        return [names[0] if value else names[1]]
-    if isinstance(value, bool):
-        if action.nargs != "?":
-            raise InputError(f"{path}: {key} = {str(value).lower()}; give a value")
-        return [names[0]] if value else []
-    if isinstance(value, list):
-        return [names[0], *(str(v) for v in value)]
-    return [f"{names[0]}={value}"]
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
@@ -126,26 +83,6 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         build(command)
         commands[name] = command
     return parser, commands
-
-
-def _flag(command: Any, name: str, text: str) -> None:
-    """A switch --name and its opposite --no-name."""
-    default = _DEFAULTS.get(name.replace("-", "_"))
-    suffix = "" if default is None else f" (default: {'yes' if default else 'no'})"
-    command.add_argument(
-        f"--{name}", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text + suffix
-    )
-
-
-def _option(command: Any, name: str, text: str, **options: Any) -> None:
-    """An option of the settings; its default stands in the help."""
-    default = _DEFAULTS.get(name.replace("-", "_"))
-    if isinstance(default, tuple):
-        default = " ".join(f"{v:g}" for v in default)
-    if name in ("sampler", "statistics", "broadening", "precision", "imaginary", "gap-kind", "cell"):
-        options["choices"] = [c for c in CHOICES[name.replace("-", "_")] if c is not None]
-    suffix = "" if default is None else f" (default: {default})"
-    command.add_argument(f"--{name}", help=text + suffix, **options)
 
 
 def _crystal_options(command: Any, hamiltonian: bool = True, potential: bool = True) -> None:
@@ -253,21 +190,6 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     _flag(command, "progress", "progress bars on stderr (default: yes)")
 
 
-def _settings(kind: type[SamplingSettings], options: dict[str, Any]) -> Any:
-    """Settings from options, in the types they have."""
-    names = {f.name for f in dataclasses.fields(kind)}
-    values: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in options.items() if name in names
-    }
-    for name in ("supercell", "kmesh"):
-        if len(values.get(name) or ()) == 1:
-            values[name] = values[name][0]
-    if "energies" in values:
-        low, high, count = values["energies"]
-        values["energies"] = (low, high, int(count) if count.is_integer() else count)
-    return kind(**values)
-
-
 def _beside(options: dict[str, Any], suffix: str) -> Path:
     """The default name of a file of this crystal, in the working directory."""
     return Path(f"{Path(options['crystal']).stem}-{suffix}")
@@ -281,7 +203,7 @@ def _absorb(options: dict[str, Any]) -> None:
     from jaxepi.materials import measured
     from jaxepi.workflows import absorption, report
 
-    settings = _settings(AbsorptionSettings, options)
+    settings = to_settings(AbsorptionSettings, options)
     output = Path(options.get("output") or _beside(options, "absorption.h5"))
     figure = Path(options.get("figure") or output.with_suffix(".png"))
     plotting.check_suffix(figure)
@@ -336,7 +258,7 @@ def _bands(options: dict[str, Any]) -> None:
 def _gap(options: dict[str, Any]) -> None:
     from jaxepi.workflows import bands, crystal, report, samples
 
-    settings = _settings(SamplingSettings, options)
+    settings = to_settings(SamplingSettings, options)
     loaded = crystal.for_settings(settings)
     summary = bands.gap_summary(loaded)
     print("\n".join(report.gap_summary_lines(summary)))
@@ -366,7 +288,7 @@ def _phonons(options: dict[str, Any]) -> None:
 def _sample(options: dict[str, Any]) -> None:
     from jaxepi.workflows import samples
 
-    settings = _settings(SamplingSettings, options)
+    settings = to_settings(SamplingSettings, options)
     output = Path(options.get("output") or _beside(options, "snapshots.xyz"))
     drawn = samples.sample(settings, output, options.get("progress", True), options["command"])
     count = sum(len(snapshots) for snapshots in drawn)

@@ -30,8 +30,9 @@ STOREY = {
     "io": 7,
     "materials": 8,
     "workflows": 9,
-    "cli": 10,
-    "__main__": 11,
+    "options": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 # Rooms side by side that one may enter from the other: electrons average the snapshots that samplers draw.
 NEIGHBOURS = {("electrons", "sampling"), ("structure", "errors"), ("epi", "optics"), ("training", "io")}
