@@ -42,10 +42,11 @@ class TinyEnergy:
     species: tuple[int, ...] = (14,)
     cutoff: float = 4.0
     skin: float = 0.0
+    terms: tuple = ()
 
     @property
     def relations(self):
-        return (Relation(self.cutoff),)
+        return (Relation(self.cutoff), *(term.relation for term in self.terms))
 
     @property
     def network(self):
@@ -58,7 +59,10 @@ class TinyEnergy:
     def site_energies(self, variables: Any, species, vectors, tables):
         p = variables["params"]
         sites = self.network.apply({"params": p["network"]}, species, vectors[0])
-        return jnp.asarray(p["reference"], sites.dtype)[species] + p["scale"].astype(sites.dtype) * sites
+        energy = jnp.asarray(p["reference"], sites.dtype)[species] + jnp.asarray(p["scale"], sites.dtype) * sites
+        for term, v, table in zip(self.terms, vectors[1:], tables[1:], strict=True):
+            energy = energy + term.energies(jnp.asarray(self.species)[species], v, table.receivers)
+        return energy
 
     def apply(self, variables, structure, graph):
         index = jnp.asarray([self.species.index(z) for z in structure.species], jnp.int32)
@@ -73,6 +77,7 @@ def labelled(sizes=((1, 24), (2, 3)), seed=0, level="model", shift=None, name="s
         shift: eV an atom added to the energies of each mesh, by mesh; one mesh without it.
     """
     potential = potentials.load("silicon-sw1985")
+    label = jax.jit(lambda s, g: (potential.energy(s, g), potential.forces(s, g), potential.stress(s, g)))
     random = np.random.default_rng(seed)
     parts = []
     for repeats, count in sizes:
@@ -86,9 +91,8 @@ def labelled(sizes=((1, 24), (2, 3)), seed=0, level="model", shift=None, name="s
             atoms.positions += random.normal(scale=0.004 * temperature**0.5, size=atoms.positions.shape)
             structure = Structure.from_ase(atoms)
             graph = potential.graph(structure)
-            energy = float(potential.energy(structure, graph)) + offset * len(atoms)
-            labels = {"energy": energy, "forces": np.asarray(potential.forces(structure, graph))}
-            labels["stress"] = np.asarray(potential.stress(structure, graph))
+            energy, forces, stress = (np.asarray(x) for x in label(structure, graph))
+            labels = {"energy": float(energy) + offset * len(atoms), "forces": forces, "stress": stress}
             more = {"temperature": temperature, "strain": strain, "mesh": mesh, "kind": kind or "thermal"}
             parts.append(io.single(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), {level: labels}, **more))
     return io.gather(name, {level: LEVEL["model"]}, parts)

@@ -10,7 +10,8 @@ import pytest
 from small_world import TinyEnergy, labelled
 
 from jaxepi import io
-from jaxepi.potentials import Potential, learned
+from jaxepi.potentials import Potential
+from jaxepi.potentials.zbl import ZBL
 from jaxepi.training import DataSettings, EnergyProblem, LossSettings, SetSettings, error_rows, examples, pack
 from jaxepi.training.energies import OFFSET_UNIT, Prediction
 from jaxepi.training.evaluation import error_lines
@@ -65,9 +66,11 @@ def test_precision_is_that_of_the_problem(path):
         p = problem(path, dtype)
         params = parameters(p)
         plan = p.plans("train")[0]
-        loss, sums = jax.jit(p.loss)(params, p.arrays, plan)
+        loss, sums = jax.eval_shape(p.loss, params, p.arrays, plan)
         assert {x.dtype for x in jax.tree.leaves((loss, sums, params))} == {jnp.dtype(dtype)}
-        assert {x.dtype for x in jax.tree.leaves(jax.jit(p.outputs)(params, p.arrays, plan))} == {jnp.dtype(dtype)}
+        assert {x.dtype for x in jax.tree.leaves(jax.eval_shape(p.outputs, params, p.arrays, plan))} == {
+            jnp.dtype(dtype)
+        }
 
 
 def test_forces_are_the_derivative_of_the_energy_along_a_random_direction(path):
@@ -85,15 +88,15 @@ def test_forces_are_the_derivative_of_the_energy_along_a_random_direction(path):
 
 def test_the_loss_of_an_epoch_is_the_mean_over_the_set_however_it_is_packed(path):
     values = []
-    for atoms in (16, 24, 100):
+    for atoms in (16, 100):
         p = problem(path, atoms=atoms)
         params = parameters(p)
         plans = p.plans("train", 4)
         loss, predict = jax.jit(p.loss), jax.jit(p.outputs)
         losses = [loss(params, p.arrays, plan)[0] for plan in plans]
-        outputs = [jax.device_get(predict(params, p.arrays, plan)) for plan in p.plans("train")]
-        scores = p.scores("train", p.plans("train"), outputs)
-        values += [np.sum(losses) / len(p.plans("train", 0)), scores["loss"]]
+        values.append(np.sum(losses) / len(p.plans("train", 0)))
+    outputs = [jax.device_get(predict(params, p.arrays, plan)) for plan in p.plans("train")]
+    values.append(p.scores("train", p.plans("train"), outputs)["loss"])
     np.testing.assert_allclose(values, values[0], rtol=1e-9)
 
 
@@ -143,19 +146,7 @@ def test_offsets_of_meshes_are_added_to_energies_alone(path, tmp_path):
 def test_fixed_pair_terms_and_references_are_only_moved_from_the_model_to_the_labels(path):
     from jaxepi.training.references import fit_references, without_references, without_terms
 
-    module = learned.build(
-        {
-            "channels": 2,
-            "lmax": 1,
-            "hidden_lmax": 0,
-            "correlation": 1,
-            "interactions": 1,
-            "radial_layers": [4],
-            "cutoff": 3.5,
-            "repulsion": True,
-        },
-        (14,),
-    )
+    module = TinyEnergy(terms=(ZBL((14,)),))
     everything = read(path)
     few = dataclasses.replace(everything, tables=()).connect(module.relations)
     bare, rest = without_terms(module, few, "float64")
