@@ -44,7 +44,8 @@ class Examples:
         cell: angstrom. energy: eV. stress: eV/angstrom^3.
         weights: of energy, forces and stress in the loss; 0 where there is no label.
         temperature: kelvin, NaN where there is none. points: of the k mesh, 1 where unknown.
-        split, kind, mesh, source: words, one a configuration; `mesh` names k mesh and composition, `source` the set.
+        split, kind, mesh, source: words, one a configuration; `mesh` names the density of k points (see
+            `mesh_density`), `source` the set.
         tables: neighbours by relation; empty until `connect`. theory: code, version and settings of the level.
     """
 
@@ -218,6 +219,22 @@ def mesh_name(group: Configurations) -> str:
     return name + ("+" + ",".join(f"{s:g}" for s in shifts) if any(shifts) else "")
 
 
+def mesh_density(group: Configurations, points: float) -> str:
+    """What sets the constant in the energies of a group: formula, k points times atoms, shift of the mesh.
+
+    A cubic cell of 8 atoms on 4x4x4 points and one of 64 atoms on 2x2x2 share it: "Si 512".
+    """
+    species, counts = np.unique(group.species, return_counts=True)
+    units = int(np.gcd.reduce(counts))
+    formula = "".join(
+        chemical_symbols[z] + (str(n // units) if n > units else "") for z, n in zip(species, counts, strict=True)
+    )
+    shifts = group.mesh[3:]
+    return f"{formula} {points * len(group.species):g}" + (
+        "+" + ",".join(f"{x:g}" for x in shifts) if any(shifts) else ""
+    )
+
+
 def _chosen(found: DataSet, entry: SetSettings, level: str) -> list[Configurations]:
     """The groups of a set at a level, with the kinds and meshes asked for."""
     out = []
@@ -236,8 +253,7 @@ def _group(group: Configurations, entry: SetSettings, level: str, loss: LossSett
     shapes = {"energy": (s,), "forces": (s, n, 3), "stress": (s, 3, 3)}
     values = {k: labels.get(k, np.zeros(shape)) for k, shape in shapes.items()}
     weights = [entry.weight * getattr(entry, k) * getattr(loss, k) * (k in labels) for k in LABELS]
-    symbols, counts = np.unique(group.species, return_counts=True)
-    formula = "".join(f"{chemical_symbols[z]}{c}" for z, c in zip(symbols, counts, strict=True))
+    points = float(np.prod(group.mesh[:3])) if group.mesh else 1.0
     return {
         "positions": group.positions.reshape(-1, 3),
         "numbers": np.tile(np.asarray(group.species, np.int64), s),
@@ -248,10 +264,10 @@ def _group(group: Configurations, entry: SetSettings, level: str, loss: LossSett
         "stress": values["stress"],
         "weights": np.tile(np.asarray(weights, np.float64), (s, 1)),
         "temperature": group.temperature,
-        "points": np.full(s, float(np.prod(group.mesh[:3])) if group.mesh else 1.0),
+        "points": np.full(s, points),
         "split": np.array(group.split, dtype=object),
         "kind": np.array(group.kind, dtype=object),
-        "mesh": np.full(s, f"{formula} {mesh_name(group)}", dtype=object),
+        "mesh": np.full(s, mesh_density(group, points), dtype=object),
         "source": np.full(s, name, dtype=object),
         "pbc": np.tile(np.asarray(group.pbc, bool), (s, 1)),
     }

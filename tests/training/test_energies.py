@@ -133,14 +133,14 @@ def test_padding_changes_nothing_and_its_gradient_is_finite(path):
 
 def test_offsets_of_meshes_are_added_to_energies_alone(path, tmp_path):
     io.write(labelled(((1, 24),), shift={(2, 2, 2, 0, 0, 0): 0.0, (3, 3, 3, 0, 0, 0): 0.0}), tmp_path / "two.h5")
-    p = problem(tmp_path / "two.h5", free=np.array([True, False]))
+    p = problem(tmp_path / "two.h5", free=np.array([False, True]))
     params = parameters(p, trained=True)
-    moved = {**params, "offsets": np.array([2.0, 5.0])}
+    moved = {**params, "offsets": np.array([5.0, 2.0])}
     before, after = predictions(p, params), predictions(p, moved)
-    shift = np.where(p.examples.mesh == "Si8 2x2x2", 2.0 * OFFSET_UNIT * 8, 0.0)
+    shift = np.where(p.examples.mesh == "Si 64", 2.0 * OFFSET_UNIT * 8, 0.0)
     np.testing.assert_allclose(after.energy - before.energy, shift, atol=1e-9)
     np.testing.assert_allclose(after.forces, before.forces)
-    np.testing.assert_allclose(p.found_offsets(moved), [2 * OFFSET_UNIT, 0.0])
+    np.testing.assert_allclose(p.found_offsets(moved), [0.0, 2 * OFFSET_UNIT])
 
 
 def test_fixed_pair_terms_and_references_are_only_moved_from_the_model_to_the_labels(path):

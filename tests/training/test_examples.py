@@ -137,17 +137,25 @@ def test_offsets_of_meshes_are_found_below_the_thermal_differences(tmp_path):
     io.write(labelled(((1, 90),), shift=shift), tmp_path / "three.h5")
     e = read(tmp_path / "three.h5")
     found = fit_references(e, (14,), offsets=True)
-    assert found.meshes == ("Si8 2x2x2", "Si8 2x2x2+0.5,0.5,0.5", "Si8 3x3x3")
-    assert found.free.tolist() == [True, True, False]
-    np.testing.assert_allclose(found.offsets, [0.030, -0.050, 0.0], atol=0.002)
-    thermal = np.std((e.energy / e.sizes)[e.mesh == "Si8 3x3x3"])
+    assert found.meshes == ("Si 216", "Si 64", "Si 64+0.5,0.5,0.5")
+    assert found.free.tolist() == [False, True, True]
+    np.testing.assert_allclose(found.offsets, [0.0, 0.030, -0.050], atol=0.002)
+    thermal = np.std((e.energy / e.sizes)[e.mesh == "Si 216"])
     assert thermal > 0.01
+
+
+def test_cells_of_any_size_share_a_mesh_of_one_density(dataset, tmp_path):
+    assert sorted(len(g.species) for g in dataset.groups) == [8, 16]
+    dense = {8: (4.0, 4.0, 4.0, 0.5, 0.5, 0.5), 16: (2.0, 4.0, 4.0, 0.5, 0.5, 0.5)}
+    groups = tuple(dataclasses.replace(g, mesh=dense[len(g.species)]) for g in dataset.groups)
+    io.write(dataclasses.replace(dataset, groups=groups), tmp_path / "dense.h5")
+    assert set(read(tmp_path / "dense.h5").mesh) == {"Si 512+0.5,0.5,0.5"}
 
 
 def test_meshes_that_training_never_saw_are_known(tmp_path):
     io.write(labelled(((1, 60),), shift={(2, 2, 2, 0, 0, 0): 0.0, (3, 3, 3, 0, 0, 0): 0.0}), tmp_path / "two.h5")
     e = read(tmp_path / "two.h5")
     assert not unseen_meshes(e).any()
-    split = np.where((e.mesh == "Si8 2x2x2") & (e.split == "train"), "test", e.split.astype(str)).astype(object)
-    assert (unseen_meshes(dataclasses.replace(e, split=split)) == (e.mesh == "Si8 2x2x2")).all()
+    split = np.where((e.mesh == "Si 64") & (e.split == "train"), "test", e.split.astype(str)).astype(object)
+    assert (unseen_meshes(dataclasses.replace(e, split=split)) == (e.mesh == "Si 64")).all()
     assert jnp.ones(1).dtype == jnp.float64
