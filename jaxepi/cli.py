@@ -15,7 +15,7 @@ from jaxepi.errors import InputError
 from jaxepi.options import flag as _flag
 from jaxepi.options import from_file, to_settings
 from jaxepi.options import option as _option
-from jaxepi.workflows.settings import AbsorptionSettings, SamplingSettings
+from jaxepi.workflows.settings import CHOICES, AbsorptionSettings, DynamicsSettings, SamplingSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +91,7 @@ def _crystal_options(command: Any, hamiltonian: bool = True, potential: bool = T
         _option(command, "hamiltonian", "electrons: a shipped set by name, or a .json file", metavar="NAME")
         _flag(command, "spin-orbit", "spin-orbit coupling, in the spinor basis")
     if potential:
-        _option(command, "potential", "energies of the lattice: a shipped set by name, or a .json file", metavar="NAME")
+        _option(command, "potential", "energies of the lattice: a shipped set by name, or a file", metavar="NAME")
     _option(command, "precision", "of all arithmetic")
     command.add_argument("--config", metavar="FILE", help="TOML file with options by their long names; flags win")
     _flag(command, "progress", "progress bars on stderr (default: yes)")
@@ -171,6 +171,30 @@ def _sample_options(command: argparse.ArgumentParser) -> None:
     _sampling_options(command)
     text = "extended XYZ (.xyz) or HDF5 (.h5), angstrom (default: CRYSTAL-snapshots.xyz)"
     command.add_argument("--output", metavar="FILE", help=text)
+
+
+def _md_options(command: argparse.ArgumentParser) -> None:
+    _crystal_options(command, hamiltonian=False)
+    group = command.add_argument_group("runs")
+    _option(group, "temperatures", "targets, K; their runs move side by side", type=float, nargs="+", metavar="K")
+    group.add_argument("--replicas", type=int, metavar="N", help="runs a temperature (default: 1)")
+    _option(group, "cell", "cell of a material to repeat")
+    _option(group, "supercell", "its repeats, one or three", type=int, nargs="+", metavar="N")
+    group.add_argument("--ensemble", choices=CHOICES["ensemble"], help="(default: langevin)")
+    group.add_argument("--steps", type=int, metavar="N", help="steps of each run (default: 10000)")
+    _option(group, "timestep", "fs", type=float, metavar="FS")
+    group.add_argument("--interval", type=int, metavar="STEPS", help="steps between frames (default: 100)")
+    group.add_argument("--friction", type=float, metavar="RATE", help="of langevin, 1/fs (default: 0.01)")
+    group.add_argument("--relaxation", type=float, metavar="FS", help="time of nose-hoover, fs (default: 100)")
+    text = "kinetic energy at the start over its target: 2 for a crystal at rest, 1 for a hot structure (default: 2)"
+    group.add_argument("--heating", type=float, metavar="FACTOR", help=text)
+    _option(group, "seed", "of all random numbers", type=int, metavar="N")
+    text = (
+        "trajectory: HDF5 (.h5), or extended XYZ (.xyz) beside it, angstrom, eV; log beside it (default: CRYSTAL-md.h5)"
+    )
+    command.add_argument("--output", metavar="FILE", help=text)
+    text = "replace what other settings left (default: no; with equal settings an interrupted run goes on)"
+    _flag(command, "overwrite", text)
 
 
 def _materials_options(command: argparse.ArgumentParser) -> None:
@@ -295,6 +319,24 @@ def _sample(options: dict[str, Any]) -> None:
     print(f"Written: {output} ({count} snapshots of {len(drawn[0].structure)} atoms)")
 
 
+def _md(options: dict[str, Any]) -> None:
+    from jaxepi.workflows import dynamics
+
+    settings = to_settings(DynamicsSettings, options)
+    output = Path(options.get("output") or _beside(options, "md.h5"))
+    resume, progress = not options.get("overwrite", False), options.get("progress", True)
+    try:
+        run = dynamics.molecular_dynamics(settings, output, progress, resume, options["command"])
+    except KeyboardInterrupt:
+        again = "the same command goes on from there" + ("" if resume else " (without --overwrite)")
+        print(f"\njaxepi: interrupted; frames are kept beside {output}, and {again}", file=sys.stderr)
+        raise SystemExit(130) from None
+    print("\n".join(dynamics.summary_lines(run)))
+    print(f"\nWritten: {', '.join(str(path) for path in run.files)}")
+    if run.stopped:
+        raise InputError(f"{run.stopped}; the {len(run.trajectory.times)} frames before are in {run.files[-2]}")
+
+
 def _train(options: dict[str, Any]) -> None:
     from jaxepi.workflows import hamiltonian, training
 
@@ -335,6 +377,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[
     "phonons": (_phonons_options, _phonons, "phonon frequencies at special points and along a path, THz"),
     "sample": (_sample_options, _sample, "snapshots at temperatures, to extended XYZ or HDF5"),
     "train": (_train_options, _train, "train a model on labelled configurations; errors in meV and angstrom"),
+    "md": (_md_options, _md, "molecular dynamics at temperatures: trajectory and log of temperatures and energies"),
     "materials": (_materials_options, _materials, "shipped materials, and their cards"),
 }
 """Commands: their options, what runs them, their description."""

@@ -59,12 +59,13 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert "absorb" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["absorb", "bands", "gap", "phonons", "sample"])
+@pytest.mark.parametrize("command", ["absorb", "bands", "gap", "md", "phonons", "sample"])
 def test_help_states_units(run, command):
     status, out, _ = run(command, "--help")
     assert status == 0
     assert "--config" in out
-    assert {"absorb": "eV", "bands": "eV", "gap": " K", "phonons": "THz", "sample": "angstrom"}[command] in out
+    units = {"absorb": "eV", "bands": "eV", "gap": " K", "md": " fs", "phonons": "THz", "sample": "angstrom"}
+    assert units[command] in out
 
 
 def test_module_runs():

@@ -36,6 +36,17 @@ FORMAT, VERSION = "jaxepi-result", 1
 _TYPES: dict[str, tuple[str, dict[str, str]]] = {
     "Structure": ("jaxepi.structure", {"positions": "angstrom", "cell": "angstrom"}),
     "Snapshots": ("jaxepi.sampling", {"positions": "angstrom", "temperature": "K"}),
+    "Trajectory": (
+        "jaxepi.sampling",
+        {
+            "times": "fs",
+            "positions": "angstrom",
+            "temperatures": "K",
+            "kinetic_temperatures": "K",
+            "potential_energies": "eV",
+            "energies": "eV",
+        },
+    ),
     "EnergyGrid": ("jaxepi.optics", {}),
     "Transitions": ("jaxepi.optics", {"histogram": "eV", "eigenvalues": "eV", "weights": "1", "plasma": "eV^2"}),
     "Spectrum": ("jaxepi.optics", {"energies": "eV", "eps1": "1", "eps2": "1"}),

@@ -1,5 +1,6 @@
 """Snapshots of a crystal at a temperature: harmonic sampling and molecular dynamics; phonon frequencies."""
 
+from jaxepi.sampling.averages import Average, average, canonical
 from jaxepi.sampling.dynamics import Dynamics, DynamicsError, Trajectory, molecular_dynamics, trajectories
 from jaxepi.sampling.force_constants import ForceConstants, force_constants
 from jaxepi.sampling.harmonic import (
@@ -23,6 +24,7 @@ from jaxepi.sampling.phonons import (
 from jaxepi.sampling.snapshots import Snapshots
 
 __all__ = [
+    "Average",
     "Dispersion",
     "Dynamics",
     "DynamicsError",
@@ -32,6 +34,8 @@ __all__ = [
     "Snapshots",
     "Statistics",
     "Trajectory",
+    "average",
+    "canonical",
     "covariance",
     "dispersion",
     "displacements",

@@ -6,10 +6,10 @@ nothing heavy.
 
 import importlib
 
-from jaxepi.workflows.settings import AbsorptionSettings, SamplingSettings
+from jaxepi.workflows.settings import AbsorptionSettings, DynamicsSettings, SamplingSettings
 
-_STUDIES = ("absorption", "bands", "crystal", "hamiltonian", "phonons", "report", "samples", "training")
-__all__ = ["AbsorptionSettings", "SamplingSettings", *_STUDIES]
+_STUDIES = ("absorption", "bands", "crystal", "dynamics", "hamiltonian", "phonons", "report", "samples", "training")
+__all__ = ["AbsorptionSettings", "DynamicsSettings", "SamplingSettings", *_STUDIES]
 
 
 def __getattr__(name: str):

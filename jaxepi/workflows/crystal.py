@@ -83,15 +83,24 @@ def for_settings(settings: SamplingSettings) -> Crystal:
     Raises:
         InputError: as `load`; also double precision while JAX is set to single.
     """
-    if settings.precision == "float64" and not jax.config.read("jax_enable_x64"):
+    loaded = load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit)
+    return prepared(loaded, settings.cell, settings.precision)
+
+
+def prepared(crystal: Crystal, cell: str, precision: str) -> Crystal:
+    """A crystal whose `structure` is the "conventional" or "primitive" cell, in "float64" or "float32".
+
+    Raises:
+        InputError: double precision while JAX is set to single.
+    """
+    if precision == "float64" and not jax.config.read("jax_enable_x64"):
         raise InputError(
             "precision float64: JAX is set to single precision; call jax.config.update('jax_enable_x64', True) first, or "
             "ask for precision float32"
         )
-    crystal = load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit)
-    if settings.cell == "primitive":
+    if cell == "primitive":
         crystal = dataclasses.replace(crystal, structure=crystal.primitive)
-    return crystal.astype(settings.precision)
+    return crystal.astype(precision)
 
 
 def load(

@@ -14,6 +14,7 @@ CHOICES = {
     "imaginary": ("error", "drop"),
     "gap_kind": (None, "indirect", "direct", "none"),
     "cell": ("conventional", "primitive"),
+    "ensemble": ("langevin", "nose-hoover", "nve"),
 }
 
 RESOURCES = ("memory_gb", "workers")
@@ -61,15 +62,11 @@ class SamplingSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
-        for name, choices in CHOICES.items():
-            if getattr(self, name, choices[0]) not in choices:
-                known = ", ".join(str(c) for c in choices if c is not None)
-                raise InputError(f"{name} {getattr(self, name)!r}: choose one of {known}")
+        _check_choices(self)
         _check_temperatures(self.temperatures)
         _check_sampler(self)
         check_counts("supercell", self.supercell)
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed {self.seed}: give an integer from 0 to {2**32 - 1}")
+        _check_seed(self.seed)
 
     def asdict(self) -> dict[str, Any]:
         """All settings, in JSON types."""
@@ -122,6 +119,59 @@ class AbsorptionSettings(SamplingSettings):
             raise InputError(f"memory {self.memory_gb} GB: give a positive number")
 
 
+@dataclasses.dataclass(frozen=True)
+class DynamicsSettings:
+    """Everything that decides a run of molecular dynamics.
+
+    Attributes:
+        crystal: a shipped material by name, or the path of a structure file. potential: by shipped name or path; a
+            material's own when left out.
+        temperatures: kelvin. replicas: independent runs a temperature; all runs move side by side.
+        cell, supercell: which cell of a material is repeated (a file has one), how often: an integer or three.
+        ensemble: "langevin", "nose-hoover" or "nve". timestep: fs. steps: in all. interval: steps between frames.
+        friction: of Langevin dynamics, 1/fs. relaxation: time of the Nose-Hoover thermostat, fs.
+        heating: momenta start at this multiple of the temperature; two for a crystal at rest, one for a hot structure.
+        seed: of all random numbers. precision: of all arithmetic.
+    """
+
+    crystal: str = "silicon"
+    potential: str | None = None
+    temperatures: tuple[float, ...] = (300.0,)
+    replicas: int = 1
+    cell: str = "conventional"
+    supercell: Counts = 2
+    ensemble: str = "langevin"
+    timestep: float = 1.0
+    steps: int = 10000
+    interval: int = 100
+    friction: float = 0.01
+    relaxation: float = 100.0
+    heating: float = 2.0
+    seed: int = 0
+    precision: str = "float64"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
+        _check_choices(self)
+        _check_temperatures(self.temperatures)
+        if 0.0 in self.temperatures:
+            raise InputError("temperature 0 K: molecular dynamics needs positive ones; nothing moves at zero")
+        check_counts("supercell", self.supercell)
+        for name in ("replicas", "steps", "interval"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)}: give at least 1")
+        for name in ("timestep", "friction", "relaxation"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} {getattr(self, name)}: give a positive number")
+        if not 0 < self.heating < 4:
+            raise InputError(f"heating {self.heating}: give a number between 0 and 4")
+        _check_seed(self.seed)
+
+    def asdict(self) -> dict[str, Any]:
+        """All settings, in JSON types."""
+        return dataclasses.asdict(self)
+
+
 def check_counts(name: str, value: int | tuple[int, ...]) -> None:
     """Refuse divisions or repeats that are not one or three positive integers.
 
@@ -131,6 +181,18 @@ def check_counts(name: str, value: int | tuple[int, ...]) -> None:
     counts = (value,) if isinstance(value, int) else tuple(value)
     if len(counts) not in (1, 3) or min(counts) < 1:
         raise InputError(f"{name} {' '.join(str(c) for c in counts)}: give one positive integer or three")
+
+
+def _check_choices(settings: Any) -> None:
+    for name, choices in CHOICES.items():
+        if getattr(settings, name, choices[0]) not in choices:
+            known = ", ".join(str(c) for c in choices if c is not None)
+            raise InputError(f"{name} {getattr(settings, name)!r}: choose one of {known}")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed {seed}: give an integer from 0 to {2**32 - 1}")
 
 
 def _check_temperatures(temperatures: tuple[float, ...]) -> None:

@@ -1,0 +1,285 @@
+"""A run of molecular dynamics: frames and energies streamed to disk, resumed after a kill, kept when the run stops.
+
+Flows in: settings. Flows out: a `Trajectory` in the HDF5 store, a log as CSV, and extended XYZ where that is asked for.
+Frames go to part files every few seconds (see `io.store`), each followed by the state from which the same command goes on;
+the log is written frame by frame.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from jaxepi.errors import InputError
+from jaxepi.io import store
+from jaxepi.io.store import Quantity
+from jaxepi.sampling import Dynamics, DynamicsError, Integration, Trajectory
+from jaxepi.sampling.averages import average, canonical
+from jaxepi.workflows import crystal as crystals
+from jaxepi.workflows.settings import DynamicsSettings
+
+COLUMNS = "step,time_fs,target_k,replica,temperature_k,potential_ev,total_ev,closest_angstrom,novelty"
+SUFFIXES = (".h5", ".hdf5", ".xyz", ".extxyz")
+_SECONDS = 10.0  # between part files: what a kill can cost
+
+
+class Run(NamedTuple):
+    """What a run left behind.
+
+    Attributes:
+        closest: shortest distance of two atoms, angstrom, shape (t, f, r) as in the trajectory.
+        novelty: largest distance of an atom from the training data of the potential (1 is its edge); 0 where unknown.
+        stopped: why the run ended early; empty when it did not. warnings: what was said on the way.
+        files: what was written.
+    """
+
+    settings: DynamicsSettings
+    trajectory: Trajectory
+    closest: Float[np.ndarray, "t f r"]
+    novelty: Float[np.ndarray, "t f r"]
+    stopped: str
+    warnings: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def molecular_dynamics(
+    settings: DynamicsSettings,
+    output: str | os.PathLike,
+    progress: bool = True,
+    resume: bool = True,
+    command: str = "",
+) -> Run:
+    """Run molecular dynamics, or finish a run that was interrupted; warnings go to stderr.
+
+    A run that explodes, loses an atom or leaves what its potential can follow ends early: the frames before are kept,
+    and `stopped` says why and at which step.
+
+    Args:
+        output: HDF5 (.h5, .hdf5), or extended XYZ (.xyz, .extxyz) with the HDF5 file beside it; the log is beside it too.
+        resume: go on from what an earlier run with the same settings left; otherwise it is replaced.
+
+    Raises:
+        InputError: another suffix, settings that make no sense, no potential, or a file of another run there.
+        OSError: the files cannot be written.
+    """
+    target = Path(output)
+    if target.suffix not in SUFFIXES:
+        raise InputError(f"{target}: give a file name that ends in one of {', '.join(SUFFIXES)}")
+    result = target if target.suffix in (".h5", ".hdf5") else target.with_suffix(".h5")
+    found = crystals.load(settings.crystal, potential=settings.potential)
+    crystal = crystals.prepared(found, settings.cell, settings.precision)
+    origin = store.provenance(
+        settings.asdict(), {f"potential {crystal.models['potential']}": crystal.potential}, command
+    )
+    run = store.Run(result, origin, resume)
+    if run.complete:
+        contents = store.read(result).contents
+    else:
+        contents = _Recorder(settings, crystal, run, target.with_suffix(".csv")).record(progress)
+        run.finish(contents)
+    files = [result]
+    if target != result:
+        _write_xyz(contents["trajectory"], settings, target)
+        files.append(target)
+    log = target.with_suffix(".csv")
+    if not log.exists():
+        log.write_text(COLUMNS + "\n" + _rows(contents, settings), encoding="utf-8")
+    return Run(
+        settings,
+        contents["trajectory"],
+        np.asarray(contents["closest"].value),
+        np.asarray(contents["novelty"].value),
+        contents["stopped"],
+        tuple(contents["warnings"].splitlines()),
+        (*files, log),
+    )
+
+
+class _Recorder:
+    """Moves the atoms and puts what it sees where it is safe."""
+
+    def __init__(self, settings: DynamicsSettings, crystal: crystals.Crystal, run: store.Run, log: Path) -> None:
+        self.settings, self.run, self.log = settings, run, log
+        self.said: list[str] = []
+        self.structure = crystal.structure.supercell(crystal.periodic(settings.supercell))
+        integration = Integration(
+            settings.ensemble,  # type: ignore[arg-type]
+            settings.timestep,
+            settings.friction,
+            settings.relaxation,
+            settings.heating,
+            max(4.0, 2 * settings.heating),
+        )
+        key = jax.random.key(settings.seed)
+        self.dynamics = Dynamics(
+            crystal.potential, self.structure, settings.temperatures, key, integration, settings.replicas, self._say
+        )
+
+    def record(self, progress: bool) -> dict[str, Any]:
+        """Everything up to the last step, or to where the run stopped."""
+        parts, stopped = self._earlier(), ""
+        pending: list[dict[str, Any]] = []
+        safe = -np.inf
+        steps, dynamics = self.settings.steps, self.dynamics
+        bar = tqdm(total=steps, initial=dynamics.step, unit="step", desc="dynamics", disable=not progress, leave=False)
+        with bar, self._log(parts) as log:
+            while dynamics.step < steps and not stopped:
+                try:
+                    pending.append(self._frame(min(self.settings.interval, steps - dynamics.step), bar))
+                    log.write(_rows(pending[-1], self.settings))
+                    log.flush()
+                except DynamicsError as stop:
+                    stopped = str(stop)
+                if pending and (time.monotonic() - safe > _SECONDS or dynamics.step >= steps or stopped):
+                    parts.append(_joined(pending))
+                    self._put(parts[-1], len(parts), stopped)
+                    pending, safe = [], time.monotonic()
+        found = _joined(parts) if parts else self._nothing()
+        return {**found, "stopped": stopped, "warnings": "\n".join(self.said)}
+
+    def _earlier(self) -> list[dict[str, Any]]:
+        """Parts of an earlier run, whose last state is taken up."""
+        state = self.run.get("state")
+        if state is None:
+            return []
+        parts = [self.run.get(f"frames-{i:06d}") for i in range(int(state["parts"].value))]
+        kept = [part for part in parts if part is not None]
+        if len(kept) < len(parts):
+            return []  # a part became unreadable: the run begins again
+        self.dynamics.restore({name: value.value for name, value in state["arrays"].items()})
+        self.said = state["warnings"].splitlines()
+        return kept
+
+    def _log(self, parts: list[dict[str, Any]]) -> TextIO:
+        """The log, open for writing, with the rows of earlier parts in it."""
+        file = self.log.open("w", encoding="utf-8")
+        file.write(COLUMNS + "\n" + "".join(_rows(part, self.settings) for part in parts))
+        file.flush()
+        return file
+
+    def _frame(self, steps: int, bar: tqdm) -> dict[str, Any]:
+        """The next frame, as a part of its own."""
+        frame = self.dynamics.advance(steps, bar.update)
+        settings = self.settings
+        count = len(settings.temperatures)
+        kelvin = frame.temperature.reshape(count, -1).mean(axis=1)
+        energy = (frame.potential + frame.kinetic).mean() / len(self.structure)
+        bar.set_postfix_str(f"{' '.join(f'{t:.0f}' for t in kelvin[:4])} K, {energy:.5f} eV/atom", refresh=False)
+        times = [self.dynamics.step * settings.timestep]
+        trajectory = Trajectory.gather(self.structure, settings.temperatures, settings.replicas, times, [frame])
+        shape = (count, 1, settings.replicas)
+        return {
+            "trajectory": trajectory,
+            "closest": Quantity(frame.closest.reshape(shape), "angstrom"),
+            "novelty": Quantity(frame.novelty.reshape(shape), "1"),
+        }
+
+    def _put(self, part: dict[str, Any], count: int, stopped: str) -> None:
+        """A part, then the state that belongs to its last frame; none for a run that has stopped, which begins again."""
+        self.run.put(f"frames-{count - 1:06d}", part)
+        if stopped:
+            return
+        arrays = {name: Quantity(value, "of the integrator") for name, value in self.dynamics.save().items()}
+        state = {"arrays": arrays, "parts": Quantity(np.asarray(count), "1"), "warnings": "\n".join(self.said)}
+        self.run.put("state", state)
+
+    def _nothing(self) -> dict[str, Any]:
+        """The parts of a run that stopped before its first frame."""
+        empty = Trajectory.gather(self.structure, self.settings.temperatures, self.settings.replicas, [], [])
+        none = np.zeros((len(self.settings.temperatures), 0, self.settings.replicas))
+        return {"trajectory": empty, "closest": Quantity(none, "angstrom"), "novelty": Quantity(none, "1")}
+
+    def _say(self, message: str) -> None:
+        self.said.append(message)
+        tqdm.write(f"jaxepi: warning: {message}", file=sys.stderr)
+
+
+def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One part from several, frame after frame."""
+    runs = [part["trajectory"] for part in parts]
+
+    def join(name: str, axis: int) -> jax.Array:
+        return jnp.asarray(np.concatenate([np.asarray(getattr(run, name)) for run in runs], axis=axis))
+
+    names = ("positions", "kinetic_temperatures", "potential_energies", "energies")
+    arrays = {name: join(name, 1) for name in names}
+    trajectory = Trajectory(runs[0].structure, join("times", 0), temperatures=runs[0].temperatures, **arrays)
+    quantities = {
+        name: Quantity(np.concatenate([np.asarray(part[name].value) for part in parts], axis=1), parts[0][name].unit)
+        for name in ("closest", "novelty")
+    }
+    return {"trajectory": trajectory, **quantities}
+
+
+def _rows(part: dict[str, Any], settings: DynamicsSettings) -> str:
+    """Lines of the log, frame by frame, a line a run."""
+    run: Trajectory = part["trajectory"]
+    lines = []
+    columns = (run.kinetic_temperatures, run.potential_energies, run.energies)
+    values = np.stack([np.asarray(x) for x in (*columns, part["closest"].value, part["novelty"].value)], axis=-1)
+    for f, now in enumerate(np.asarray(run.times, dtype=float)):
+        step = round(now / settings.timestep)
+        for t, target in enumerate(settings.temperatures):
+            for r in range(settings.replicas):
+                kelvin, potential, total, closest, novelty = values[t, f, r]
+                lines.append(
+                    f"{step},{now:g},{target:g},{r},{kelvin:.3f},{potential:.6f},{total:.6f},{closest:.4f},{novelty:.4f}\n"
+                )
+    return "".join(lines)
+
+
+def _write_xyz(trajectory: Trajectory, settings: DynamicsSettings, target: Path) -> None:
+    """All frames in one file, run after run, whole or not at all; each says its run, time, kelvin and potential energy."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io.extxyz import write_extxyz
+
+    atoms = trajectory.structure.to_ase()
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            for t, f, r in sorted(np.ndindex(trajectory.energies.shape), key=lambda i: (i[0], i[2], i[1])):
+                atoms.positions = np.asarray(trajectory.positions[t, f, r])
+                atoms.info = {
+                    "temperature": settings.temperatures[t],
+                    "replica": r,
+                    "time_fs": float(trajectory.times[f]),
+                    "kinetic_temperature": float(trajectory.kinetic_temperatures[t, f, r]),
+                }
+                energy = float(trajectory.potential_energies[t, f, r])
+                atoms.calc = SinglePointCalculator(atoms, energy=energy)
+                write_extxyz(file, [atoms])
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def summary_lines(run: Run) -> list[str]:
+    """What happened, a line a temperature: averages over the last three quarters of the frames, with standard errors."""
+    trajectory, settings = run.trajectory, run.settings
+    atoms, frames = len(trajectory.structure), len(trajectory.times)
+    lines = [
+        f"{atoms} atoms, {settings.ensemble}, {frames} frames to {float(trajectory.times[-1]) / 1e3 if frames else 0:g} ps, "
+        f"{settings.replicas} run(s) a temperature; averages over the last three quarters"
+    ]
+    if frames < 4:
+        return lines
+    nve = settings.ensemble == "nve"
+    lines.append("target K     mean K        spread K  canonical   closest A   novelty" + "   drift meV/atom/ps" * nve)
+    late = slice(frames // 4, None)
+    times = np.asarray(trajectory.times[late]) / 1e3
+    for t, target in enumerate(settings.temperatures):
+        kelvin = average(np.asarray(trajectory.kinetic_temperatures[t, late], dtype=float))
+        _, variance = canonical(target, atoms)
+        spread = f"{kelvin.variance**0.5:8.1f} {variance**0.5:10.1f}"
+        kept = f"{run.closest[t].min():11.3f} {run.novelty[t].max():9.2f}"
+        drift = 1e3 * np.polyfit(times, np.asarray(trajectory.energies[t, late]).mean(axis=1), 1)[0] / atoms
+        last = f"{drift:20.4f}" if nve else ""
+        lines.append(f"{target:8g} {kelvin.mean:10.1f} +- {kelvin.mean_error:5.1f} {spread} {kept}{last}")
+    return lines
