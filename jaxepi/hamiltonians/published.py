@@ -27,6 +27,9 @@ from jaxepi.structure import Structure
 
 FORMAT, VERSION = "jaxepi-slater-koster", 1
 
+WANNIER = "_hr.dat"
+"""How names of files of Wannier90 end."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SlaterKoster:
@@ -124,7 +127,7 @@ def read(name_or_path: str | Path) -> dict:
     if not source.is_file():
         if not text.endswith(".json") or not Path(text).is_file():
             raise InputError(
-                f"no Slater-Koster set {text!r}; shipped are {', '.join(available())}, or give a .json or .npz file"
+                f"no Slater-Koster set {text!r}; shipped are {', '.join(available())}, or give a .json, .npz or _hr.dat file"
             )
         source = Path(text)
     try:
@@ -140,6 +143,8 @@ def read(name_or_path: str | Path) -> dict:
 
 def citation(name_or_path: str | Path) -> str:
     """Where a set or model comes from."""
+    if str(name_or_path).endswith(WANNIER):
+        return f"Wannier functions of {Path(name_or_path).name}"
     path = _checkpoint(name_or_path)
     if path is not None:
         from jaxepi.nn import read_checkpoint
@@ -149,7 +154,8 @@ def citation(name_or_path: str | Path) -> str:
 
 
 def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
-    """A Hamiltonian, by shipped name (`available()`), from a parameter file (.json) or a learned checkpoint (.npz).
+    """A Hamiltonian, by shipped name (`available()`), from a parameter file (.json), a learned checkpoint (.npz), or H(R) of
+    Wannier90 (_hr.dat; see `wannier.read`).
 
     Args:
         spin_orbit: use the spinor basis with the set's spin-orbit couplings.
@@ -159,6 +165,14 @@ def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
     """
     from ase.data import atomic_numbers
 
+    if str(name_or_path).endswith(WANNIER):
+        from jaxepi.hamiltonians import wannier
+
+        if spin_orbit:
+            raise InputError(
+                f"{name_or_path}: H(R) of a file has its spin-orbit coupling or none; load it without spin_orbit"
+            )
+        return wannier.read(name_or_path)
     path = _checkpoint(name_or_path)
     if path is not None:
         from jaxepi.hamiltonians import sk

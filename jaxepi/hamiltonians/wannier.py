@@ -1,0 +1,366 @@
+"""Fixed Hamiltonians from Wannier90: H(R) of one crystal, which every later stage takes like any other model.
+
+Flows in: `seedname_hr.dat`, with the lattice of `seedname.win`, the centres of `seedname_centres.xyz` and, where it is
+there, `seedname_wsvec.dat`. Flows out: a `Hamiltonian` whose blocks are those of the file.
+
+A Wannier function belongs to the atom nearest to its centre r_m, so that the structure is the crystal itself. Phases run
+from atom to atom; what the centre is off the atom, d = r_m - tau, goes into the on-site dipoles. With them the velocity
+
+    hbar v = dH/dk - i [d, H]
+
+is dH/dk of H_mn(k) = sum_R exp(ik.(R + r_n - r_m)) H_mn(R), the gauge of the centres, up to the unitary exp(ik.d): position
+matrix elements between different Wannier functions are left out, as they are not in the file.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph
+from jaxepi.hamiltonians import wannier_files as files
+from jaxepi.hamiltonians.base import Blocks, Hamiltonian
+from jaxepi.hamiltonians.basis import Basis
+from jaxepi.structure import Structure
+from jaxepi.tree import pytree, static
+
+TOLERANCE = 1e-3
+"""Angstrom: how far atoms and lattice vectors may be from those of the file. eV: how far H may be from real or Hermitian."""
+
+SKIN = 4 * TOLERANCE
+"""Of the graph, angstrom: rounding apart, atoms do not move."""
+
+
+@pytree
+class SiteBasis(Basis):
+    """Orbitals by atom of one crystal, without angular momentum: atoms of one species may carry different numbers.
+
+    Attributes:
+        sites: species of the atoms of the base cell. orbitals: Wannier functions of each; spinors are counted one by one.
+        filling: electrons of the base cell in these bands, or None where that is not known.
+    """
+
+    sites: tuple[int, ...] = static(default=())
+    orbitals: tuple[int, ...] = static(default=())
+    filling: float | None = static(default=None)
+
+    @property
+    def block_size(self) -> int:
+        """Orbitals of the atom that has most."""
+        return max(self.orbitals)
+
+    def kinds(self, species: Sequence[int]) -> Int[np.ndarray, " n"]:
+        """Index of each atom in the base cell.
+
+        Raises:
+            InputError: atoms that are not those of the crystal, cell by cell.
+        """
+        cells = len(species) // len(self.sites)
+        if tuple(species) != self.sites * cells or not cells:
+            from ase.formula import Formula
+
+            names = [str(Formula.from_list(_symbols(z)).format("hill")) for z in (self.sites, species)]
+            raise InputError(
+                f"this Hamiltonian is of one crystal, {names[0]}, and its supercells (`supercell` of module.structure); "
+                f"the structure is {names[1]}, or has its atoms in another order"
+            )
+        return np.tile(np.arange(len(self.sites)), cells)
+
+    def index(self, species: Sequence[int]) -> Int[np.ndarray, "n o"]:
+        """Global orbital index of each block entry; padding points past the last orbital."""
+        kept = np.arange(self.block_size) < np.array(self.orbitals)[self.kinds(species)][:, None]
+        return np.where(kept, np.cumsum(kept).reshape(kept.shape) - 1, kept.sum())
+
+    def size(self, species: Sequence[int]) -> int:
+        """Number of Wannier functions, the dimension of H(k)."""
+        return int(np.array(self.orbitals)[self.kinds(species)].sum())
+
+    def occupied(self, species: Sequence[int]) -> int:
+        """Number of filled bands.
+
+        Raises:
+            InputError: the number of electrons is not known, or does not fill whole bands.
+        """
+        if self.filling is None:
+            raise InputError(
+                "an _hr.dat file does not say how many electrons fill its bands; read it with "
+                "hamiltonians.wannier.read(path, electrons=...), or give num_valence_bands in the .win file"
+            )
+        filled = self.filling * (len(self.kinds(species)) // len(self.sites)) / self.spin_degeneracy
+        if abs(filled - round(filled)) > 1e-9:
+            raise InputError(f"{self.filling:g} electrons a cell do not fill whole bands of this supercell")
+        return round(filled)
+
+
+def _symbols(species: Sequence[int]) -> list[str]:
+    from ase.data import chemical_symbols
+
+    return [chemical_symbols[z] for z in species]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wannier:
+    """Module of a fixed Hamiltonian.
+
+    Parameters: `hopping`, <m| H |n> of every pair of atoms, eV, shape (p, o, o), padded with zero; `centres`, from the atom,
+    angstrom, shape (n, o, 3).
+
+    Attributes:
+        name: first line of the file. cell, positions: of the base cell, angstrom. cutoff, skin: angstrom.
+        pairs: atoms i, j and lattice translation of j of every row of `hopping`: the bytes of integers (p, 5).
+    """
+
+    name: str
+    basis: SiteBasis
+    cell: tuple[tuple[float, ...], ...]
+    positions: tuple[tuple[float, ...], ...]
+    pairs: bytes
+    cutoff: float
+    skin: float = SKIN
+
+    @property
+    def structure(self) -> Structure:
+        """The crystal of the file: later stages take it and its supercells."""
+        return Structure.create(self.positions, self.cell, self.basis.sites)
+
+    @cached_property
+    def rows(self) -> Int[np.ndarray, "p 5"]:
+        """The pairs of `hopping` as integers."""
+        return np.frombuffer(self.pairs, np.int32).reshape(-1, 5)
+
+    def check(self, structure: Structure, graph: Graph) -> None:
+        """Refuse a structure that is not the crystal of the file or a supercell of it.
+
+        Raises:
+            InputError: says which atom or lattice vector differs, and by how much.
+        """
+        if len(structure) != len(self.basis.sites) * int(np.prod(structure.repeats)):
+            raise InputError(
+                f"this Hamiltonian is of a cell of {len(self.basis.sites)} atoms, not {len(structure)}: build a supercell "
+                "with `supercell`, which says how its cells are ordered"
+            )
+        expected = self.structure if structure.repeats == (1, 1, 1) else self.structure.supercell(structure.repeats)
+        cell = np.abs(np.asarray(structure.cell) - np.asarray(expected.cell)).max(axis=1)
+        if cell.max() > TOLERANCE * max(structure.repeats):
+            i = int(cell.argmax())
+            raise InputError(
+                f"lattice vector {i} is {cell[i]:.4f} angstrom off that of the crystal of this Hamiltonian; H(R) of a file is "
+                "fixed: use module.structure, or a model that follows strain and displacements"
+            )
+        moved = np.asarray(structure.positions) - np.asarray(expected.positions)
+        off = np.linalg.norm(moved - moved.mean(axis=0), axis=1)
+        if off.max() > TOLERANCE:
+            i = int(off.argmax())
+            raise InputError(
+                f"atom {i} is {off[i]:.4f} angstrom off its place in the crystal of this Hamiltonian (another periodic image "
+                "counts as another place); H(R) of a file is fixed: use module.structure, or a model that follows displacements"
+            )
+
+    def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
+        """Blocks of H in eV: each edge's own, zero where the file has none; see `Hamiltonian.blocks`."""
+        params, base = variables["params"], len(self.basis.sites)
+        kinds, repeats = self.basis.kinds(structure.species), np.array(structure.repeats)
+        cells = jnp.asarray(np.stack(np.unravel_index(np.arange(len(kinds)) // base, structure.repeats), axis=1))
+        shifts = graph.shifts * repeats + cells[graph.receivers] - cells[graph.senders]
+        low = self.rows[:, 2:].min(axis=0)
+        table = np.full((base, base, *(self.rows[:, 2:].max(axis=0) - low + 1)), len(self.rows), np.int32)
+        table[tuple((self.rows - np.array([0, 0, *low])).T)] = np.arange(len(self.rows))
+        place = jnp.clip(shifts - low, 0, np.array(table.shape[2:]) - 1)
+        i, j = graph.senders % base, graph.receivers % base
+        row = jnp.asarray(table)[i, j, place[:, 0], place[:, 1], place[:, 2]]
+        row = jnp.where((place == shifts - low).all(axis=1), row, len(self.rows))
+        dtype = structure.positions.dtype
+        hopping = params["hopping"].astype(jnp.result_type(dtype, jnp.complex64) if self.basis.spinor else dtype)
+        hopping = jnp.concatenate([hopping, jnp.zeros_like(hopping[:1])])
+        own = table[np.arange(base), np.arange(base), *(-low)]
+        centres = jnp.moveaxis(params["centres"].astype(dtype), -1, 1)
+        dipoles = centres[..., None] * jnp.eye(self.basis.block_size, dtype=dtype)
+        return Blocks(hopping[own][kinds], hopping[row], None, self.basis, structure.species, dipoles[kinds])
+
+
+def read(
+    path: str | Path,
+    structure: Structure | None = None,
+    centres: Float[np.ndarray, "w 3"] | None = None,
+    electrons: float | int | None = None,
+    spinors: bool | None = None,
+    smallest: float | int = 0.0,
+) -> Hamiltonian:
+    """A fixed Hamiltonian from `seedname_hr.dat` and the files beside it.
+
+    Args:
+        structure: the crystal; that of `seedname.win` by default. Wannier functions are numbered as in the file.
+        centres: of the Wannier functions, Cartesian, angstrom; those of `seedname_centres.xyz` by default.
+        electrons: of the cell, in these bands; `num_valence_bands` of the .win file by default, else not known, which
+            bands and densities of states do not need.
+        spinors: whether each function holds one electron; `spinors` of the .win file by default, else no.
+        smallest: elements of a pair of atoms that are all below this, eV, are left out.
+
+    Raises:
+        InputError: a file that is missing, damaged or of another crystal; centres that were moved to the home cell and no
+            longer belong to H(R); matrices that are not Hermitian, or not real where the functions are no spinors.
+    """
+    path = Path(path)
+    found = files.read_hr(path)
+    there = files.beside(path, (".win", "_centres.xyz", "_wsvec.dat"))
+    functions = found.matrices.shape[1]
+    given = files.read_win(there[".win"]) if ".win" in there else None
+    words = given.keywords if given is not None else {}
+    if words.get("num_wann", str(functions)) != str(functions):
+        raise InputError(
+            f"{there['.win']} has num_wann {words['num_wann']}; {path} holds {functions} Wannier functions"
+        )
+    if structure is None and given is None:
+        raise InputError(f"{path} has no .win file beside it; give the crystal as structure=")
+    crystal = given.structure if structure is None and given is not None else structure
+    assert crystal is not None
+    if centres is None:
+        centres = _centres_beside(path, there, words, functions)
+    spinor = spinors if spinors is not None else given is not None and given.spinors
+    if electrons is None and "num_valence_bands" in words:
+        electrons = float(words["num_valence_bands"]) * (1 if spinor else 2)
+    shared = files.read_ws_vectors(there["_wsvec.dat"]) if "_wsvec.dat" in there else None
+    vectors, matrices = _spread(found, shared, path)
+    _refuse_matrices(vectors, matrices, spinor, path)
+    if np.shape(centres) != (functions, 3):
+        raise InputError(f"centres have shape {np.shape(centres)}; expected ({functions}, 3), angstrom")
+    return build(
+        found.comment or path.name, crystal, np.asarray(centres), vectors, matrices, electrons, spinor, smallest
+    )
+
+
+def _centres_beside(path: Path, there: dict[str, Path], words: dict[str, str], functions: int) -> np.ndarray:
+    if "_centres.xyz" not in there:
+        raise InputError(
+            f"{path} has no _centres.xyz beside it; run wannier90 with write_xyz = true, or give centres= (angstrom)"
+        )
+    if words.get("translate_home_cell", "").strip(". ").lower() in ("true", "t"):
+        raise InputError(
+            f"{there['_centres.xyz']} was written with translate_home_cell = true: its centres were moved by lattice vectors "
+            "and no longer belong to H(R), which would spoil velocities; give the centres of the .wout file as centres="
+        )
+    return files.read_centres(there["_centres.xyz"], functions)
+
+
+def _spread(found: files.Hoppings, shared: np.ndarray | None, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Lattice vectors (r, 3) and H (r, w, w) with degeneracies divided out and elements shared among R + T."""
+    matrices = found.matrices / found.degeneracies[:, None, None]
+    if shared is None:
+        return found.vectors, matrices
+    size = matrices.shape[1]
+    every = np.concatenate([found.vectors, shared[:, :3]])
+    place = np.unique(every, axis=0, return_inverse=True)[1].ravel()
+    row = np.full(int(place.max()) + 1, -1)
+    row[place[: len(found.vectors)]] = np.arange(len(found.vectors))
+    r, m, n, count = row[place[len(found.vectors) :]], *shared[:, 3:6].T
+    within = (r >= 0) & (m >= 0) & (m < size) & (n >= 0) & (n < size)
+    if not within.all() or len(np.unique(np.stack([r, m, n]), axis=1).T) != matrices.size:
+        raise InputError(
+            f"{path}: its _wsvec.dat is of other lattice vectors or functions; remove it or write it again"
+        )
+    vectors, there = np.unique(shared[:, :3] + shared[:, 6:], axis=0, return_inverse=True)
+    out = np.zeros((len(vectors), size, size), dtype=complex)
+    np.add.at(out, (there.ravel(), m, n), matrices[r, m, n] / count)
+    return vectors, out
+
+
+def _refuse_matrices(vectors: np.ndarray, matrices: np.ndarray, spinor: bool, path: Path) -> None:
+    rows = {tuple(v): i for i, v in enumerate(vectors.tolist())}
+    zero = np.zeros_like(matrices[0])
+    for v, i in rows.items():
+        back = rows.get((-v[0], -v[1], -v[2]))
+        off = np.abs(matrices[i] - (zero if back is None else matrices[back].conj().T)).max()
+        if off > TOLERANCE:
+            raise InputError(
+                f"{path}: H(R) and H(-R) of R = {list(v)} differ by {off:.4f} eV where they should be Hermitian"
+            )
+    if not spinor and np.abs(matrices.imag).max() > TOLERANCE:
+        raise InputError(
+            f"{path}: H has imaginary parts up to {np.abs(matrices.imag).max():.4f} eV; Wannier functions without spin are "
+            "real: converge them further, or say spinors=True if each holds one electron"
+        )
+
+
+def build(
+    name: str,
+    crystal: Structure,
+    centres: Float[np.ndarray, "w 3"],
+    vectors: Int[np.ndarray, "r 3"],
+    matrices: Any,
+    electrons: float | int | None = None,
+    spinor: bool = False,
+    smallest: float | int = 0.0,
+) -> Hamiltonian:
+    """A fixed Hamiltonian from arrays.
+
+    Args:
+        centres: angstrom. vectors: lattice vectors R, integers. matrices: <m 0| H |n R>, eV, shape (r, w, w), to be summed
+            with exp(ik.R) and no further weights. electrons, spinor, smallest: as in `read`.
+    """
+    positions, cell = np.asarray(crystal.positions, np.float64), np.asarray(crystal.cell, np.float64)
+    atom, home, offset = _nearest_atoms(positions, cell, centres)
+    orbitals = np.bincount(atom, minlength=len(positions))
+    slot = np.array([int((atom[:m] == atom[m]).sum()) for m in range(len(atom))])
+    m, n = np.meshgrid(np.arange(len(atom)), np.arange(len(atom)), indexing="ij")
+    moved = vectors[:, None, None] + home[n] - home[m]
+    ends = np.broadcast_to(np.stack([atom[m], atom[n]], axis=-1), (*moved.shape[:3], 2))
+    flat = np.concatenate([ends, moved], axis=3).reshape(-1, 5)
+    rows, place = np.unique(flat, axis=0, return_inverse=True)
+    width = int(orbitals.max())
+    blocks = np.zeros((len(rows), width, width), dtype=complex)
+    np.add.at(blocks, (place.reshape(moved.shape[:3]), slot[m][None], slot[n][None]), matrices)
+    rows, blocks = _symmetric(rows, blocks, len(positions))
+    own = (rows[:, 0] == rows[:, 1]) & ~rows[:, 2:].any(axis=1)
+    kept = own | (np.abs(blocks).max(axis=(1, 2)) > smallest)
+    rows, blocks = rows[kept], blocks[kept]
+    distance = np.linalg.norm(positions[rows[:, 1]] + rows[:, 2:] @ cell - positions[rows[:, 0]], axis=1)
+    held = np.zeros((len(positions), width, 3))
+    held[atom, slot] = offset
+    sites = tuple(crystal.species)
+    shells = tuple((z, ()) for z in dict.fromkeys(sites))
+    basis = SiteBasis(
+        shells, (), spinor, sites, tuple(orbitals.tolist()), None if electrons is None else float(electrons)
+    )
+    module = Wannier(
+        name,
+        basis,
+        tuple(map(tuple, cell.tolist())),
+        tuple(map(tuple, positions.tolist())),
+        rows.astype(np.int32).tobytes(),
+        cutoff=float(distance.max()) + SKIN if len(rows) > own.sum() else 1.0,
+    )
+    hopping = blocks if spinor else blocks.real
+    return Hamiltonian({"hopping": jnp.asarray(hopping), "centres": jnp.asarray(held)}, module)
+
+
+def _nearest_atoms(
+    positions: Float[np.ndarray, "n 3"], cell: Float[np.ndarray, "3 3"], centres: Float[np.ndarray, "w 3"]
+) -> tuple[Int[np.ndarray, "w"], Int[np.ndarray, "w 3"], Float[np.ndarray, "w 3"]]:
+    """For each centre the nearest atom, the lattice translation of that atom, and the vector from it, angstrom."""
+    fractional = (centres[:, None] - positions[None]) @ np.linalg.inv(cell)
+    near = np.round(fractional).astype(int)
+    images = near[:, :, None] + np.indices((3, 3, 3)).reshape(3, -1).T - 1
+    apart = centres[:, None, None] - positions[None, :, None] - images @ cell
+    length = np.round(np.linalg.norm(apart, axis=-1), 6)  # ties, of centres between two atoms, go to the first
+    best = length.reshape(len(centres), -1).argmin(axis=1)
+    atom, image = np.divmod(best, images.shape[2])
+    w = np.arange(len(centres))
+    return atom, images[w, atom, image], apart[w, atom, image]
+
+
+def _symmetric(rows: np.ndarray, blocks: np.ndarray, atoms: int) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks averaged with their Hermitian partners, with every atom's own pair, so that rounding leaves H Hermitian."""
+    own = np.column_stack([np.arange(atoms)] * 2 + [np.zeros((atoms, 3), int)])
+    mirrored = np.concatenate([rows[:, [1, 0]], -rows[:, 2:]], axis=1)
+    both = np.concatenate([rows, mirrored, own])
+    values = np.concatenate([blocks, blocks.conj().swapaxes(1, 2), np.zeros((atoms, *blocks.shape[1:]))])
+    unique, place = np.unique(both, axis=0, return_inverse=True)
+    out = np.zeros((len(unique), *blocks.shape[1:]), dtype=complex)
+    np.add.at(out, place.ravel(), 0.5 * values)
+    return unique, out
