@@ -201,7 +201,8 @@ def single(
         mesh: three divisions and three shifts of the k mesh, shifts in units of one division.
 
     Raises:
-        InputError: an array of the wrong shape, a NaN, a quantity that is not known, or no energy.
+        InputError: an array of the wrong shape, a NaN, a quantity that is not known, or no energy (which levels may lack
+            that hold nothing but eigenvalues or blocks).
     """
     x, c = (np.round(np.asarray(v, dtype=np.float64), 8) for v in (positions, cell))
     e = np.zeros((3, 3)) if strain is None else np.array(strain, dtype=np.float64).reshape(3, 3)
@@ -291,6 +292,12 @@ def split_of(
     return "validation" if int(fingerprint(positions, cell, species), 16) % 10 == 0 else "train"
 
 
+def _without_energy(group: Configurations, level: str) -> bool:
+    """Whether a level may do without an energy: it holds eigenvalues or blocks, and no derivative of the energy."""
+    electronic = "eigenvalues" in group.labels[level] or (group.blocks is not None and group.blocks.level == level)
+    return electronic and not group.labels[level].keys() & {"forces", "stress"}
+
+
 def check(group: Configurations, where: str, levels: Iterable[str] | None = None) -> None:
     """Refuse configurations whose arrays are missing, of the wrong shape, or hold NaN.
 
@@ -326,12 +333,12 @@ def check(group: Configurations, where: str, levels: Iterable[str] | None = None
         if len(getattr(group, name)) != s:
             raise InputError(f"{where}: {len(getattr(group, name))} entries of {name} for {s} configurations")
     if not group.labels:
-        raise InputError(f"{where}: no labels; every configuration needs at least an energy")
+        raise InputError(f"{where}: no labels; every configuration needs an energy, eigenvalues or blocks")
     shapes = {"energy": (s,), "forces": (s, n, 3), "stress": (s, 3, 3), "eigenvalues": (s, k, None)}
     for level, quantities in group.labels.items():
         if levels is not None and level not in levels:
             raise InputError(f"{where}: level of theory {level!r} is not defined in the set; add its code and settings")
-        if "energy" not in quantities:
+        if "energy" not in quantities and not _without_energy(group, level):
             raise InputError(f"{where}: {level} has no energy")
         for name, value in quantities.items():
             if name not in shapes:

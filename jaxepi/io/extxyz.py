@@ -18,6 +18,9 @@ from jaxepi.errors import InputError
 from jaxepi.io import dataset
 from jaxepi.io.dataset import Configurations, DataSet
 
+BARE = "without_energy"
+"""In the `info` of frames that were written without an energy, so that one which lost it is still refused."""
+
 
 def to_ase(data: DataSet, level: str) -> list[ase.Atoms]:
     """All configurations labelled at `level`, as `ase.Atoms` with their results attached.
@@ -47,6 +50,8 @@ def _atoms(group: Configurations, row: int, level: str, theory: str) -> ase.Atom
     if "eigenvalues" in labels:
         atoms.info |= {"kpoints": group.kpoints.ravel(), "weights": group.weights}
         atoms.info["eigenvalues"] = labels["eigenvalues"].ravel()
+    if "energy" not in labels:
+        atoms.info[BARE] = True
     atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
 
@@ -108,7 +113,7 @@ def _theory(atoms: ase.Atoms, where: str) -> tuple[str, dict[str, Any]]:
 
 def _configuration(atoms: ase.Atoms, level: str, where: str) -> Configurations:
     info, results = dict(atoms.info), atoms.calc.results if atoms.calc is not None else {}
-    if "energy" not in results:
+    if "energy" not in results and not info.get(BARE):
         raise InputError(f"{where}: no energy; write frames with a calculator's results")
     labels = {n: np.asarray(results[n], dtype=float) for n in ("energy", "forces", "stress") if n in results}
     if "stress" in labels and labels["stress"].shape == (6,):
@@ -118,7 +123,7 @@ def _configuration(atoms: ase.Atoms, level: str, where: str) -> Configurations:
     if "eigenvalues" in info and kpoints is not None:
         labels["eigenvalues"] = np.reshape(info["eigenvalues"], (len(kpoints), -1))
     known = {"theory", "kind", "around", "source", "split", "mesh", "occupied", "temperature", "strain"}
-    known |= {"kpoints", "weights", "eigenvalues"}
+    known |= {"kpoints", "weights", "eigenvalues", BARE}
     try:
         return dataset.single(
             atoms.positions,

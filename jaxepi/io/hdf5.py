@@ -94,6 +94,7 @@ def _write_group(node: h5py.Group, group: Configurations) -> None:
     for name in TEXTS:
         node.create_dataset(name, data=np.array(getattr(group, name), dtype="S"), compression="gzip")
     for level, quantities in group.labels.items():
+        node.require_group(f"labels/{level}")  # a level of blocks alone holds no quantities
         for name, value in quantities.items():
             _put(node, f"labels/{level}/{name}", value, *QUANTITIES[name])
     if group.blocks is not None:
