@@ -220,6 +220,10 @@ def read(
         raise InputError(f"{path} has no .win file beside it; give the crystal as structure=")
     crystal = given.structure if structure is None and given is not None else structure
     assert crystal is not None
+    if given is not None and np.abs(np.asarray(crystal.cell) - np.asarray(given.structure.cell)).max() > TOLERANCE:
+        raise InputError(
+            f"the structure has another lattice than {there['.win']}, in whose lattice vectors {path} counts R"
+        )
     if centres is None:
         centres = _centres_beside(path, there, words, functions)
     spinor = spinors if spinors is not None else given is not None and given.spinors

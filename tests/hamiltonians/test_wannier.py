@@ -365,6 +365,8 @@ def test_damaged_files_are_refused_by_name(case, tmp_path, damage, message):
 
 
 def test_what_cannot_be_meant_is_refused(case, path, tmp_path):
+    with pytest.raises(InputError, match="another lattice than"):
+        wannier.read(path, structure=case.crystal.scaled(1.01))
     with pytest.raises(InputError, match="centres have shape"):
         wannier.read(path, centres=np.zeros((3, 3)))
     with pytest.raises(InputError, match="how many electrons"):
