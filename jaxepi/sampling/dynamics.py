@@ -131,7 +131,8 @@ class Dynamics:
         self._kelvin = jnp.repeat(jnp.asarray(temperatures, structure.positions.dtype), replicas)
         self._engine = engine(self.integration)
         forces = potential.forces(structure, self._model.graph)
-        keys = jax.random.split(key, len(self._kelvin))
+        self._key, start = jax.random.split(key)
+        keys = jax.random.split(start, len(self._kelvin))
         self._states = self._engine.start(structure, forces, keys, self._kelvin)
         self._chunk = 16
         self._alone = self._frame().loneliest.max() > self._model.graph.cutoff
@@ -145,11 +146,14 @@ class Dynamics:
         made = 0
         while made < steps:
             begin = time.perf_counter()
-            asked = min(self._chunk, steps - made)
+            asked = min(self._chunk, steps - made, self.integration.until_redrawn(self.step))
             chunk = self._engine.advance(self._model, self._states, self._kelvin, jnp.asarray(asked), self._own)
             done = int(chunk.done)
             self._states, self.step, made = chunk.states, self.step + done, made + done
             self._stop_when_hot(chunk)
+            if done and self.integration.redraws(self.step):
+                keys = jax.random.split(jax.random.fold_in(self._key, self.step), len(self._kelvin))
+                self._states = self._engine.redraw(self._model.structure, self._states, keys, self._kelvin)
             if progress is not None:
                 progress(done)
             if chunk.leaving:
@@ -164,6 +168,7 @@ class Dynamics:
         """All that is needed to go on: arrays by name, for `restore`."""
         leaves = jax.tree.leaves(self._states)
         arrays = {f"state{i:02d}": np.asarray(_plain(leaf)) for i, leaf in enumerate(leaves)}
+        arrays["key"] = np.asarray(_plain(self._key))
         graph = {"graph": np.asarray(self._model.graph.positions), "shape": np.asarray(self._shape, int)}
         return {**arrays, **graph, "step": np.asarray(self.step), "rebuilt": np.asarray(self.rebuilt)}
 
@@ -172,6 +177,7 @@ class Dynamics:
         leaves, form = jax.tree.flatten(self._states)
         found = [_like(leaf, saved[f"state{i:02d}"]) for i, leaf in enumerate(leaves)]
         self._states = jax.tree.unflatten(form, found)
+        self._key = _like(self._key, saved["key"])
         self.step, self.rebuilt = int(saved["step"]), int(saved["rebuilt"])
         self._shape = tuple(int(n) for n in saved["shape"])
         if self._shape:

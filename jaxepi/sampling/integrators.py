@@ -27,6 +27,8 @@ Ensemble = Literal["nve", "langevin", "nose-hoover"]
 # With masses in amu, lengths in angstrom and energies in eV, this is the unit of time, in femtoseconds (10.18).
 FS_PER_TIME_UNIT = AMU_ANGSTROM2_PER_FS2**0.5
 
+_REDRAWN = 50.0  # fs between momenta drawn anew: half a period of a stiff mode, so that kinetic energy has been shared
+
 
 @dataclasses.dataclass(frozen=True)
 class Integration:
@@ -34,8 +36,11 @@ class Integration:
 
     Attributes:
         ensemble: "nve" (velocity Verlet), "langevin" (BAOAB) or "nose-hoover" (chains of three). The centre of mass
-            rests in all of them.
+            rests in all of them. Langevin is what samples crystals best: they are nearly harmonic, so without noise each
+            mode keeps for long the energy it happens to have.
         timestep: fs. friction: of Langevin dynamics, 1/fs. relaxation: time of the Nose-Hoover thermostat, fs.
+        settling: for so long (fs) at the start of Nose-Hoover dynamics, momenta are drawn anew every 50 fs (Andersen). A
+            crystal is so nearly harmonic that a chain hardly damps the swing which a start at rest gives it.
         heating: momenta start at this multiple of the target temperature. Two suits a crystal at rest, where half of it
             becomes potential energy; one suits a structure that is hot already.
         ceiling: a run is stopped when its kinetic temperature passes this multiple of its target by more than ten
@@ -49,6 +54,7 @@ class Integration:
     timestep: float = 1.0
     friction: float = 0.01
     relaxation: float = 100.0
+    settling: float = 1000.0
     heating: float = 2.0
     ceiling: float = 4.0
 
@@ -58,8 +64,20 @@ class Integration:
         for name in ("timestep", "friction", "relaxation", "heating"):
             if not 0 < getattr(self, name) < np.inf:
                 raise InputError(f"{name} {getattr(self, name)}: give a positive number")
+        if not 0 <= self.settling < np.inf:
+            raise InputError(f"settling {self.settling}: give zero or a positive time")
         if not self.ceiling > max(1.0, self.heating):
             raise InputError(f"ceiling {self.ceiling}: give more than the heating at the start, {self.heating}")
+
+    def redraws(self, step: int) -> bool:
+        """Whether momenta are drawn anew before the step after this many."""
+        every = max(1, round(_REDRAWN / self.timestep))
+        return self.ensemble == "nose-hoover" and 0 < step <= self.settling / self.timestep and step % every == 0
+
+    def until_redrawn(self, step: int) -> int:
+        """Steps from here to where momenta are next drawn anew, if they are."""
+        every = max(1, round(_REDRAWN / self.timestep))
+        return every - step % every if self.redraws(step + every - step % every) else np.iinfo(np.int32).max
 
 
 class Model(NamedTuple):
@@ -105,11 +123,12 @@ class Chunk(NamedTuple):
 class Engine(NamedTuple):
     """Compiled functions over all runs; `own` says that the graph has a row a run.
 
-    start(structure, forces, keys, kelvin) -> states; advance(model, states, kelvin, steps, own) -> Chunk;
-    observe(model, states, own) -> Frame.
+    start(structure, forces, keys, kelvin) -> states; redraw(structure, states, keys, kelvin) -> states;
+    advance(model, states, kelvin, steps, own) -> Chunk; observe(model, states, own) -> Frame.
     """
 
     start: Callable[..., Any]
+    redraw: Callable[..., Any]
     advance: Callable[..., Chunk]
     observe: Callable[..., Frame]
 
@@ -122,6 +141,10 @@ def engine(integration: Integration) -> Engine:
     @jax.jit
     def start(structure: Structure, forces: Array, keys: Array, kelvin: Array) -> Any:
         return jax.vmap(partial(_start, integration, structure, forces))(keys, kelvin)
+
+    @jax.jit
+    def redraw(structure: Structure, states: Any, keys: Array, kelvin: Array) -> Any:
+        return jax.vmap(partial(_redraw, structure))(states, keys, kelvin)
 
     @partial(jax.jit, static_argnums=4)
     def advance(model: Model, states: Any, kelvin: Array, steps: Array, own: bool) -> Chunk:
@@ -146,7 +169,7 @@ def engine(integration: Integration) -> Engine:
     def observe(model: Model, states: Any, own: bool) -> Frame:
         return jax.vmap(_observe, in_axes=(_axes(own), 0))(model, states)
 
-    return Engine(start, advance, observe)
+    return Engine(start, redraw, advance, observe)
 
 
 def _axes(own: bool) -> Any:
@@ -191,20 +214,34 @@ def _rest(momentum: Array, mass: Array) -> Array:
     return momentum - mass * momentum.sum(axis=0) / mass.sum()
 
 
+def _momenta(structure: Structure, key: Array, kelvin: Array) -> Array:
+    """Momenta of the canonical ensemble, centre of mass at rest."""
+    x, mass = structure.positions, _mass(structure)
+    return _rest(jnp.sqrt(KB * kelvin * mass) * jax.random.normal(key, x.shape, x.dtype), mass)
+
+
 def _start(integration: Integration, structure: Structure, forces: Array, key: Array, kelvin: Array) -> Any:
     """State of one run, with random momenta; `forces` are those of the structure, eV/angstrom."""
-    x, mass, freedom = structure.positions, _mass(structure), _freedom(structure)
+    mass, freedom = _mass(structure), _freedom(structure)
     velocities, inner = jax.random.split(key)
-    target = integration.heating * KB * kelvin
-    momenta = _rest(jnp.sqrt(target * mass) * jax.random.normal(velocities, x.shape, x.dtype), mass)
+    momenta = _momenta(structure, velocities, integration.heating * kelvin)
     if integration.ensemble == "nve":
-        momenta = momenta * jnp.sqrt(freedom * target / jnp.sum(momenta**2 / mass))
+        momenta = momenta * jnp.sqrt(freedom * integration.heating * KB * kelvin / jnp.sum(momenta**2 / mass))
     init, _ = _integrator(integration, lambda x, **_: forces, KB * kelvin)
-    state = init(inner, x, mass=mass, momenta=momenta)
+    state = init(inner, structure.positions, mass=mass, momenta=momenta)
     if integration.ensemble == "nose-hoover":
         # jax-md counts 3n degrees of freedom; the centre of mass is at rest here.
         state = state.set(chain=state.chain.set(degrees_of_freedom=freedom))
     return state
+
+
+def _redraw(structure: Structure, state: Any, key: Array, kelvin: Array) -> Any:
+    """A Nose-Hoover state with momenta of atoms and chain from the canonical ensemble."""
+    velocities, inner = jax.random.split(key)
+    momenta, chain = _momenta(structure, velocities, kelvin), state.chain
+    swing = jnp.sqrt(KB * kelvin * chain.mass) * jax.random.normal(inner, chain.momentum.shape, chain.momentum.dtype)
+    kinetic = 0.5 * jnp.sum(momenta**2 / _mass(structure))
+    return state.set(momentum=momenta, chain=chain.set(momentum=swing, kinetic_energy=kinetic))
 
 
 def _step(integration: Integration, model: Model, state: Any, kelvin: Array) -> tuple[Any, Array, Array]:

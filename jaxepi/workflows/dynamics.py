@@ -109,14 +109,9 @@ class _Recorder:
         self.settings, self.run, self.log = settings, run, log
         self.said: list[str] = []
         self.structure = crystal.structure.supercell(crystal.periodic(settings.supercell))
-        integration = Integration(
-            settings.ensemble,  # type: ignore[arg-type]
-            settings.timestep,
-            settings.friction,
-            settings.relaxation,
-            settings.heating,
-            max(4.0, 2 * settings.heating),
-        )
+        names = ("ensemble", "timestep", "friction", "relaxation", "heating")
+        given: dict[str, Any] = {name: getattr(settings, name) for name in names}
+        integration = Integration(**given, ceiling=max(4.0, 2 * settings.heating))
         key = jax.random.key(settings.seed)
         self.dynamics = Dynamics(
             crystal.potential, self.structure, settings.temperatures, key, integration, settings.replicas, self._say
