@@ -1,56 +1,105 @@
 """ASE's calculator interface for every potential."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.potentials import topology
 from jaxepi.potentials.base import Potential
 from jaxepi.structure import Structure
 
 
 class PotentialCalculator(Calculator):
-    """Energy (eV), forces (eV/angstrom) and stress (eV/angstrom^3) of a `Potential` for `ase.Atoms`."""
+    """Energy (eV), forces (eV/angstrom) and stress (eV/angstrom^3) of a `Potential` for `ase.Atoms`.
 
-    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012 (as ASE declares it)
+    Potentials that share their energy out among the atoms also give `energies` (eV). All come from one evaluation. Made
+    by `calculator`.
+    """
 
-    def __init__(self, potential: Potential, **kwargs: Any):
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 (as ASE declares it)
+
+    def __init__(self, potential: Potential, dtype: str = "float64", **kwargs: Any):
         super().__init__(**kwargs)
-        self.potential = potential
+        if dtype not in ("float32", "float64"):
+            raise InputError(f"dtype {dtype!r}: choose 'float64' or 'float32'")
+        self.dtype = dtype
         self.graph: Graph | None = None
         self._topology: tuple | None = None
-        self._evaluate = jax.jit(
-            lambda p, structure, graph: (
-                p.energy(structure, graph),
-                p.forces(structure, graph),
-                p.stress(structure, graph),
+        self._shape: topology.Shape = ()
+        with self._precision():
+            real = jnp.inexact
+            self.potential = jax.tree.map(
+                lambda x: jnp.asarray(x, dtype) if jnp.issubdtype(jnp.result_type(x), real) else x, potential
             )
-        )
+        if hasattr(potential.module, "energies"):
+            self.implemented_properties = [*self.implemented_properties, "energies"]
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        """Evaluate all properties; the graph is rebuilt when it no longer holds."""
+        """Evaluate all properties; the graph is built again when it no longer holds."""
         super().calculate(atoms, properties, system_changes)
-        structure = Structure.from_ase(self.atoms)  # type: ignore[arg-type]
-        energy, forces, stress = self._evaluate(self.potential, structure, self._graph(structure))
+        with self._precision():
+            structure = Structure.from_ase(self.atoms).astype(self.dtype)  # type: ignore[arg-type]
+            found = jax.tree.map(np.asarray, _evaluate(self.potential, structure, self._graph(structure)))
+        energy, energies, forces, stress = found
         self.results = {
             "energy": float(energy),
-            "forces": np.asarray(forces),
-            "stress": full_3x3_to_voigt_6_stress(np.asarray(stress)),
+            "free_energy": float(energy),
+            "forces": forces,
+            "stress": full_3x3_to_voigt_6_stress(stress),
         }
+        if energies is not None:
+            self.results["energies"] = energies
+
+    def _precision(self) -> Any:
+        """Double precision in here, whatever the session's own setting."""
+        return jax.enable_x64(self.dtype == "float64" or jax.config.read("jax_enable_x64"))
 
     def _graph(self, structure: Structure) -> Graph:
-        """The graph kept from the last call, unless atoms left the skin or the cell or species changed."""
-        topology = (structure.species, structure.pbc, np.asarray(structure.cell).tobytes())
-        kept = self.graph
-        if kept is None or topology != self._topology or float(kept.displacement(structure)) > 0.5 * kept.skin:
-            kept = self.potential.graph(structure)
-            self.graph, self._topology = kept, topology
-        return kept
+        """The graph kept from the last call, unless atoms left the skin or species or periodicity changed."""
+        kept, kind = self.graph, (structure.species, structure.pbc)
+        if kept is not None and kind == self._topology and topology.valid(kept, structure):
+            return kept
+        if kept is None or kind != self._topology or getattr(self.potential.module, "permanent_bonds", False):
+            self.graph, self._topology, self._shape = self.potential.graph(structure), kind, ()
+        else:
+            self.graph, self._shape = topology.graph(self.potential, structure, self._shape)
+        return self.graph
 
 
-def calculator(potential: Potential) -> PotentialCalculator:
-    """An ASE calculator for `potential`: `atoms.calc = calculator(potential)`."""
-    return PotentialCalculator(potential)
+@jax.jit
+def _evaluate(potential: Potential, structure: Structure, graph: Graph) -> tuple[Any, Any, Any, Any]:
+    """Energy, energies of the atoms (or None), forces and stress."""
+    variables, module = {"params": potential.params}, potential.module
+    shared = getattr(module, "energies", None)
+
+    def energy(positions: Any, strain: Any) -> tuple[Any, Any]:
+        moved = structure.with_positions(positions).strained(0.5 * (strain + strain.T))
+        if shared is None:
+            return module.apply(variables, moved, graph), None
+        energies = shared(variables, moved, graph)
+        return jnp.sum(energies), energies
+
+    zero = jnp.zeros((3, 3), structure.cell.dtype)
+    both = jax.value_and_grad(energy, argnums=(0, 1), has_aux=True)(structure.positions, zero)
+    (total, energies), (slope, virial) = both
+    return total, energies, -slope, virial / structure.volume
+
+
+def calculator(potential: Potential, dtype: Literal["float64", "float32"] = "float64") -> PotentialCalculator:
+    """An ASE calculator for `potential`: `atoms.calc = calculator(potential)`.
+
+    Args:
+        dtype: of all arithmetic. Double precision is the default, also in a session that JAX keeps in single precision:
+            optimisers compare total energies, and phonons divide differences of forces by 0.01 angstrom. Single
+            precision is faster and good for molecular dynamics.
+
+    Raises:
+        InputError: another dtype.
+    """
+    return PotentialCalculator(potential, dtype)

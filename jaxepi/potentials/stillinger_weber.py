@@ -54,6 +54,10 @@ class StillingerWeber:
 
     def apply(self, variables: Any, structure: Structure, graph: Graph) -> Float[Array, ""]:
         """Energy of the cell, eV."""
+        return jnp.sum(self.energies(variables, structure, graph))
+
+    def energies(self, variables: Any, structure: Structure, graph: Graph) -> Float[Array, "n"]:
+        """Energy of every atom, eV: half of that of each of its pairs, and that of the triplets it is the centre of."""
         # Padding gets a vector far outside the cutoff: its terms and all their derivatives vanish.
         r = jnp.take(graph.vectors(structure), graph.neighbours, axis=0, mode="fill", fill_value=1e3 * self.cutoff)
         p = {name: jnp.asarray(value, r.dtype) for name, value in variables["params"].items()}
@@ -68,9 +72,9 @@ class StillingerWeber:
         first = jnp.einsum("ij,ija->ia", weight, n)
         second = jnp.einsum("ij,ija,ijb->iab", weight, n, n)
         c0 = p["cosine"]
-        everyone = jnp.sum(second**2) - 2 * c0 * jnp.sum(first**2) + c0**2 * jnp.sum(zeroth**2)
-        oneself = (1 - c0) ** 2 * jnp.sum(weight**2)
-        return p["epsilon"] * (jnp.sum(pairs) / 2 + p["lam"] * (everyone - oneself) / 2)
+        everyone = jnp.sum(second**2, axis=(1, 2)) - 2 * c0 * jnp.sum(first**2, axis=1) + c0**2 * zeroth**2
+        oneself = (1 - c0) ** 2 * jnp.sum(weight**2, axis=1)
+        return p["epsilon"] * (jnp.sum(pairs, axis=1) / 2 + p["lam"] * (everyone - oneself) / 2)
 
 
 def _decay(x: Float[Array, "n most"], gamma) -> Float[Array, "n most"]:

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, Key
 from tqdm import tqdm
 
 from jaxepi.errors import InputError
+from jaxepi.potentials import topology
 from jaxepi.potentials.base import Potential
-from jaxepi.sampling import topology
 from jaxepi.sampling.integrators import Chunk, Ensemble, Frame, Integration, Model, engine
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure

@@ -1,12 +1,10 @@
-"""Loading potentials by name and from files, and the ASE calculator."""
+"""Loading potentials by name and from files."""
 
 import json
 from importlib import resources
 
-import numpy as np
 import pytest
 from ase.build import bulk
-from ase.calculators.fd import calculate_numerical_forces
 
 from jaxepi import potentials
 from jaxepi.errors import InputError
@@ -76,21 +74,3 @@ def test_unreadable_files_are_refused(tmp_path):
     (tmp_path / "cut.json").write_text('{"format": ')
     with pytest.raises(InputError, match="cannot be read"):
         potentials.load(tmp_path / "cut.json")
-
-
-def test_ase_calculator():
-    atoms = bulk("Si", a=5.431, cubic=True)
-    atoms.calc = potentials.calculator(potentials.load("silicon-sw1985"))
-    np.testing.assert_allclose(atoms.get_potential_energy() / 8, -4.3363, atol=5e-4)
-    atoms.rattle(0.05, seed=0)
-    graph = atoms.calc.graph
-    numerical = calculate_numerical_forces(atoms, eps=1e-4, iatoms=[3])
-    np.testing.assert_allclose(atoms.get_forces()[3], numerical[0], atol=1e-6)
-    assert atoms.calc.graph is graph
-    atoms.set_cell(atoms.cell * 1.01, scale_atoms=True)
-    assert atoms.get_stress().shape == (6,)
-    assert atoms.calc.graph is not graph
-    graph = atoms.calc.graph
-    atoms.positions[0] += 0.8
-    atoms.get_potential_energy()
-    assert atoms.calc.graph is not graph

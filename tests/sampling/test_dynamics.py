@@ -235,15 +235,6 @@ def test_leaving_the_training_data_warns_once(stillinger_weber):
     np.testing.assert_allclose(frames[0].closest[1], expected, rtol=1e-10)
 
 
-def test_single_precision(stillinger_weber):
-    potential, structure = stillinger_weber
-    single = jax.tree.map(lambda x: x.astype(jnp.float32), potential)
-    run = Dynamics(single, structure.astype(jnp.float32), [300.0], KEY, Integration("nose-hoover"))
-    frame = run.advance(100)
-    assert frame.positions.dtype == np.float32
-    np.testing.assert_allclose(frame.temperature, 300, rtol=0.6)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

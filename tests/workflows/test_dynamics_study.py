@@ -29,12 +29,13 @@ def table(path):
 
 
 def test_files_hold_the_same_run(folder):
-    settings = DynamicsSettings(**SMALL, replicas=2)
+    settings = DynamicsSettings(**SMALL, replicas=2, precision="float32")
     run = dynamics.molecular_dynamics(settings, folder / "si.xyz", progress=False, command="a test")
     assert [path.name for path in run.files] == ["si.h5", "si.xyz", "si.csv"]
     assert sorted(path.name for path in folder.iterdir()) == ["si.csv", "si.h5", "si.xyz"]
     trajectory = run.trajectory
     assert trajectory.positions.shape == (2, 7, 2, 8, 3)
+    assert trajectory.positions.dtype == np.float32
     np.testing.assert_allclose(trajectory.times, 10 * np.arange(1, 8))
     stored = store.read(folder / "si.h5")
     assert stored.provenance["settings"]["steps"] == 70

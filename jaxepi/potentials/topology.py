@@ -1,7 +1,6 @@
-"""Graphs of runs that have left their first topology: one a run, in arrays of few shapes.
+"""Graphs that replace one another while atoms move: in arrays of few shapes, so that compiled functions are used again.
 
-Flows in: a potential and the positions of all runs. Flows out: one `Graph` whose arrays have a row a run. Padding lets a
-later topology fit into the shapes of an earlier one, so that compiled functions are used again.
+Flows in: a potential and positions. Flows out: a `Graph` for one configuration, or one whose arrays have a row a run.
 """
 
 from collections.abc import Sequence
@@ -22,15 +21,35 @@ _ROOM = 1.15  # what is asked for beyond the present need
 _STEP = 8  # columns come in multiples of this many
 
 
+def graph(potential: Potential, structure: Structure, shape: Shape = ()) -> tuple[Graph, Shape]:
+    """The graph of a structure, and its shape, which is `shape` wherever that suffices."""
+    found = potential.graph(structure)
+    shape = _fitting([found], shape)
+    return _padded(found, shape), shape
+
+
 def graphs(
     potential: Potential, structure: Structure, positions: Float[Array, "r n 3"], shape: Shape = ()
 ) -> tuple[Graph, Shape]:
-    """One graph a run, built from its positions, angstrom; and its shape, which is `shape` wherever that suffices."""
+    """One graph a run, built from its positions, angstrom; and their shape, which is `shape` wherever that suffices."""
     found = [potential.graph(structure.with_positions(x)) for x in positions]
-    needed = [max(lengths) for lengths in zip(*(_shape(graph) for graph in found), strict=True)]
+    shape = _fitting(found, shape)
+    return jax.tree.map(lambda *x: jnp.stack(x), *(_padded(one, shape) for one in found)), shape
+
+
+def valid(graph: Graph, structure: Structure) -> bool:
+    """Whether every pair within the cutoff is still an edge: after moves and strain since the graph was built."""
+    deformation = np.linalg.solve(np.asarray(graph.cell, float), np.asarray(structure.cell, float))
+    narrowest = np.linalg.svd(deformation, compute_uv=False).min()
+    left = graph.cutoff + graph.skin - 2 * float(graph.displacement(structure))
+    return bool(narrowest * left >= graph.cutoff)
+
+
+def _fitting(found: Sequence[Graph], shape: Shape) -> Shape:
+    """A shape that holds all graphs: no shorter than `shape`, and with room wherever that does not suffice."""
+    needed = [max(lengths) for lengths in zip(*(_shape(one) for one in found), strict=True)]
     have = shape or (0,) * len(needed)
-    shape = tuple(h if n <= h else _roomy(n) for n, h in zip(needed, have, strict=True))
-    return jax.tree.map(lambda *x: jnp.stack(x), *(_padded(graph, shape) for graph in found)), shape
+    return tuple(h if n <= h else _roomy(n) for n, h in zip(needed, have, strict=True))
 
 
 def _shape(graph: Graph) -> Shape:
