@@ -118,7 +118,7 @@ class BondNetwork(nn.Module):
         cutoff = self.relation.cutoff
         basis, angles = radial_basis(length, cutoff, self.radial_features), harmonics(unit, self.lmax)
         shape = (self.species, self.channels)
-        embedding = self.param("embedding", nn.initializers.normal(1.0), shape).astype(vectors.dtype)
+        embedding = jnp.asarray(self.param("embedding", nn.initializers.normal(1.0), shape), vectors.dtype)
         convolution = Convolution(self.channels, self.lmax, (32,), self.neighbours, name="convolution")
         sums = convolution((embedding[:, None],), basis, angles, table.receivers, onehot)
         products = SymmetricContraction(self.correlation, self.species, 0, name="products")(sums, species)

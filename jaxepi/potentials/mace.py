@@ -61,7 +61,8 @@ class Mace(nn.Module):
         """
         dtype = vectors[0].dtype
         onehot = jax.nn.one_hot(species, self.species, dtype=dtype)
-        embedding = self.param("embedding", nn.initializers.normal(1.0), (self.species, self.channels)).astype(dtype)
+        shape = (self.species, self.channels)
+        embedding = jnp.asarray(self.param("embedding", nn.initializers.normal(1.0), shape), dtype)
         edges = [self._edges(v, relation.cutoff) for v, relation in zip(vectors, self.relations, strict=True)]
         features: tuple[Array, ...] = (onehot[:, None] @ embedding,)
         energy, invariants = jnp.zeros(species.shape, dtype), []

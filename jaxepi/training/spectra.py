@@ -165,7 +165,7 @@ class BandProblem:
         data, group = arrays[plan.group], self.groups[plan.group]
         members = jnp.maximum(plan.members, 0)
         taken = {n: jax.tree.map(lambda x: x[members], data[n]) for n in ("positions", "cell", "graphs", "images")}
-        hamiltonian = dataclasses.replace(self.hamiltonian, params=params)
+        hamiltonian = dataclasses.replace(self.hamiltonian, params=jax.tree.map(jnp.asarray, params))
         count = group.energies.shape[2]
 
         def one(positions, cell, graph, images):

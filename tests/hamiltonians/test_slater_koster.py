@@ -28,7 +28,7 @@ def harmonics(degree, n):
 
 def table(n):
     """Slater and Koster, Phys. Rev. 94, 1498 (1954), table I: (sigma, pi, delta) coefficients of each pair."""
-    m, n, l = n  # noqa: E741 (the textbook's direction cosines l, m, n along X, Y, Z)
+    m, n, l = n  # (the textbook's direction cosines l, m, n along X, Y, Z)
     d, s = l**2 - m**2, l**2 + m**2
     axial = n**2 - s / 2
     pp = {("X", "X"): (l * l, 1 - l * l), ("X", "Y"): (l * m, -l * m), ("X", "Z"): (l * n, -l * n)}

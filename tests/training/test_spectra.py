@@ -1,0 +1,143 @@
+"""Learning a Hamiltonian from eigenvalues: a spectrum that is known, padding, alignment, and labels that are refused."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from jaxepi import hamiltonians, kpoints
+from jaxepi.electrons.eigen import eigenvalues
+from jaxepi.errors import InputError
+from jaxepi.hamiltonians import sk
+from jaxepi.io import dataset
+from jaxepi.structure import Structure
+from jaxepi.training import OptimizerSettings, RunSettings, fit, spectra
+from jaxepi.training.settings import BandLossSettings
+
+MODEL = {
+    "channels": 2,
+    "features": 2,
+    "hidden": [8],
+    "cutoff": 3.4,
+    "switch": [2.9, 3.2],
+    "base": "si-vogl1983",
+    "skin": 0.0,
+}
+MESH = kpoints.mesh(2, (0.5, 0.5, 0.5))
+
+
+def teacher():
+    """Vogl's silicon with deeper s states and weaker bonds."""
+    h = hamiltonians.load("si-vogl1983")
+    params = jax.tree.map(lambda x: x, h.params)
+    params["onsite"] = params["onsite"].at[0, 0].add(-0.4)
+    params["hopping"]["p-p:sigma"] = {**params["hopping"]["p-p:sigma"]}
+    params["hopping"]["p-p:sigma"]["value"] = 0.95 * params["hopping"]["p-p:sigma"]["value"]
+    return dataclasses.replace(h, params=params)
+
+
+@pytest.fixture(scope="module")
+def held():
+    """Displaced crystals with the teacher's eigenvalues."""
+    known, parts = teacher(), []
+    for i in range(12):
+        atoms = bulk("Si", a=5.43 * (1 + 0.003 * (i % 3)))
+        atoms.rattle(0.05, seed=i)
+        atoms.positions, atoms.cell = atoms.positions.round(8), atoms.cell.array.round(8)  # as data sets keep them
+        e = np.asarray(eigenvalues(known, Structure.from_ase(atoms), MESH.points))[:, :7] + 0.2 * i
+        labels = {"pbe": {"energy": 0.0, "eigenvalues": e}}
+        more = {"kpoints": MESH.points, "weights": MESH.weights, "occupied": 4, "temperature": 300.0}
+        parts.append(dataset.single(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), labels, **more))
+    group = dataset.gather("test", {"pbe": {}}, parts).groups[0]
+    return dataclasses.replace(group, split=("train",) * 9 + ("validation",) * 2 + ("test",))
+
+
+def group_of(held, hamiltonian=None, **changes):
+    labels = {"pbe": {**held.labels["pbe"], **changes.pop("labels", {})}}
+    held = dataclasses.replace(held, labels=labels, **changes)
+    return spectra.Group.of(held, "pbe", 1.0, hamiltonian or start(), 0, False)
+
+
+def start():
+    return sk.build(MODEL, jax.random.key(0))
+
+
+def test_padding_does_not_change_spectra(held):
+    h = teacher()
+    problem = spectra.BandProblem(h, [group_of(held, h)], BandLossSettings(), 8, "float64")
+    plans = problem.plans("train")
+    outputs = jax.jit(problem.outputs)
+    predicted = [outputs(h.params, problem.arrays, plan) for plan in plans]
+    found = problem.collect(plans, predicted)[0]
+    rows = problem.rows(problem.groups[0], "train")
+    shift = 0.2 * np.arange(12)[rows, None, None]
+    assert np.allclose(found[rows] + shift, problem.groups[0].energies[rows], atol=1e-9, rtol=0)
+    scores = problem.scores("train", plans, predicted)
+    assert scores["bands_mev"] < 1e-6
+
+
+def test_a_spectrum_that_can_be_had_is_learned(held):
+    problem = spectra.BandProblem(start(), [group_of(held)], BandLossSettings(), 8, "float64")
+    before = problem.scores("test", *_outputs(problem, problem.initial()))
+    settings = OptimizerSettings(learning_rate=0.02, schedule="cosine")
+    found = fit(problem, problem.initial(), settings, RunSettings(epochs=60, dtype="float64"), progress=False)
+    after = problem.scores("test", *_outputs(problem, found.params))
+    assert before["bands_mev"] > 100
+    assert after["bands_mev"] < 0.25 * before["bands_mev"]
+    assert found.compilations <= 4
+
+
+def _outputs(problem, params):
+    plans = problem.plans("test")
+    outputs = jax.jit(problem.outputs)
+    return plans, [outputs(params, problem.arrays, plan) for plan in plans]
+
+
+def test_gradients_are_finite_at_degeneracies(held):
+    perfect = np.asarray(bulk("Si", a=5.43).positions)
+    still = dataclasses.replace(held, positions=np.tile(perfect, (12, 1, 1)), cell=np.tile(held.cell[:1], (12, 1, 1)))
+    problem = spectra.BandProblem(start(), [group_of(still)], BandLossSettings(), 8, "float64")
+    plan = problem.plans("train")[0]
+    slope = jax.jit(jax.grad(lambda p: problem.loss(p, problem.arrays, plan)[0]))(problem.initial())
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(slope))
+    assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(slope)) > 0
+
+
+@pytest.mark.parametrize("how", ["valence", "edge", "minimum"])
+def test_aligned_spectra_forget_their_zero(how):
+    e = np.sort(np.random.default_rng(0).normal(size=(3, 4, 6)), axis=-1)
+    assert np.allclose(spectra.aligned(e + 1.7, 3, how), spectra.aligned(e, 3, how))
+    assert np.allclose(spectra.aligned(e, 3, "none"), e)
+
+
+def test_states_near_the_gap_and_in_the_window_count(held):
+    group = group_of(held)
+    loss = BandLossSettings(window=(-6.0, 5.0), near=3.0, near_width=1.0)
+    weight = spectra.importance(group, loss)
+    e = group.energies - group.energies[:, :, :4].max(axis=(1, 2), keepdims=True)
+    assert not weight[(e < -6) | (e > 5)].any()
+    assert set(np.unique(np.round(weight[(e > -6) & (e < 5)], 9))) == {1.0, 3.0}
+    assert (weight[e == 0] == 3.0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "loss", "message"),
+    [
+        ({"labels": "hartree"}, {}, "look like Hartree"),
+        ({"labels": "rydberg"}, {}, "look like Rydberg"),
+        ({"labels": "many"}, {}, "12 bands for 10 orbitals"),
+        ({"occupied": 7}, {}, "7 of 7 bands are occupied"),
+        ({}, {"window": (50.0, 60.0)}, "no state in the window"),
+        ({"occupied": 5}, {"align": "edge"}, "has no gap"),
+    ],
+)
+def test_labels_that_cannot_be_right_are_refused(held, change, loss, message):
+    e = held.labels["pbe"]["eigenvalues"]
+    values = {"hartree": e / 27.211386, "rydberg": e / 13.605693, "many": np.concatenate([e, e[:, :, 2:] + 30], axis=2)}
+    if "labels" in change:
+        change = {"labels": {"eigenvalues": values[change["labels"]]}}
+    with pytest.raises(InputError, match=message):
+        spectra.BandProblem(start(), [group_of(held, **change)], BandLossSettings(**loss))
