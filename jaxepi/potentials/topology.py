@@ -3,6 +3,7 @@
 Flows in: a potential and positions. Flows out: a `Graph` for one configuration, or one whose arrays have a row a run.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import jax
@@ -23,7 +24,7 @@ _STEP = 8  # columns come in multiples of this many
 
 def graph(potential: Potential, structure: Structure, shape: Shape = ()) -> tuple[Graph, Shape]:
     """The graph of a structure, and its shape, which is `shape` wherever that suffices."""
-    found = potential.graph(structure)
+    found = _built(potential, structure)
     shape = _fitting([found], shape)
     return _padded(found, shape), shape
 
@@ -32,7 +33,7 @@ def graphs(
     potential: Potential, structure: Structure, positions: Float[Array, "r n 3"], shape: Shape = ()
 ) -> tuple[Graph, Shape]:
     """One graph a run, built from its positions, angstrom; and their shape, which is `shape` wherever that suffices."""
-    found = [potential.graph(structure.with_positions(x)) for x in positions]
+    found = [_built(potential, structure.with_positions(x)) for x in positions]
     shape = _fitting(found, shape)
     return jax.tree.map(lambda *x: jnp.stack(x), *(_padded(one, shape) for one in found)), shape
 
@@ -43,6 +44,13 @@ def valid(graph: Graph, structure: Structure) -> bool:
     narrowest = np.linalg.svd(deformation, compute_uv=False).min()
     left = graph.cutoff + graph.skin - 2 * float(graph.displacement(structure))
     return bool(narrowest * left >= graph.cutoff)
+
+
+def _built(potential: Potential, structure: Structure) -> Graph:
+    """A new graph, without the warnings that came with the first one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return potential.graph(structure)
 
 
 def _fitting(found: Sequence[Graph], shape: Shape) -> Shape:
