@@ -54,10 +54,8 @@ def band_edges() -> None:
         row(f"{name}{', spin-orbit' if spin_orbit else ''}: gap, eV", text, expected)
 
 
-def deformation_potentials() -> None:
-    """Niquet silicon under strain; internal strain of Kleinman's zeta = 0.54 for d."""
-    silicon = materials.load("silicon")
-    cell, model = silicon.primitive, silicon.hamiltonian
+def deformation_potentials(model: hamiltonians.Hamiltonian, cell: Structure) -> tuple[float, float, float, float]:
+    """a_gap, Xi_u, |b| and |d| of silicon, eV; internal strain of Kleinman's zeta = 0.54 for d."""
     graph = model.graph(cell)
 
     def bands(structure, k=(0.0, 0.0, 0.0)):
@@ -92,8 +90,15 @@ def deformation_potentials() -> None:
 
     gap = slope(lambda s: valley(s, "z") - bands(s)[1:4].mean(), hydrostatic) / 3
     xi = slope(lambda s: valley(s, "z") - valley(s, "x"), uniaxial) / 1.5
-    row("si-niquet2009: a_gap, Xi_u, eV", f"{gap:.2f}, {xi:.2f}", "1.44, 8.66")
     b, d = abs(slope(split, uniaxial)) / 4.5, abs(slope(split, shear)) / (3 * np.sqrt(3))
+    return float(gap), float(xi), float(b), float(d)
+
+
+def strained_silicon() -> None:
+    """Niquet's set under strain."""
+    silicon = materials.load("silicon")
+    gap, xi, b, d = deformation_potentials(silicon.hamiltonian, silicon.primitive)
+    row("si-niquet2009: a_gap, Xi_u, eV", f"{gap:.2f}, {xi:.2f}", "1.44, 8.66")
     row("si-niquet2009: |b|, |d| (zeta 0.54), eV", f"{b:.2f}, {d:.2f}", "2.13, 4.81")
 
 
@@ -140,7 +145,7 @@ def main() -> None:
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}")
     row("quantity", "this run", "expected")
     band_edges()
-    deformation_potentials()
+    strained_silicon()
     lattice()
     light()
 

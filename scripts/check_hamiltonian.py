@@ -1,0 +1,132 @@
+"""A learned Hamiltonian of silicon against its ab initio level and experiment: gaps, masses, deformation potentials.
+
+    python scripts/check_hamiltonian.py MODEL --data experiments/silicon/data/hse06.h5 --level hse06
+
+The ab initio side are the unstrained 2-atom crystals of the data set; each k mesh is a calculation of its own, so energies on
+different meshes share a zero only through their filled bands.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import jax.numpy as jnp
+import numpy as np
+from check_physics import TO_X, deformation_potentials
+from scipy.optimize import minimize_scalar
+
+from jaxepi import electrons, hamiltonians, io, units
+from jaxepi.errors import InputError
+from jaxepi.hamiltonians import Hamiltonian
+from jaxepi.structure import Structure
+from jaxepi.training import spectra
+
+NAMED = {"Gamma": (0.0, 0.0, 0.0), "X": (0.0, 0.5, 0.5), "L": (0.0, 0.0, 0.5), "0.75 X": (0.375, 0.375, 0.0)}
+NAMED["0.875 X"] = (0.4375, 0.4375, 0.0)
+HBAR2_OVER_M = units.HBAR2_PER_ELECTRON_MASS
+
+
+def find(points: np.ndarray, k: tuple[float, ...]) -> int | None:
+    """Row of a mesh that holds k (up to reciprocal vectors and sign), or None."""
+    for sign in (1, -1):
+        away = points - sign * np.asarray(k)
+        close = np.abs(away - np.round(away)).max(axis=1) < 1e-4
+        if close.any():
+            return int(close.argmax())
+    return None
+
+
+def named_rows(model: Hamiltonian, path: Path, level: str, a: float) -> list[str]:
+    """Lowest empty state at named points above the valence top of Gamma, ab initio and model, eV."""
+    rows = []
+    for group in io.read(path).groups:
+        if len(group.species) != 2 or level not in group.labels:
+            continue
+        for i in range(len(group)):
+            if group.kind[i] != "unstrained" or abs(np.linalg.norm(group.cell[i][0]) * 2**0.5 - a) > 1e-3:
+                continue
+            structure = Structure.create(group.positions[i], group.cell[i], group.species)
+            label = group.labels[level]["eigenvalues"][i]
+            ours = np.asarray(electrons.eigenvalues(model, structure, group.kpoints))[:, : label.shape[1]]
+            n = group.occupied
+            shifted, mine = (spectra.aligned(x, n, "valence") for x in (label, ours))
+            error = 1e3 * np.sqrt(np.average((mine - shifted)[:, : n + 4] ** 2, axis=0, weights=group.weights).mean())
+            gaps = [float(spectra.gap(x, n)) for x in (label, ours)]
+            name = "x".join(f"{m:g}" for m in group.mesh[:3]) + f" shifted by {list(group.mesh[3:])}"
+            rows.append(f"{name}: gap on the mesh {gaps[0]:.3f}, model {gaps[1]:.3f} eV; all bands {error:.0f} meV rms")
+            for point, k in NAMED.items():
+                row = find(group.kpoints, k)
+                if row is None:
+                    continue
+                gamma = find(group.kpoints, NAMED["Gamma"])
+                if gamma is None:
+                    text = f"{1e3 * (mine[row, n] - shifted[row, n]):+.0f} meV relative to the filled bands"
+                else:
+                    above = [e[row, n] - e[gamma, n - 1] for e in (label, ours)]
+                    text = f"{above[0]:.3f}, model {above[1]:.3f} eV ({1e3 * (above[1] - above[0]):+.0f} meV)"
+                rows.append(f"    lowest empty state at {point}: {text}")
+    return rows
+
+
+def edges(model: Hamiltonian, cell: Structure) -> str:
+    """Indirect gap, its place, and the electron masses there."""
+    graph, direction = model.graph(cell), np.array(TO_X["z"])
+    n = model.basis.occupied(cell.species)
+
+    def band(k):
+        return float(electrons.eigenvalues(model, cell, np.array([k]), graph)[0, n])
+
+    top = float(electrons.eigenvalues(model, cell, np.zeros((1, 3)), graph)[0, n - 1])
+    options = {"xatol": 1e-6}
+    found = minimize_scalar(lambda t: band(t * direction), bounds=(0.6, 1.0), method="bounded", options=options)
+    reciprocal, centre = np.asarray(cell.reciprocal), found.x * direction
+    along = direction @ reciprocal
+    along = along / np.linalg.norm(along)
+    across = np.cross(along, [0.3, 0.5, 0.9])
+    across = across / np.linalg.norm(across)
+
+    def mass(axis):
+        step = 0.01 * axis @ np.linalg.inv(reciprocal)
+        second = (band(centre + step) - 2 * band(centre) + band(centre - step)) / 0.01**2
+        return HBAR2_OVER_M / second
+
+    return (
+        f"indirect gap {found.fun - top:.3f} eV at {found.x:.3f} X; electron masses {mass(along):.3f} and "
+        f"{mass(across):.3f} (measured 0.916 and 0.191: Hensel, Hasegawa, Nakayama, Phys. Rev. 138, A225 (1965))"
+    )
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a shipped Hamiltonian by name, or a file")
+    parser.add_argument("--data", type=Path, required=True, help="data set with eigenvalues")
+    parser.add_argument("--level", default="hse06")
+    parser.add_argument("--a", type=float, default=5.431, help="lattice constant, angstrom")
+    options = parser.parse_args()
+    try:
+        model = hamiltonians.load(options.model)
+        half = options.a / 2
+        cell = Structure(
+            jnp.asarray([[0.0, 0.0, 0.0], [half / 2] * 3]),
+            half * (jnp.ones((3, 3)) - jnp.eye(3)),
+            (14, 14),
+        )
+        print(f"{options.model} against {options.level}, a = {options.a} angstrom")
+        print("\n".join(named_rows(model, options.data, options.level, options.a)))
+        print(edges(model, cell))
+        gap, xi, b, d = deformation_potentials(model, cell)
+        print(
+            f"a_gap {gap:.2f}, Xi_u {xi:.2f}, |b| {b:.2f}, |d| {d:.2f} eV (measured 1.50, 8.6, 2.10, 4.85: "
+            "Laude, Pollak, Cardona, Phys. Rev. B 3, 2623 (1971))"
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
