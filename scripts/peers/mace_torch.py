@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from ase import Atoms
 
-torch.serialization.add_safe_globals([slice])  # e3nn 0.4 keeps its constants in a file that torch 2.6 and later distrusts
+# e3nn 0.4 keeps its constants in a file that torch 2.6 and later distrusts.
+torch.serialization.add_safe_globals([slice])
 
 from e3nn import o3  # noqa: E402
 from mace import data, modules, tools  # noqa: E402
