@@ -35,22 +35,24 @@ def absorption(
     measured: Sequence[Any] = (),
     title: str = "",
     decades: int = 6,
+    labels: Sequence[str] = (),
 ) -> "Figure":
     """Absorption coefficient against photon energy on a logarithmic axis.
 
     Args:
         spectra: `jaxepi.optics.Spectrum`, one a temperature (K); the range of their snapshots is shaded.
         rest: spectrum of the lattice at rest, dashed. measured: `materials.measured.MeasuredAbsorption`, as points.
-        decades: height of the axis.
+        decades: height of the axis. labels: of the spectra; their temperatures when left out.
     """
     from jaxepi.optics import absorption as coefficient
 
     figure, axes = _figure()
-    order = np.argsort(temperatures)
+    order = np.argsort(temperatures, kind="stable")
+    names = labels or [f"{t:g} K" for t in temperatures]
     for colour, i in zip(_colours(len(order)), order, strict=True):
         energies = np.asarray(spectra[i].energies)
         single = np.asarray(coefficient(spectra[i].energies, *spectra[i].isotropic()))
-        axes.plot(energies, spectra[i].absorption(), color=colour, lw=1.6, label=f"{temperatures[i]:g} K", zorder=3)
+        axes.plot(energies, spectra[i].absorption(), color=colour, lw=1.6, label=names[i], zorder=3)
         if len(single) > 1:
             axes.fill_between(energies, single.min(axis=0), single.max(axis=0), color=colour, alpha=0.18, lw=0)
     if rest is not None:

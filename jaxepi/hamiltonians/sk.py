@@ -293,13 +293,22 @@ DEFAULTS: dict[str, Any] = {
 
 
 def build(config: Mapping[str, Any], key: Array) -> Hamiltonian:
-    """A learned Hamiltonian that begins as a published one; `DEFAULTS` fills what is left out.
+    """A learned Hamiltonian that begins as a published one (see `configured`).
+
+    Args:
+        key: of the first weights.
+    """
+    module, published = configured(config)
+    return Hamiltonian(module.init(key, published), module)
+
+
+def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, Mapping[str, Any]]:
+    """The module of a configuration, and the parameters of the published set; `DEFAULTS` fills what is left out.
 
     Args:
         config: kind ("slater-koster"); base (a shipped set of `hamiltonians.available()` or a .json file); cutoff of the
             learned terms and skin, angstrom; switch, where the set's own bonds fade out, angstrom; channels, features,
             hidden, correlation, lmax of the network (see `BondNetwork`).
-        key: of the first weights.
 
     Raises:
         InputError: an unknown key (with the nearest known one), an unknown set, or a value out of range.
@@ -333,8 +342,7 @@ def build(config: Mapping[str, Any], key: Array) -> Hamiltonian:
     sizes: dict[str, Any] = {n: int(c[n]) for n in ("channels", "features", "correlation", "lmax")}
     sizes["hidden"] = tuple(int(w) for w in c["hidden"])
     network = BondNetwork(Relation(float(c["cutoff"])), len(base.basis.species), hoppings, count, **sizes)
-    learned = LearnedSlaterKoster(base, network, float(c["skin"]))
-    return Hamiltonian(learned.init(key, published.params), learned)
+    return LearnedSlaterKoster(base, network, float(c["skin"])), published.params
 
 
 def write(hamiltonian: Hamiltonian, config: Mapping[str, Any], path: str | Path, card: Mapping[str, Any]) -> None:
@@ -360,10 +368,9 @@ def read(path: str | Path) -> tuple[Hamiltonian, Mapping[str, Any]]:
         raise InputError(f"{path} holds a model of kind {found.kind!r}; expected a hamiltonian")
     if found.config.get("units") != UNITS:
         raise InputError(f"{path} has units {found.config.get('units')!r}; expected {UNITS!r}")
-    fresh = build(found.config["model"], jax.random.key(0))
-    compare(fresh.params, found.params, path)
-    params = jax.tree.map(lambda like, x: jnp.asarray(x), fresh.params, dict(found.params))
-    return dataclasses.replace(fresh, params=params), found.card
+    module, published = configured(found.config["model"])
+    compare(jax.eval_shape(module.init, jax.random.key(0), published), found.params, path)
+    return Hamiltonian(jax.tree.map(jnp.asarray, dict(found.params)), module), found.card
 
 
 def with_spin_orbit(hamiltonian: Hamiltonian) -> Hamiltonian:

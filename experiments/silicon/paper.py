@@ -1,0 +1,161 @@
+"""Figures 2 to 4 of the optical paper with learned models: silicon's force field (PBE) and Hamiltonian (HSE06).
+
+    python experiments/silicon/paper.py [--quick] [--work WORK]
+
+2: absorption at 300 K for growing supercells, with the lattice at rest, against Green 2008. 3: five snapshots of the 8-atom
+cell and of 64 atoms (and 512): their mean and spread. 4: Tauc plots and gaps at 100 to 400 K with classical molecular
+dynamics and with quantum statistics, against the measured gap. Results lie in WORK and are resumed; tables and figures are
+written beside this file (paper-2.csv, paper-2.png, ...). `--quick` stops at 64 atoms (minutes).
+"""
+
+import argparse
+import dataclasses
+import os
+import platform
+from datetime import date
+from pathlib import Path
+
+import jax
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+from jaxepi import plotting  # noqa: E402
+from jaxepi.materials import measured  # noqa: E402
+from jaxepi.workflows import report  # noqa: E402
+from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings, absorption  # noqa: E402
+
+HERE = Path(__file__).parent
+BASE = AbsorptionSettings(
+    crystal="silicon",
+    potential="silicon-pbe",
+    hamiltonian="silicon-hse06",
+    temperatures=(300.0,),
+    energies=(0.5, 5.0, 451),
+)
+DYNAMICS = {"sampler": "molecular-dynamics", "statistics": "classical", "interval": 200}
+SIZES = {
+    "64 atoms": {"supercell": 2, "twists": 16},
+    "250 atoms": {"cell": "primitive", "supercell": 5, "twists": 4},
+    "512 atoms": {"supercell": 4, "twists": 1, "snapshots": 4},
+}
+SPREAD = {
+    "8 atoms": {"supercell": 1, "twists": 64},
+    "64 atoms": {"supercell": 2, "twists": 16},
+    "512 atoms": {"supercell": 4, "twists": 1},
+}
+TEMPERATURES = (100.0, 200.0, 300.0, 400.0)
+ENERGIES = np.array([1.2, 1.3, 1.5, 1.8, 2.2, 2.6, 3.0, 3.4, 4.0])
+
+
+def run(name: str, work: Path, **changes) -> AbsorptionResult:
+    """One study, kept in WORK."""
+    return absorption(dataclasses.replace(BASE, **changes), work / f"{name}.h5")
+
+
+def write(name: str, header: str, columns: str, rows: list[str]) -> None:
+    """A table beside this file."""
+    (HERE / name).write_text(f"# {header}\n{columns}\n" + "\n".join(rows) + "\n")
+
+
+def supercells(work: Path, quick: bool) -> None:
+    """Figure 2."""
+    green = measured.absorption("silicon")[0]
+    reference = np.exp(np.interp(ENERGIES, green.energies, np.log(green.absorption)))
+    rows, last = [], None
+    print(
+        "absorption at 300 K, calculated over measured (Green 2008)\n"
+        + " " * 12
+        + "".join(f"{e:7.1f}" for e in ENERGIES)
+    )
+    for name, changes in SIZES.items():
+        if quick and name != "64 atoms":
+            continue
+        last = run(f"paper-2-{name.split()[0]}", work, **changes)
+        grid, spectrum = np.asarray(last.spectra[0].energies), last.spectra[0]
+        alpha = np.exp(np.interp(ENERGIES, grid, np.log(np.asarray(spectrum.absorption()))))
+        error = np.interp(ENERGIES, grid, np.asarray(spectrum.standard_error()))
+        print(f"{name:12s}" + "".join(f"{r:7.2f}" for r in alpha / reference))
+        rows += [
+            f"{name},{e:g},{a:.4g},{s:.2g},{m:.4g},{a / m:.4g}"
+            for e, a, s, m in zip(ENERGIES, alpha, error, reference, strict=True)
+        ]
+    assert last is not None
+    still = np.asarray(last.equilibrium.absorption())
+    onset = float(np.asarray(last.equilibrium.energies)[np.argmax(still > 100.0)])
+    direct = float(last.edges.direct) if last.edges is not None else np.nan
+    print(f"lattice at rest: 100/cm is reached at {onset:.2f} eV (direct gap {direct:.2f} eV, line width 0.03 eV)")
+    header = "silicon at 300 K, learned models; absorption in 1/cm, energies in eV"
+    write("paper-2.csv", header, "case,energy_ev,absorption,standard_error,measured,ratio", rows)
+    title = f"silicon, learned models, {len(last.snapshots[0].structure)} atoms"
+    figure = plotting.absorption(
+        last.spectra, last.temperatures, last.equilibrium, measured.absorption("silicon"), title
+    )
+    plotting.save(figure, HERE / "paper-2.png")
+
+
+def spread(work: Path, quick: bool) -> None:
+    """Figure 3."""
+    rows, results = [], {}
+    print("\nfive snapshots at 300 K: relative standard deviation of the absorption")
+    for name, changes in SPREAD.items():
+        if quick and name == "512 atoms":
+            continue
+        results[name] = run(f"paper-3-{name.split()[0]}", work, snapshots=5, antithetic=False, **changes)
+        spectrum = results[name].spectra[0]
+        grid, mean = np.asarray(spectrum.energies), np.asarray(spectrum.absorption())
+        relative = np.interp(ENERGIES, grid, np.asarray(spectrum.spread()) / mean)
+        print(f"{name:12s}" + "".join(f"{r:7.2f}" for r in relative))
+        alpha = np.exp(np.interp(ENERGIES, grid, np.log(mean)))
+        rows += [f"{name},{e:g},{a:.4g},{r:.3g}" for e, a, r in zip(ENERGIES, alpha, relative, strict=True)]
+    header = "five snapshots of silicon at 300 K; absorption in 1/cm, standard deviation relative to it"
+    write("paper-3.csv", header, "case,energy_ev,absorption,relative_deviation", rows)
+    spectra, title = [r.spectra[0] for r in results.values()], "silicon at 300 K, five snapshots"
+    figure = plotting.absorption(spectra, [300.0] * len(spectra), title=title, labels=tuple(results))
+    plotting.save(figure, HERE / "paper-3.png")
+
+
+def temperatures(work: Path) -> None:
+    """Figure 4."""
+    rows = []
+    for name, changes in {"quantum": {}, "molecular-dynamics": DYNAMICS}.items():
+        result = run(f"paper-4-{name}", work, temperatures=TEMPERATURES, **changes)
+        print(f"\n{name}, 64 atoms: gaps, eV")
+        found = report.gap_rows(result)
+        for row in found:
+            print(
+                f"{row.temperature:5.0f} K: Tauc {row.tauc:.3f}, edges {row.edges:.3f} +- {row.error:.3f}, "
+                f"measured {row.measured:.3f}"
+            )
+            rows.append(
+                f"{name},{row.temperature:g},{row.tauc:.4f},{row.sensitivity:.4f},{row.edges:.4f},{row.error:.4f},"
+                f"{row.measured:.4f}"
+            )
+        first, last = found[0], found[-1]
+        print(
+            f"change from 100 to 400 K, meV: Tauc {1e3 * (last.tauc - first.tauc):.0f}, edges "
+            f"{1e3 * (last.edges - first.edges):.0f}, measured {1e3 * (last.measured - first.measured):.0f}"
+        )
+        title = f"silicon, 64 atoms, learned models, {name}"
+        figure = plotting.tauc(result.spectra, result.temperatures, result.fits, result.gap_kind, title)
+        plotting.save(figure, HERE / f"paper-4-{name}.png")
+    header = "gaps of silicon, 64 atoms, constant volume, learned models; eV"
+    columns = "statistics,temperature_k,tauc,tauc_sensitivity,edges,edges_error,measured"
+    write("paper-4.csv", header, columns, rows)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="up to 64 atoms (minutes)")
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="folder of the results (default: beside this)")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores; {BASE.potential}, {BASE.hamiltonian}")
+    temperatures(options.work)
+    spread(options.work, options.quick)
+    supercells(options.work, options.quick)
+
+
+if __name__ == "__main__":
+    main()
