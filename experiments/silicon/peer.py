@@ -26,7 +26,7 @@ from jaxepi.training.metrics import write_metrics
 from jaxepi.training.settings import BandLossSettings
 
 MODEL = {"base": "si-niquet2009", "cutoff": 5.0, "switch": [2.9, 3.3], "skin": 0.0}
-LOSS = BandLossSettings(align="valence", near=2.0, near_width=4.0, gap=1.0)
+LOSS = BandLossSettings(align="valence", near=2.0, near_width=4.0, gap=1.0, points=40)
 WINDOW = (-5.0, 4.0)
 """eV about the valence edge, the peer's second measure."""
 
@@ -61,7 +61,7 @@ def measures(group: spectra.Group, found: np.ndarray, rows: np.ndarray) -> dict[
 
 def seconds_a_step(problem: spectra.BandProblem, params, repeats: int = 10) -> float:
     """Processor seconds of loss, gradient and update on one frame of the largest group."""
-    plan = max(problem.plans("train"), key=lambda p: problem.groups[p.group].energies[0].size)
+    plan = max(problem.plans("train"), key=lambda p: problem.groups[p.group].energies[0].size)  # all k points
     loop = training.loop.transformation(training.OptimizerSettings())
     state = loop.init(params)
 
@@ -81,7 +81,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=400)
+    parser.add_argument("--epochs", type=int, default=1500)
     parser.add_argument("--output", type=Path, default=Path("silicon-peer"), help="folder of state and measures")
     parser.add_argument("--timing", action="store_true", help="only time a step")
     options = parser.parse_args()
@@ -98,7 +98,10 @@ def main() -> None:
     predict = training.predictor(problem)
     state = options.output / "state.npz"
     own = {"model": MODEL, "loss": str(LOSS), "epochs": options.epochs}
-    fit = training.fit(problem, problem.initial(), optimizer, run, state=state, fingerprint=own, predict=predict)
+    metrics = options.output / "metrics.csv"
+    fit = training.fit(
+        problem, problem.initial(), optimizer, run, state=state, metrics=metrics, fingerprint=own, predict=predict
+    )
     rows = []
     for split in ("train", "validation", "test"):
         plans = problem.plans(split)

@@ -102,6 +102,7 @@ class BandLossSettings:
         window: eV, relative to the highest filled state of the labels; states outside do not count.
         near: weight of the states within `near_width` (eV) of the band edge on their side, relative to the others.
         gap: weight of the squared error of the gap on the k mesh. bands: of the labels that are kept; 0 keeps all.
+        points: k points of a training step, those of the band edges and others drawn anew for each step; 0 takes all.
     """
 
     align: str = "valence"
@@ -110,6 +111,7 @@ class BandLossSettings:
     near_width: float = 3.0
     gap: float = 1.0
     bands: int = 0
+    points: int = 0
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -118,8 +120,8 @@ class BandLossSettings:
         for name in ("near", "near_width"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} {getattr(self, name)}: give a positive number")
-        if not self.gap >= 0 or self.bands < 0:
-            raise InputError(f"gap {self.gap}, bands {self.bands}: give zero or positive numbers")
+        if not self.gap >= 0 or min(self.bands, self.points) < 0:
+            raise InputError(f"gap {self.gap}, bands {self.bands}, points {self.points}: give zero or positive numbers")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,10 @@ MEASURES = ("bands_mev", "near_mev", "gap_bias_mev", "gap_scatter_mev")
 of the gap's error."""
 
 
+MOST = 4
+"""Configurations of a step at most: small cells need as many steps as large ones."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Group:
     """Configurations of equal shape with everything that their spectra need; arrays on the host.
@@ -93,9 +97,10 @@ def gap(energies: Any, occupied: int) -> Any:
 
 @pytree
 class BandPlan:
-    """Members of one batch: configurations of one group, -1 where there is none."""
+    """Members of one batch: configurations of one group, -1 where there is none, and which of its k points (None: all)."""
 
     members: Int[np.ndarray, "B"]
+    points: Int[np.ndarray, "p"] | None
     group: int = static()
 
 
@@ -153,12 +158,23 @@ class BandProblem:
         for index, group in enumerate(self.groups):
             rows = self.rows(group, split)
             rows = rows if random is None else random.permutation(rows)
-            batch = max(1, self.batch_atoms // len(group.held.species))
+            batch = max(1, min(self.batch_atoms // len(group.held.species), MOST))
             for start in range(0, len(rows), batch):
                 chosen = rows[start : start + batch]
                 filled = np.pad(chosen, (0, batch - len(chosen)), constant_values=-1)
-                out.append(BandPlan(filled.astype(np.int32), index))
+                out.append(BandPlan(filled.astype(np.int32), self._points(group, random), index))
         return out if random is None else [out[i] for i in random.permutation(len(out))]
+
+    def _points(self, group: Group, random: np.random.Generator | None) -> Int[np.ndarray, "p"] | None:
+        """k points of one step: those of the band edges, and others at random."""
+        wanted, count = self.settings.points, len(group.held.kpoints)
+        if random is None or not 0 < wanted < count:
+            return None
+        mean, n = group.energies.mean(axis=0), group.occupied
+        edges = np.unique([mean[:, n - 1].argmax(), mean[:, n].argmin()])
+        others = np.setdiff1d(np.arange(count), edges)
+        drawn = random.permutation(others)[: max(wanted - len(edges), 0)]
+        return np.concatenate([edges, drawn])[:wanted].astype(np.int32)
 
     def outputs(self, params: Any, arrays: Any, plan: BandPlan) -> Float[Array, "B k b"]:
         """Eigenvalues of a batch, as many bands as the labels have, not aligned."""
@@ -167,10 +183,11 @@ class BandProblem:
         taken = {n: jax.tree.map(lambda x: x[members], data[n]) for n in ("positions", "cell", "graphs", "images")}
         hamiltonian = dataclasses.replace(self.hamiltonian, params=jax.tree.map(jnp.asarray, params))
         count = group.energies.shape[2]
+        kpoints = data["kpoints"] if plan.points is None else data["kpoints"][plan.points]
 
         def one(positions, cell, graph, images):
             structure = Structure(positions, cell, group.held.species, group.held.pbc)
-            return spectrum(hamiltonian, structure, graph, images, data["kpoints"], group.real)[:, :count]
+            return spectrum(hamiltonian, structure, graph, images, kpoints, group.real)[:, :count]
 
         return jax.vmap(one)(taken["positions"], taken["cell"], taken["graphs"], taken["images"])
 
@@ -180,6 +197,8 @@ class BandProblem:
         members, present = jnp.maximum(plan.members, 0), plan.members >= 0
         weight = jnp.where(present, data["weight"][members], 0.0)
         importance_, label = data["importance"][members], data["energies"][members]
+        if plan.points is not None:
+            importance_, label = importance_[:, plan.points], label[:, plan.points]
         error = aligned(found, group.occupied, self.settings.align) - aligned(
             label, group.occupied, self.settings.align
         )

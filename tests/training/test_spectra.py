@@ -106,6 +106,21 @@ def test_gradients_are_finite_at_degeneracies(held):
     assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(slope)) > 0
 
 
+def test_steps_on_some_k_points_hold_the_band_edges(held):
+    group = group_of(held)
+    problem = spectra.BandProblem(start(), [group], BandLossSettings(points=3), 8, "float64")
+    mean = group.energies.mean(axis=0)
+    edges = {int(mean[:, 3].argmax()), int(mean[:, 4].argmin())}
+    drawn = [plan.points for epoch in range(4) for plan in problem.plans("train", epoch)]
+    assert all(edges <= set(p.tolist()) and len(set(p.tolist())) == 3 for p in drawn)
+    assert len({tuple(sorted(p.tolist())) for p in drawn}) > 1
+    assert problem.plans("train")[0].points is None
+    plan = problem.plans("train", 0)[0]
+    everything = dataclasses.replace(plan, points=None)
+    values, whole = (problem.outputs(problem.initial(), problem.arrays, p) for p in (plan, everything))
+    assert np.allclose(values, whole[:, plan.points], atol=1e-10)
+
+
 @pytest.mark.parametrize("how", ["valence", "edge", "minimum"])
 def test_aligned_spectra_forget_their_zero(how):
     e = np.sort(np.random.default_rng(0).normal(size=(3, 4, 6)), axis=-1)
