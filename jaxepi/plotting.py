@@ -158,12 +158,12 @@ def parity(
     """Predictions against labels, a panel a quantity, with the root mean squared error of every split.
 
     Args:
-        pairs: quantity ("energy" eV/atom, "forces" eV/angstrom, "stress" eV/angstrom^3) -> split -> labels and
+        pairs: quantity ("energy" eV/atom, "forces" eV/angstrom, "stress" eV/angstrom^3, "eigenvalues" and "gap" eV) -> split -> labels and
             predictions, shape (k,). most: points drawn a split and panel; errors are those of all.
     """
     from matplotlib.ticker import MaxNLocator
 
-    units = {"energy": "meV/atom", "forces": "eV/Å", "stress": "eV/Å$^3$"}
+    units = {"energy": "meV/atom", "forces": "eV/Å", "stress": "eV/Å$^3$", "eigenvalues": "eV", "gap": "eV"}
     figure, panels = _panels(1, len(pairs), 4.2 * len(pairs), 4.4)
     for axes, (quantity, splits) in zip(panels, pairs.items(), strict=True):
         energy, unit = quantity == "energy", units.get(quantity, "")

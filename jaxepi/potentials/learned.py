@@ -120,10 +120,14 @@ class NetworkEnergy:
             energy = energy + term.energies(numbers, v, table.receivers)
         return energy
 
+    def energies(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, "n"]:
+        """Energy of every atom, eV."""
+        vectors = tuple(table.vectors(structure.positions, structure.cell) for table in graph.tables)
+        return self.site_energies(variables, self._index(structure), vectors, graph.tables)
+
     def apply(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, ""]:
         """Energy of the cell, eV."""
-        vectors = tuple(table.vectors(structure.positions, structure.cell) for table in graph.tables)
-        return jnp.sum(self.site_energies(variables, self._index(structure), vectors, graph.tables))
+        return jnp.sum(self.energies(variables, structure, graph))
 
     def features(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, "n f"]:
         """Invariants of every atom that the network's energy is linear in."""
@@ -243,17 +247,18 @@ def _terms(c: Mapping[str, Any], species: Sequence[int]) -> tuple[PairTerm, ...]
     if c["dispersion"]:
         from jaxepi.potentials.dispersion import Dispersion
 
-        terms.append(Dispersion(**(c["dispersion"] if isinstance(c["dispersion"], Mapping) else {})))
+        given = c["dispersion"] if isinstance(c["dispersion"], Mapping) else {}
+        terms.append(Dispersion(**{"species": tuple(int(z) for z in species), **given}))
     for term in terms:
         term.check(species)
     return tuple(terms)
 
 
-def with_domain(potential: Potential, structures: Sequence[Structure], floor: float = 1e-6) -> Potential:
+def with_domain(potential: Potential, structures: Sequence[Structure]) -> Potential:
     """The potential with the domain of its training structures (see `NetworkEnergy.novelty`) and their shortest distance.
 
-    Args:
-        floor: variances below this times the largest count as that, so that directions no structure explores stay finite.
+    Raises:
+        InputError: a potential that is not learned.
     """
     module = potential.module
     if not isinstance(module, NetworkEnergy):
@@ -265,20 +270,32 @@ def with_domain(potential: Potential, structures: Sequence[Structure], floor: fl
         rows.append(np.asarray(evaluate(potential.params, structure, graph), np.float64))
         kinds.append(np.asarray([module.species.index(z) for z in structure.species]))
         shortest = min(shortest, float(np.linalg.norm(np.asarray(graph.reference), axis=1).min(initial=np.inf)))
-    features, index = np.concatenate(rows), np.concatenate(kinds)
+    found = domain(np.concatenate(rows), np.concatenate(kinds), len(module.species))
+    params = {**potential.params, "domain": jax.tree.map(jnp.asarray, found)}
+    return dataclasses.replace(potential, params=params, module=dataclasses.replace(module, minimum_distance=shortest))
+
+
+def domain(
+    features: Float[np.ndarray, "a f"], species: Int[np.ndarray, "a"], kinds: int, floor: float = 1e-6
+) -> dict[str, np.ndarray]:
+    """Mean m, and R such that |R (f - m)| is the distance of features f, 1 for the farthest of these: one a species.
+
+    Args:
+        features: of the training atoms. species: index of each. kinds: how many species.
+        floor: variances below this times the largest count as that, so that directions never explored stay finite.
+    """
     width = features.shape[1]
-    mean, root = np.zeros((len(module.species), width)), np.zeros((len(module.species), width, width))
-    for z in range(len(module.species)):
-        chosen = features[index == z]
+    mean, root = np.zeros((kinds, width)), np.zeros((kinds, width, width))
+    for z in range(kinds):
+        chosen = features[species == z]
         if not len(chosen):
             continue
         mean[z] = chosen.mean(axis=0)
         variance, vectors = np.linalg.eigh(np.cov(chosen.T, bias=True).reshape(width, width))
-        whiten = (vectors / np.sqrt(np.maximum(variance, floor * variance.max()))).T
-        root[z] = whiten / np.sqrt((((chosen - mean[z]) @ whiten.T) ** 2).sum(axis=1).max())
-    domain = {"mean": jnp.asarray(mean), "root": jnp.asarray(root)}
-    found = dataclasses.replace(module, minimum_distance=shortest)
-    return dataclasses.replace(potential, params={**potential.params, "domain": domain}, module=found)
+        whiten = (vectors / np.sqrt(np.maximum(variance, floor * max(variance.max(), 1e-30)))).T
+        farthest = np.sqrt((((chosen - mean[z]) @ whiten.T) ** 2).sum(axis=1).max())
+        root[z] = whiten / max(farthest, 1e-30)
+    return {"mean": mean, "root": root}
 
 
 def write(potential: Potential, config: Mapping[str, Any], path: str | Path, card: Mapping[str, Any]) -> None:

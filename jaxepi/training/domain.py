@@ -11,12 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
+from jaxepi.potentials import learned
 from jaxepi.training.energies import EnergyProblem, gather
-
-FLOOR = 1e-6
-"""Variances below this part of the largest count as that, so that directions training never explored stay finite."""
 
 
 def domain(problem: EnergyProblem, params: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
@@ -41,20 +38,7 @@ def domain(problem: EnergyProblem, params: Mapping[str, Any]) -> dict[str, np.nd
         species = np.asarray(problem.arrays["species"])[plan.atoms[real]]
         found.append((species, np.asarray(compiled(params["network"], problem.arrays, plan), np.float64)[real]))
     species, values = (np.concatenate(part) for part in zip(*found, strict=True))
-    each = [_moments(values[species == s]) for s in range(len(problem.module.species))]
-    return {"mean": np.stack([mean for mean, _ in each]), "root": np.stack([root for _, root in each])}
-
-
-def _moments(features: Float[np.ndarray, "a f"]) -> tuple[Float[np.ndarray, "f"], Float[np.ndarray, "f f"]]:
-    """The mean m, and R such that |R (f - m)| is the distance of f, 1 for the farthest."""
-    width = features.shape[1]
-    if not len(features):
-        return np.zeros(width), np.zeros((width, width))
-    mean = features.mean(axis=0)
-    variance, vectors = np.linalg.eigh(np.cov(features.T, bias=True).reshape(width, width))
-    whiten = (vectors / np.sqrt(np.maximum(variance, FLOOR * max(variance.max(), 1e-30)))).T
-    farthest = np.sqrt((((features - mean) @ whiten.T) ** 2).sum(axis=1).max())
-    return mean, whiten / max(farthest, 1e-30)
+    return learned.domain(values, species, len(problem.module.species))
 
 
 def as_parameters(found: Mapping[str, np.ndarray] | None, dtype: Any) -> dict[str, Any]:
