@@ -158,8 +158,8 @@ def parity(
     """Predictions against labels, a panel a quantity, with the root mean squared error of every split.
 
     Args:
-        pairs: quantity ("energy" eV/atom, "forces" eV/angstrom, "stress" eV/angstrom^3, "eigenvalues" and "gap" eV) -> split -> labels and
-            predictions, shape (k,). most: points drawn a split and panel; errors are those of all.
+        pairs: quantity ("energy" eV/atom, "forces" eV/angstrom, "stress" eV/angstrom^3, "eigenvalues", "gap" eV) -> split ->
+            labels and predictions, shape (k,). most: points drawn a split and panel; errors are those of all.
     """
     from matplotlib.ticker import MaxNLocator
 
