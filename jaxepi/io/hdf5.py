@@ -76,6 +76,7 @@ def _put(node: h5py.Group, name: str, value: np.ndarray, unit: str, decimals: in
     options: dict[str, Any] = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if value.size else {}
     if decimals is not None and value.size:
         options["scaleoffset"] = decimals
+        value = np.round(value, decimals)  # onto one grid, so that rewriting a set with more in it changes nothing
     data = node.create_dataset(name, data=value, **options)
     data.attrs["unit"] = unit
 

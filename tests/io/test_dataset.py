@@ -70,6 +70,17 @@ def test_round_trip_hdf5(small, tmp_path):
         np.testing.assert_allclose(a.extra["distance"], b.extra["distance"])
 
 
+def test_extending_a_set_again_and_again_changes_nothing(small, tmp_path):
+    io.write(small, tmp_path / "a.h5")
+    first = io.read(tmp_path / "a.h5")
+    for seed in range(40, 60):
+        more = io.DataSet("more", LEVELS, (configuration(seed),))
+        io.write(io.read(tmp_path / "a.h5").merged(more), tmp_path / "a.h5")
+    last = io.read(tmp_path / "a.h5")
+    for a, b in zip(first.groups, last.groups, strict=True):
+        assert_equal(a, b.take(range(len(a))), 1e-12)
+
+
 def test_round_trip_extended_xyz(small, tmp_path):
     extxyz.write(small, "pbe", tmp_path / "a.xyz")
     back = extxyz.read(tmp_path / "a.xyz")
