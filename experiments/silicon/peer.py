@@ -25,7 +25,7 @@ from jaxepi.training import spectra
 from jaxepi.training.metrics import write_metrics
 from jaxepi.training.settings import BandLossSettings
 
-MODEL = {"base": "si-niquet2009", "cutoff": 5.0, "switch": [2.9, 3.3], "skin": 0.0}
+MODEL = {"base": "si-niquet2009", "cutoff": 5.0, "switch": [2.9, 3.3]}
 LOSS = BandLossSettings(align="valence", near=2.0, near_width=4.0, gap=1.0, points=40)
 WINDOW = (-5.0, 4.0)
 """eV about the valence edge, the peer's second measure."""

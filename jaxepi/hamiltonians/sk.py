@@ -215,7 +215,7 @@ class LearnedSlaterKoster:
 
     base: SlaterKoster
     network: BondNetwork
-    skin: float = 0.5
+    skin: float = 1.2
     scale: float = 0.3
 
     @property
@@ -281,7 +281,7 @@ DEFAULTS: dict[str, Any] = {
     "kind": "slater-koster",
     "base": "",
     "cutoff": 5.0,
-    "skin": 0.5,
+    "skin": 1.2,
     "switch": [2.9, 3.3],
     "channels": 8,
     "features": 16,
