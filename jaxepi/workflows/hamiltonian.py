@@ -245,7 +245,9 @@ def _card(
     plain["run"] = {n: str(v) if v == float("inf") else v for n, v in plain["run"].items()}
     plain["run"]["start"] = Path(plain["run"]["start"]).name
     plain["loss"] = {n: str(v) if n == "window" else v for n, v in plain["loss"].items()}
+    sets = ", ".join(sorted({Path(entry.path).name for entry in settings.data.sets}))
     card: dict[str, Any] = {
+        "citation": f"trained by jaxepi on {sets} at level {settings.data.level}, from {config['base']}",
         "level": settings.data.level,
         "configurations": {s: sum(len(problem.rows(g, s)) for g in problem.groups) for s in SPLITS},
         "kinds": sorted({k for g in problem.groups for k in g.held.kind}),

@@ -258,7 +258,9 @@ class _Study:
         e, data = self.examples, self.settings.data
         known = e.temperature[np.isfinite(e.temperature) & (e.split == "train")]
         counts = {split: int((e.split == split).sum()) for split in evaluation.SPLITS}
+        sets = ", ".join(sorted(set(e.source)))
         card: dict[str, Any] = {
+            "citation": f"trained by jaxepi on {sets} at level {data.level} ({e.theory.get('code')})",
             "level": {data.level: dict(e.theory)},
             "configurations": counts,
             "sets": sorted(set(e.source)),
