@@ -59,9 +59,11 @@ class Group:
         energies = held.labels[level]["eigenvalues"]
         energies = energies[:, :, : bands or None]
         graphs = []
-        # Every configuration has a graph of its own, so none needs a skin.
         module: Any = hamiltonian.module
-        hamiltonian = dataclasses.replace(hamiltonian, module=dataclasses.replace(module, skin=0.0))
+        if hasattr(module, "relations"):
+            # Learned terms end at the cutoff and every configuration has a graph of its own: a skin would only cost. (The
+            # bonds of a published set are all pairs within cutoff and skin.)
+            hamiltonian = dataclasses.replace(hamiltonian, module=dataclasses.replace(module, skin=0.0))
         rows = tqdm(range(len(held)), desc="neighbours", leave=False, disable=not progress)
         for row in rows:
             structure = Structure.create(held.positions[row], held.cell[row], held.species, held.pbc)
