@@ -22,6 +22,7 @@ from jaxepi import training
 from jaxepi.hamiltonians import sk
 from jaxepi.io import deeptb
 from jaxepi.training import spectra
+from jaxepi.training.loop import transformation
 from jaxepi.training.metrics import write_metrics
 from jaxepi.training.settings import BandLossSettings
 
@@ -62,7 +63,7 @@ def measures(group: spectra.Group, found: np.ndarray, rows: np.ndarray) -> dict[
 def seconds_a_step(problem: spectra.BandProblem, params, repeats: int = 10) -> float:
     """Processor seconds of loss, gradient and update on one frame of the largest group."""
     plan = max(problem.plans("train"), key=lambda p: problem.groups[p.group].energies[0].size)  # all k points
-    loop = training.loop.transformation(training.OptimizerSettings())
+    loop = transformation(training.OptimizerSettings())
     state = loop.init(params)
 
     @jax.jit
