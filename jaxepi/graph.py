@@ -20,10 +20,7 @@ from jaxepi.structure import Structure
 from jaxepi.tree import pytree, replace, static
 
 FAR = 1e3
-"""Padded edges point this far along x, angstrom: beyond any cutoff, with finite derivatives."""
-
-FAR_CELLS = 300
-"""Padded edges of stacked graphs lead so many cells away."""
+"""Padding lies this far away, angstrom: beyond any cutoff, with finite derivatives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,32 +165,49 @@ def build_graph(structure: Structure, cutoff: float, skin: float = 0.0, relation
     )
 
 
-def padded(graph: Graph, edges: int, slots: tuple[int, ...]) -> Graph:
-    """The same graph with room for `edges` edges and `slots` neighbours in each table, so that graphs can be stacked.
+Shape = tuple[int, ...]
+"""Lengths of a graph that differ from one to the next: edges, neighbours of an atom, slots of every table."""
 
-    Padded edges lead from the last atom to an image of it hundreds of cells away, beyond any cutoff. `neighbours` keeps
-    its width.
+
+def shape_of(graph: Graph) -> Shape:
+    """The lengths of a graph."""
+    return (graph.n_edges, graph.neighbours.shape[1], *(table.mask.shape[1] for table in graph.tables))
+
+
+def padded(graph: Graph, shape: Shape) -> Graph:
+    """The same graph with the lengths `shape`, none shorter than its own, so that graphs can be stacked or exchanged.
+
+    Padded edges lead from the last atom to an image of it `FAR` away and no row lists them; padded slots are masked.
     """
-    more, last = edges - graph.n_edges, graph.n_atoms - 1
-    far = np.tile(np.array([[FAR_CELLS, 0, 0]], np.int32), (more, 1))
-    old = np.asarray(graph.neighbours)
-    tables = []
-    for table, width in zip(graph.tables, slots, strict=True):
-        extra = width - table.mask.shape[1]
-        own = np.tile(np.arange(graph.n_atoms, dtype=np.int32)[:, None], (1, extra))
-        receivers = np.concatenate([table.receivers, own], axis=1)
-        shifts = np.pad(np.asarray(table.shifts), ((0, 0), (0, extra), (0, 0)))
-        mask = np.pad(np.asarray(table.mask), ((0, 0), (0, extra)))
-        tables.append(Table(*map(jnp.asarray, (receivers, shifts, mask))))
+    edges, columns, *slots = shape
+    extra, last = edges - graph.n_edges, graph.n_atoms - 1
+    far = int(np.ceil(FAR / np.linalg.norm(np.asarray(graph.cell)[0])))
+    away = np.tile(np.array([far, 0, 0], np.int32), (extra, 1))
+    rows = np.asarray(graph.neighbours)
+    rows = np.where(rows >= graph.n_edges, edges, rows)
+
+    def longer(values: Array) -> Array:
+        return jnp.asarray(np.pad(np.asarray(values), (0, extra), constant_values=last))
+
     return replace(
         graph,
-        senders=np.append(graph.senders, np.full(more, last, np.int32)),
-        receivers=np.append(graph.receivers, np.full(more, last, np.int32)),
-        shifts=np.concatenate([graph.shifts, far]),
-        neighbours=np.where(old == graph.n_edges, edges, old),
-        reference=np.concatenate([graph.reference, far @ np.asarray(graph.cell)]),
-        tables=tuple(tables),
+        senders=longer(graph.senders),
+        receivers=longer(graph.receivers),
+        shifts=jnp.asarray(np.concatenate([graph.shifts, away])),
+        neighbours=jnp.asarray(np.pad(rows, ((0, 0), (0, columns - rows.shape[1])), constant_values=edges)),
+        reference=jnp.asarray(np.concatenate([graph.reference, away @ np.asarray(graph.cell)]), graph.reference.dtype),
+        tables=tuple(_wider(table, count) for table, count in zip(graph.tables, slots, strict=True)),
     )
+
+
+def _wider(table: Table, slots: int) -> Table:
+    """A table with more slots, masked."""
+    atoms, now = table.mask.shape
+    receivers = np.tile(np.arange(atoms, dtype=np.int32)[:, None], (1, slots))
+    receivers[:, :now] = table.receivers
+    more = ((0, 0), (0, slots - now))
+    shifts = np.pad(np.asarray(table.shifts), (*more, (0, 0)))
+    return Table(jnp.asarray(receivers), jnp.asarray(shifts), jnp.asarray(np.pad(np.asarray(table.mask), more)))
 
 
 def layers(structure: Structure, stretch: float = 1.25) -> np.ndarray:

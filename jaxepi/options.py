@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, refuse_unknown
 from jaxepi.workflows.settings import CHOICES, AbsorptionSettings
 
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(AbsorptionSettings)}
@@ -46,10 +46,8 @@ def from_file(path: str, command: argparse.ArgumentParser) -> dict[str, Any]:
     actions = {a.dest: a for a in command._actions if a.dest not in ("help", "config")}
     flags: list[str] = []
     for key, value in table.items():
-        action = actions.get(key.replace("-", "_"))
-        if action is None:
-            raise InputError(f"{path}: unknown key {key!r}; known are {', '.join(sorted(actions))}")
-        flags += _as_flags(path, key, value, action)
+        refuse_unknown([key.replace("-", "_")], sorted(actions), path)
+        flags += _as_flags(path, key, value, actions[key.replace("-", "_")])
     options = vars(command.parse_args(flags))
     return {key: value for key, value in options.items() if value is not None}
 

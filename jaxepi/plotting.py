@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from jaxepi.errors import InputError
+from jaxepi.files import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -219,14 +220,9 @@ def save(figure: "Figure", path: str | os.PathLike) -> None:
     Raises:
         OSError: the file cannot be written. InputError: a suffix matplotlib does not know.
     """
-    target = Path(path)
-    check_suffix(target)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
-    try:
-        figure.savefig(temporary, dpi=DPI)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    check_suffix(path)
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format=Path(path).suffix[1:])
 
 
 def check_suffix(path: str | os.PathLike) -> None:

@@ -7,7 +7,6 @@ positions, cell, k mesh, number of bands, energies (eV), eps1 and eps2 along x, 
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,8 @@ import ase
 import h5py
 import numpy as np
 from ase.build import bulk
+
+from jaxepi.files import whole
 
 ETA = 0.1
 """Half width, eV."""
@@ -60,18 +61,22 @@ def dielectric(atoms: ase.Atoms, divisions: int, bands: int) -> dict[str, np.nda
     return out
 
 
+def kept(old: Path, new: Path) -> h5py.File:
+    """A file that begins with what the old one holds, if there is one."""
+    if old.exists():
+        new.write_bytes(old.read_bytes())
+    return h5py.File(new, "a")
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--only", choices=["crystal", "thermal"])
     options = parser.parse_args()
-    temporary = options.output.with_suffix(f".{os.getpid()}.tmp")
-    if options.output.exists():
-        temporary.write_bytes(options.output.read_bytes())
     import gpaw
 
-    with h5py.File(temporary, "a") as file:
+    with whole(options.output) as temporary, kept(options.output, temporary) as file:
         file.attrs.update(
             {"code": f"GPAW {gpaw.__version__}", "level": "PBE, 350 eV, independent particles", "eta": ETA}
         )
@@ -87,7 +92,6 @@ def main() -> None:
             for key, value in found.items():
                 group.create_dataset(key, data=value, compression="gzip")
             print(f"{name}: eps1(0) = {found['eps1'][:, 0].round(3).tolist()}", flush=True)
-    temporary.replace(options.output)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def test_configuration_file_and_flags(run, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("temperature = [100]", "unknown key 'temperature'; known are antithetic, broadening"),
+        ("temperature = [100]", "unknown key 'temperature'; did you mean 'temperatures'"),
         ("width = ", "run.toml is not a TOML file"),
         ("[width]\nvalue = 1", "width is a table"),
         ('spin-orbit = "yes"', "spin-orbit = 'yes'; give true or false"),

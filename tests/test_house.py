@@ -13,6 +13,7 @@ PACKAGE = Path(jaxepi.__file__).parent
 # What may be imported from the same storey is written once more in `NEIGHBOURS`.
 STOREY = {
     "errors": 0,
+    "files": 0,
     "tree": 0,
     "units": 0,
     "structure": 1,

@@ -75,17 +75,13 @@ class Images:
     mask: Bool[Array, "p m"]
 
     @classmethod
-    def of(cls, graph: Graph, edges: int | None = None, width: int | None = None) -> "Images":
-        """Of a graph on the host.
-
-        Args:
-            edges: how many of its edges count (the rest is padding). width: m, at least what is needed.
-        """
-        count, n = graph.n_edges if edges is None else edges, graph.n_atoms
-        pair = np.asarray(graph.senders)[:count] * n + np.asarray(graph.receivers)[:count]
+    def of(cls, graph: Graph, width: int = 1) -> "Images":
+        """Of a graph on the host; `width` is the least m."""
+        count, n = graph.n_edges, graph.n_atoms
+        pair = np.asarray(graph.senders) * n + np.asarray(graph.receivers)
         order = np.argsort(pair, kind="stable")
         held = np.bincount(pair, minlength=n * n)
-        most = max(int(held.max()), width or 1)
+        most = max(int(held.max()), width)
         where = np.zeros((n * n, most), np.int32)
         where[pair[order], np.arange(count) - np.repeat(np.cumsum(held) - held, held)] = order
         return cls(jnp.asarray(where), jnp.asarray(np.arange(most) < held[:, None]))

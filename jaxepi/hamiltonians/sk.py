@@ -12,7 +12,6 @@ features of one convolution and symmetric contraction (jaxepi.nn). Flows in: str
 """
 
 import dataclasses
-import difflib
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, refuse_unknown
 from jaxepi.graph import Graph, Relation, Table
 from jaxepi.hamiltonians import onsite
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
@@ -46,8 +45,6 @@ from jaxepi.nn import (
 )
 from jaxepi.nn.checkpoint import compare
 from jaxepi.structure import Structure
-
-UNITS = "eV, angstrom"
 
 
 class BondNetwork(nn.Module):
@@ -313,11 +310,7 @@ def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, Mapping[
     Raises:
         InputError: an unknown key (with the nearest known one), an unknown set, or a value out of range.
     """
-    for name in config:
-        if name not in DEFAULTS:
-            near = difflib.get_close_matches(name, DEFAULTS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(DEFAULTS)}"
-            raise InputError(f"the model has no option {name!r}{hint}")
+    refuse_unknown(config, DEFAULTS, "model")
     c = {**DEFAULTS, **config}
     if c["kind"] != "slater-koster":
         raise InputError(f"kind {c['kind']!r} of Hamiltonian is not known; use 'slater-koster'")
@@ -352,22 +345,16 @@ def write(hamiltonian: Hamiltonian, config: Mapping[str, Any], path: str | Path,
         config: the configuration it was built from. card: data, errors, domain of validity, provenance.
     """
     params = jax.tree.map(np.asarray, hamiltonian.params)
-    whole = {"units": UNITS, "model": {**DEFAULTS, **config}}
-    write_checkpoint(path, Checkpoint("hamiltonian", whole, params, card))
+    write_checkpoint(path, Checkpoint("hamiltonian", {"model": {**DEFAULTS, **config}}, params, card))
 
 
 def read(path: str | Path) -> tuple[Hamiltonian, Mapping[str, Any]]:
     """A learned Hamiltonian and its card.
 
     Raises:
-        InputError: what `read_checkpoint` refuses, another kind of model, other units, or parameters that do not belong to
-            the configuration.
+        InputError: what `read_checkpoint` refuses, or parameters that do not belong to the configuration.
     """
-    found = read_checkpoint(path)
-    if found.kind != "hamiltonian":
-        raise InputError(f"{path} holds a model of kind {found.kind!r}; expected a hamiltonian")
-    if found.config.get("units") != UNITS:
-        raise InputError(f"{path} has units {found.config.get('units')!r}; expected {UNITS!r}")
+    found = read_checkpoint(path, "hamiltonian")
     module, published = configured(found.config["model"])
     compare(jax.eval_shape(module.init, jax.random.key(0), published), found.params, path)
     return Hamiltonian(jax.tree.map(jnp.asarray, dict(found.params)), module), found.card

@@ -15,6 +15,7 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from jaxepi.errors import InputError
+from jaxepi.files import whole
 from jaxepi.io import dataset
 from jaxepi.io.dataset import Configurations, DataSet
 
@@ -62,13 +63,8 @@ def write(data: DataSet, level: str, path: str | os.PathLike) -> None:
     Raises:
         InputError: a level that the set does not define.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with whole(path) as temporary:
         ase.io.write(temporary, to_ase(data, level), format="extxyz")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(path: str | os.PathLike, name: str | None = None) -> DataSet:

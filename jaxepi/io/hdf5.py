@@ -5,7 +5,6 @@ Flows in: a `DataSet` or a path. Flows out: a file or a `DataSet`. Format and ve
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -13,6 +12,7 @@ import numpy as np
 
 from jaxepi import tree
 from jaxepi.errors import InputError
+from jaxepi.files import whole
 from jaxepi.io.blocks import PairBlocks
 from jaxepi.io.dataset import TEXTS, Configurations, DataSet, check
 from jaxepi.io.overlap import OverlapFunctions
@@ -53,23 +53,15 @@ def write(dataset: DataSet, path: str | os.PathLike) -> None:
                 raise InputError(
                     f"group {i} of {dataset.name!r}: S rebuilt from its functions is off by {off:.1e}; store S itself"
                 )
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs.update({"format": FORMAT, "version": VERSION, "name": dataset.name})
-            file.attrs["provenance"] = json.dumps(dict(dataset.provenance))
-            for level, definition in dataset.levels.items():
-                node = file.create_group(f"levels/{level}")
-                node.attrs["code"], node.attrs["code_version"] = definition["code"], definition["version"]
-                node.attrs["settings"] = json.dumps(definition["settings"], sort_keys=True)
-            for i, group in enumerate(dataset.groups):
-                _write_group(file.create_group(f"groups/{i:02d}"), group)
-        with temporary.open("rb") as finished:
-            os.fsync(finished.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"format": FORMAT, "version": VERSION, "name": dataset.name})
+        file.attrs["provenance"] = json.dumps(dict(dataset.provenance))
+        for level, definition in dataset.levels.items():
+            node = file.create_group(f"levels/{level}")
+            node.attrs["code"], node.attrs["code_version"] = definition["code"], definition["version"]
+            node.attrs["settings"] = json.dumps(definition["settings"], sort_keys=True)
+        for i, group in enumerate(dataset.groups):
+            _write_group(file.create_group(f"groups/{i:02d}"), group)
 
 
 def _put(node: h5py.Group, name: str, value: np.ndarray, unit: str, decimals: int | None = None) -> None:

@@ -30,6 +30,7 @@ import numpy as np
 
 import jaxepi
 from jaxepi.errors import InputError
+from jaxepi.files import whole
 
 FORMAT, VERSION = "jaxepi-result", 1
 
@@ -124,23 +125,17 @@ def write(path: str | os.PathLike, contents: Mapping[str, Any], origin: Mapping[
         OSError: the folder cannot be written. TypeError: something the store does not know how to hold.
     """
     target = Path(path)
-    _write_through(target, target.with_name(f".{target.name}.{os.getpid()}.tmp"), contents, origin)
+    _write(target, contents, origin)
 
 
-def _write_through(target: Path, temporary: Path, contents: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
-    """Write under another name on the same file system, then move into place."""
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs.update({"format": FORMAT, "version": VERSION})
-            for key, value in origin.items():
-                file.attrs[key] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-            for name, value in contents.items():
-                _encode(file, name, value, None)
-        with temporary.open("rb") as finished:
-            os.fsync(finished.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _write(target: Path, contents: Mapping[str, Any], origin: Mapping[str, Any], temporary: Path | None = None) -> None:
+    """Whole or not at all; `temporary` is where it is written meanwhile (`files.whole`)."""
+    with whole(target, temporary) as path, h5py.File(path, "w") as file:
+        file.attrs.update({"format": FORMAT, "version": VERSION})
+        for key, value in origin.items():
+            file.attrs[key] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        for name, value in contents.items():
+            _encode(file, name, value, None)
 
 
 def read(path: str | os.PathLike) -> Result:
@@ -316,7 +311,7 @@ class Run:
 
     def put(self, name: str, contents: Mapping[str, Any]) -> None:
         """Store one part, whole or not at all."""
-        _write_through(self._file(name), self.parts / f".{name}.{os.getpid()}.tmp", contents, self.origin)
+        _write(self._file(name), contents, self.origin)
 
     def get(self, name: str) -> dict[str, Any] | None:
         """One part, or None where it is not finished; an unreadable one (a full disk, say) counts as not finished."""
@@ -348,7 +343,7 @@ class Run:
 
     def finish(self, contents: Mapping[str, Any]) -> None:
         """Write the result into place, then remove the parts."""
-        _write_through(self.path, self.parts / f".result.{os.getpid()}.tmp", contents, self.origin)
+        _write(self.path, contents, self.origin, self.parts / f".result.{os.getpid()}.tmp")
         self.complete = True
         self._remove_parts("*.h5", "replaced.old")
 

@@ -1,13 +1,10 @@
-"""One-file checkpoints of models: a JSON header and arrays in a NumPy archive, written whole or not at all.
+"""One-file checkpoints of models: a JSON header and arrays in a NumPy archive (jaxepi.nn.archive).
 
 The header names format, version, kind of model, its configuration (units included) and its card: data, errors, domain of
 validity. Parameters are a nested dict of arrays; their keys are joined by slashes.
 """
 
 import dataclasses
-import json
-import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from jaxepi.errors import InputError
+from jaxepi.nn import archive
 
 FORMAT, VERSION = "jaxepi-model", 1
-HEADER = "header.json"
+UNITS = "eV, angstrom"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,38 +34,27 @@ class Checkpoint:
 
 
 def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` to `path`, whole or not at all."""
-    path = Path(path)
+    """Write `checkpoint` to `path`, whole or not at all; its configuration gets the units of all models."""
     header = {"format": FORMAT, "version": VERSION, "kind": checkpoint.kind}
-    header |= {"config": dict(checkpoint.config), "card": dict(checkpoint.card)}
+    header |= {"config": {"units": UNITS, **checkpoint.config}, "card": dict(checkpoint.card)}
     arrays = {name: np.asarray(a) for name, a in flatten(checkpoint.params).items()}
     header["arrays"] = {name: list(a.shape) for name, a in arrays.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **{HEADER: np.array(json.dumps(header))}, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    archive.write(path, header, arrays, compressed=True)
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:
     """Read a checkpoint.
 
+    Args:
+        kind: of model that is expected; any when left out.
+
     Raises:
-        InputError: a file that is missing or damaged, of another format or version, or with an array missing or of
-            the wrong shape.
+        InputError: a file that is missing or damaged, of another format, version, kind of model or with other units, or
+            with an array missing or of the wrong shape.
     """
-    path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(str(arrays.pop(HEADER)))
-    except KeyError as error:
-        raise InputError(f"{path} is a NumPy archive without a header; give a checkpoint written by jaxepi") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        header, arrays = archive.read(path)
+    except archive.DamagedError as error:
         raise InputError(f"checkpoint {path} cannot be read: {error}; give a file written by jaxepi") from error
     if header.get("format") != FORMAT:
         raise InputError(f"{path} has format {header.get('format')!r}; expected {FORMAT!r}")
@@ -76,6 +63,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"checkpoint {path} has version {header.get('version')!r}; this jaxepi reads version {VERSION}: use the "
             "release that wrote it, or train the model again"
         )
+    if kind not in (None, header["kind"]):
+        raise InputError(f"{path} holds a model of kind {header['kind']!r}; expected a {kind}")
+    if header["config"].get("units") != UNITS:
+        raise InputError(f"{path} has units {header['config'].get('units')!r}; expected {UNITS!r}")
     for name, shape in header["arrays"].items():
         if name not in arrays:
             raise InputError(f"checkpoint {path} lacks the array {name!r}; the file is incomplete: copy it again")

@@ -18,16 +18,15 @@ class Linear(nn.Module):
     """Mix the channels of every angular momentum: weights are normal variables over the root of the fan-in.
 
     Attributes:
-        channels: of the output. lmax: highest angular momentum that is kept; None keeps all.
+        channels: of the output.
     """
 
     channels: int
-    lmax: int | None = None
 
     @nn.compact
     def __call__(self, features: Features) -> Features:
         out = []
-        for l, x in enumerate(features[: None if self.lmax is None else self.lmax + 1]):
+        for l, x in enumerate(features):
             w = self.param(f"w{l}", nn.initializers.normal(1.0), (x.shape[-1], self.channels))
             out.append(x @ (w.astype(x.dtype) / x.shape[-1] ** 0.5))
         return tuple(out)

@@ -5,7 +5,6 @@ configuration (`build`), read from and written to one-file checkpoints (`read`, 
 """
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,15 +15,13 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Array, Float, Int
 
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, refuse_unknown
 from jaxepi.graph import Graph, Relation, Table
 from jaxepi.nn import Checkpoint, read_checkpoint, write_checkpoint
 from jaxepi.nn.checkpoint import compare
 from jaxepi.potentials.base import Potential
 from jaxepi.potentials.mace import Mace
 from jaxepi.structure import Structure
-
-UNITS = "eV, angstrom"
 
 DEFAULTS: dict[str, Any] = {
     "kind": "mace",
@@ -142,7 +139,7 @@ class NetworkEnergy:
         """How far the strangest atom is from the training data: 1 is the farthest training atom, 0 where unknown.
 
         The distance of an atom's features f is sqrt((f - m).C.(f - m)), with m the mean and C the inverse covariance of
-        the training atoms' features, species by species (made by `with_domain`): a last-layer estimate akin to Bigi et
+        the training atoms' features, species by species (made by `domain`): a last-layer estimate akin to Bigi et
         al., Mach. Learn.: Sci. Technol. 5, 045018 (2024).
         """
         domain = variables["params"].get("domain")
@@ -194,11 +191,7 @@ def build(config: Mapping[str, Any], species: Sequence[int]) -> NetworkEnergy:
     Raises:
         InputError: an unknown key (with the nearest known one), or a value out of range.
     """
-    for key in config:
-        if key not in DEFAULTS:
-            near = difflib.get_close_matches(key, DEFAULTS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(DEFAULTS)}"
-            raise InputError(f"the model has no option {key!r}{hint}")
+    refuse_unknown(config, DEFAULTS, "model")
     c = {**DEFAULTS, **config}
     _check(c, species)
     cutoff = float(c["cutoff"])
@@ -254,27 +247,6 @@ def _terms(c: Mapping[str, Any], species: Sequence[int]) -> tuple[PairTerm, ...]
     return tuple(terms)
 
 
-def with_domain(potential: Potential, structures: Sequence[Structure]) -> Potential:
-    """The potential with the domain of its training structures (see `NetworkEnergy.novelty`) and their shortest distance.
-
-    Raises:
-        InputError: a potential that is not learned.
-    """
-    module = potential.module
-    if not isinstance(module, NetworkEnergy):
-        raise InputError(f"{type(module).__name__} is not a learned potential; only those have a domain")
-    evaluate = jax.jit(lambda params, s, g: module.features({"params": params}, s, g))
-    rows, kinds, shortest = [], [], np.inf
-    for structure in structures:
-        graph = potential.graph(structure)
-        rows.append(np.asarray(evaluate(potential.params, structure, graph), np.float64))
-        kinds.append(np.asarray([module.species.index(z) for z in structure.species]))
-        shortest = min(shortest, float(np.linalg.norm(np.asarray(graph.reference), axis=1).min(initial=np.inf)))
-    found = domain(np.concatenate(rows), np.concatenate(kinds), len(module.species))
-    params = {**potential.params, "domain": jax.tree.map(jnp.asarray, found)}
-    return dataclasses.replace(potential, params=params, module=dataclasses.replace(module, minimum_distance=shortest))
-
-
 def domain(
     features: Float[np.ndarray, "a f"], species: Int[np.ndarray, "a"], kinds: int, floor: float = 1e-6
 ) -> dict[str, np.ndarray]:
@@ -307,7 +279,7 @@ def write(potential: Potential, config: Mapping[str, Any], path: str | Path, car
     module = potential.module
     if not isinstance(module, NetworkEnergy):
         raise InputError(f"{type(module).__name__} is not a learned potential; only those are written to checkpoints")
-    known = {"units": UNITS, "species": list(module.species), "minimum_distance": module.minimum_distance}
+    known = {"species": list(module.species), "minimum_distance": module.minimum_distance}
     params = jax.tree.map(np.asarray, potential.params)
     write_checkpoint(path, Checkpoint("potential", {**known, "model": {**DEFAULTS, **config}}, params, card))
 
@@ -316,14 +288,9 @@ def read(path: str | Path) -> tuple[Potential, Mapping[str, Any]]:
     """A learned potential and its card.
 
     Raises:
-        InputError: what `read_checkpoint` refuses, a checkpoint of another kind of model or with other units, or
-            parameters that do not belong to its configuration.
+        InputError: what `read_checkpoint` refuses, or parameters that do not belong to its configuration.
     """
-    found = read_checkpoint(path)
-    if found.kind != "potential":
-        raise InputError(f"{path} holds a model of kind {found.kind!r}; expected a potential")
-    if found.config.get("units") != UNITS:
-        raise InputError(f"{path} has units {found.config.get('units')!r}; expected {UNITS!r}")
+    found = read_checkpoint(path, "potential")
     module = build(found.config["model"], found.config["species"])
     module = dataclasses.replace(module, minimum_distance=float(found.config["minimum_distance"]))
     compare(jax.eval_shape(module.init, jax.random.key(0)), found.params, path)

@@ -5,14 +5,13 @@ builder of the model), `[loss]`, `[optimizer]`, `[run]`.
 """
 
 import dataclasses
-import difflib
 import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, refuse_unknown
 
 T = TypeVar("T")
 
@@ -277,19 +276,6 @@ def from_table(cls: type[T], table: Any, where: str) -> T:
 
 
 _WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a text", bool: "true or false", tuple: "a list"}
-
-
-def refuse_unknown(given: Any, known: Any, where: str) -> None:
-    """Refuse keys that are not known.
-
-    Raises:
-        InputError: names the key and the nearest known one, or all.
-    """
-    for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise InputError(f"{where}: unknown key {key!r}; {hint}")
 
 
 def check_choices(settings: Any) -> None:

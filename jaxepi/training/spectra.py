@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from jaxepi.electrons.eigen import generalized_eigvalsh
 from jaxepi.errors import InputError
-from jaxepi.graph import Graph, padded
+from jaxepi.graph import Graph, padded, shape_of
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import Images, bloch_many, cartesian, phases, signs
 from jaxepi.io.dataset import Configurations
+from jaxepi.kpoints import KPoints
 from jaxepi.structure import Structure
 from jaxepi.training.settings import BandLossSettings
 from jaxepi.tree import pytree, static
@@ -40,13 +41,13 @@ class Group:
     """Configurations of equal shape with everything that their spectra need; arrays on the host.
 
     Attributes:
-        held: as read; energies are its eigenvalues at one level, eV, shape (s, k, b). weight: of each configuration.
+        held: as read; energies are its eigenvalues at one level, eV, shape (s, k, b). weight: of its configurations.
         graphs, images: stacked, padded alike. real: whether H(k) is real at all its k points.
     """
 
     held: Configurations
     energies: Float[np.ndarray, "s k b"]
-    weight: Float[np.ndarray, "s"]
+    weight: float
     graphs: Graph
     images: Images
     real: bool
@@ -68,17 +69,11 @@ class Group:
         for row in rows:
             structure = Structure.create(held.positions[row], held.cell[row], held.species, held.pbc)
             graphs.append(hamiltonian.graph(structure))
-        edges = max(g.n_edges for g in graphs)
-        slots = tuple(max(t) for t in zip(*[[x.mask.shape[1] for x in g.tables] for g in graphs], strict=True))
+        shape = tuple(max(lengths) for lengths in zip(*map(shape_of, graphs), strict=True))
         most = max(Images.of(g).mask.shape[1] for g in graphs)
-        images = [Images.of(g, width=most) for g in graphs]
-        wide = max(g.neighbours.shape[1] for g in graphs)
-        alike = [dataclasses.replace(g, neighbours=_wider(g, wide)) for g in graphs]
-        alike = [padded(g, edges, slots) for g in alike]
-        together = jax.tree.map(lambda *x: np.stack(x), *alike), jax.tree.map(lambda *x: np.stack(x), *images)
-        double = 2 * held.kpoints
-        real = bool(np.abs(double - np.round(double)).max() < 1e-6)
-        return cls(held, energies, np.full(len(held), weight), *together, real)
+        images = _stacked([Images.of(g, most) for g in graphs])
+        real = KPoints(held.kpoints, held.weights).is_real
+        return cls(held, energies, weight, _stacked([padded(g, shape) for g in graphs]), images, real)
 
     @property
     def occupied(self) -> int:
@@ -90,9 +85,9 @@ class Group:
         return gap(self.energies, self.occupied)
 
 
-def _wider(graph: Graph, width: int) -> Array:
-    extra = width - graph.neighbours.shape[1]
-    return jnp.asarray(np.pad(np.asarray(graph.neighbours), ((0, 0), (0, extra)), constant_values=graph.n_edges))
+def _stacked(trees: Sequence[Any]) -> Any:
+    """Pytrees of equal shapes as one, on the host."""
+    return jax.tree.map(lambda *x: np.stack(x), *trees)
 
 
 def gap(energies: Any, occupied: int) -> Any:
@@ -143,7 +138,7 @@ class BandProblem:
         for group in self.groups:
             held = group.held
             found: dict[str, Any] = {"positions": held.positions, "cell": held.cell, "energies": group.energies}
-            found |= {"graphs": group.graphs, "images": group.images, "weight": group.weight}
+            found |= {"graphs": group.graphs, "images": group.images}
             found |= {"kpoints": held.kpoints, "importance": importance(group, self.settings)}
             out.append(jax.tree.map(number, found))
         return tuple(out)
@@ -200,7 +195,6 @@ class BandProblem:
         """Weighted mean squared error of aligned bands plus that of the gap."""
         found, data, group = self.outputs(params, arrays, plan), arrays[plan.group], self.groups[plan.group]
         members, present = jnp.maximum(plan.members, 0), plan.members >= 0
-        weight = jnp.where(present, data["weight"][members], 0.0)
         importance_, label = data["importance"][members], data["energies"][members]
         if plan.points is not None:
             importance_, label = importance_[:, plan.points], label[:, plan.points]
@@ -211,7 +205,7 @@ class BandProblem:
         value = bands
         if self.settings.gap:
             value = value + self.settings.gap * (gap(found, group.occupied) - gap(label, group.occupied)) ** 2
-        average = jnp.sum(weight * value) / len(plan.members)
+        average = group.weight * jnp.sum(jnp.where(present, value, 0.0)) / len(plan.members)
         sums = {"squares": jnp.sum(jnp.where(present, bands, 0.0)), "count": jnp.sum(present).astype(bands.dtype)}
         return average, sums
 
@@ -326,7 +320,7 @@ def refuse(group: Group, hamiltonian: Hamiltonian, loss: BandLossSettings) -> No
             "data set must say how many are filled"
         )
     top = group.energies[:, :, : held.occupied].max(axis=(1, 2))
-    if loss.align != "none" and (group.gaps <= 0).any() and loss.align == "edge":
+    if loss.align == "edge" and (group.gaps <= 0).any():
         raise InputError(
             f"{where}: configuration {int(group.gaps.argmin())} has no gap, so its valence edge is undefined; align at "
             "'valence' (the mean of the filled bands) or 'none'"

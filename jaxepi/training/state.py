@@ -5,8 +5,6 @@ arrays of the state, named by their place in the pytree.
 """
 
 import json
-import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ import jax
 import numpy as np
 
 from jaxepi.errors import InputError
+from jaxepi.nn import archive
 
 FORMAT, VERSION = "jaxepi-training", 1
-HEADER = "header.json"
 
 
 def save(path: Path, fingerprint: Mapping[str, Any], counters: Mapping[str, Any], arrays: Any) -> None:
@@ -28,15 +26,7 @@ def save(path: Path, fingerprint: Mapping[str, Any], counters: Mapping[str, Any]
     """
     header = {"format": FORMAT, "version": VERSION, "fingerprint": dict(fingerprint), "counters": dict(counters)}
     leaves = {jax.tree_util.keystr(p): np.asarray(x) for p, x in jax.tree_util.tree_leaves_with_path(arrays)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{HEADER: np.array(json.dumps(header))}, **leaves)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    archive.write(path, header, leaves)
 
 
 def load(path: Path, fingerprint: Mapping[str, Any], like: Any) -> tuple[dict[str, Any], Any]:
@@ -47,10 +37,8 @@ def load(path: Path, fingerprint: Mapping[str, Any], like: Any) -> tuple[dict[st
     """
     remedy = "give another --output, or start over with --overwrite"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            held = {name: file[name] for name in file.files}
-        header = json.loads(str(held.pop(HEADER)))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        header, held = archive.read(path)
+    except archive.DamagedError as error:
         raise InputError(f"{path} is no state of a training run ({error}); {remedy}") from error
     if header.get("format") != FORMAT or header.get("version") != VERSION:
         found = f"{header.get('format')!r} version {header.get('version')!r}"

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from jaxepi.errors import InputError
+from jaxepi.files import whole
 from jaxepi.io import store
 from jaxepi.io.store import Quantity
 from jaxepi.sampling import Dynamics, DynamicsError, Integration, Trajectory
@@ -236,23 +237,18 @@ def _write_xyz(trajectory: Trajectory, settings: DynamicsSettings, target: Path)
     from ase.io.extxyz import write_extxyz
 
     atoms = trajectory.structure.to_ase()
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for t, f, r in sorted(np.ndindex(trajectory.energies.shape), key=lambda i: (i[0], i[2], i[1])):
-                atoms.positions = np.asarray(trajectory.positions[t, f, r])
-                atoms.info = {
-                    "temperature": settings.temperatures[t],
-                    "replica": r,
-                    "time_fs": float(trajectory.times[f]),
-                    "kinetic_temperature": float(trajectory.kinetic_temperatures[t, f, r]),
-                }
-                energy = float(trajectory.potential_energies[t, f, r])
-                atoms.calc = SinglePointCalculator(atoms, energy=energy)
-                write_extxyz(file, [atoms])
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for t, f, r in sorted(np.ndindex(trajectory.energies.shape), key=lambda i: (i[0], i[2], i[1])):
+            atoms.positions = np.asarray(trajectory.positions[t, f, r])
+            atoms.info = {
+                "temperature": settings.temperatures[t],
+                "replica": r,
+                "time_fs": float(trajectory.times[f]),
+                "kinetic_temperature": float(trajectory.kinetic_temperatures[t, f, r]),
+            }
+            energy = float(trajectory.potential_energies[t, f, r])
+            atoms.calc = SinglePointCalculator(atoms, energy=energy)
+            write_extxyz(file, [atoms])
 
 
 def summary_lines(run: Run) -> list[str]:

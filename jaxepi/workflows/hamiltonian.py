@@ -145,7 +145,13 @@ def data_hash(problem: spectra.BandProblem) -> str:
     """SHA-256 of everything that is learned from."""
     digest = hashlib.sha256()
     for group in problem.groups:
-        for array in (group.held.positions, group.held.cell, group.held.kpoints, group.energies, group.weight):
+        for array in (
+            group.held.positions,
+            group.held.cell,
+            group.held.kpoints,
+            group.energies,
+            np.array(group.weight),
+        ):
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(" ".join(group.held.split).encode())
     return digest.hexdigest()

@@ -5,12 +5,12 @@ Flows in: an `AbsorptionResult`. Flows out: rows, text, CSV files.
 
 import math
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from jaxepi.files import whole
 from jaxepi.materials import measured
 from jaxepi.optics import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
 from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings
@@ -249,7 +249,6 @@ def write_csv(result: AbsorptionResult, path: str | os.PathLike) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    target = Path(path)
     head = [
         f"# jaxepi {result.provenance['jaxepi']}, {result.settings.crystal}, {result.provenance['date']}",
         f"# settings: {result.provenance['settings']}",
@@ -261,14 +260,9 @@ def write_csv(result: AbsorptionResult, path: str | os.PathLike) -> None:
     head.append(",".join(["temperature", "energy", *names]))
     blocks = [_block(t, s, result.pairs) for t, s in zip(result.temperatures, result.spectra, strict=True)]
     blocks.append(_block(math.nan, result.equilibrium))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w") as file:
-            file.write("\n".join(head) + "\n")
-            np.savetxt(file, np.concatenate(blocks), delimiter=",", fmt="%.9g")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary, temporary.open("w") as file:
+        file.write("\n".join(head) + "\n")
+        np.savetxt(file, np.concatenate(blocks), delimiter=",", fmt="%.9g")
 
 
 def _block(temperature: float, spectrum: Spectrum, pairs: bool = False) -> Float[np.ndarray, "w c"]:

@@ -7,6 +7,7 @@ import jax
 
 from jaxepi import sampling
 from jaxepi.errors import InputError
+from jaxepi.files import whole
 from jaxepi.io import store
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
@@ -91,9 +92,5 @@ def _write_xyz(drawn: tuple[Snapshots, ...], target: Path) -> None:
         for atoms in snapshots.to_ase():
             atoms.info["temperature"] = float(snapshots.temperature)
             frames.append(atoms)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with whole(target) as temporary:
         ase.io.write(temporary, frames, format="extxyz")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)

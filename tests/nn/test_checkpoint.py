@@ -31,7 +31,11 @@ def edited(path, header=None, without=None):
 
 def test_round_trip(path):
     found = nn.read_checkpoint(path)
-    assert (found.kind, found.config, found.card) == ("mace", {"cutoff": 5.0}, {"data": "none"})
+    assert (found.kind, found.config, found.card) == (
+        "mace",
+        {"units": "eV, angstrom", "cutoff": 5.0},
+        {"data": "none"},
+    )
     assert np.array_equal(found.params["a"]["w"], PARAMS["a"]["w"])
     assert found.params["scale"].dtype == np.float32
     assert [p.name for p in path.parent.iterdir()] == ["model.npz"]
@@ -42,6 +46,7 @@ def test_round_trip(path):
     [
         ({"header": {"version": 7}}, "version 7"),
         ({"header": {"format": "other"}}, "format 'other'"),
+        ({"header": {"config": {"units": "Ry"}}}, "units 'Ry'"),
         ({"without": "a/w"}, "lacks the array 'a/w'"),
         ({"header": {"arrays": {"a/w": [3, 3]}}}, r"shape \(2, 3\)"),
         ({"without": "header.json"}, "without a header"),
@@ -57,3 +62,8 @@ def test_a_truncated_file_is_refused(path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="cannot be read"):
         nn.read_checkpoint(path)
+
+
+def test_another_kind_of_model_is_refused(path):
+    with pytest.raises(InputError, match="kind 'mace'; expected a hamiltonian"):
+        nn.read_checkpoint(path, "hamiltonian")
