@@ -9,22 +9,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxepi.potentials import learned
 from jaxepi.training.energies import EnergyProblem, gather
 
 
-def domain(problem: EnergyProblem, params: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-    """The parameter `domain` of the module (see `NetworkEnergy.novelty`); None where it has no features.
+def domain(problem: EnergyProblem, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameter `domain` of the module (see `NetworkEnergy.novelty`), in the problem's precision; empty where the
+    module has no features.
 
     Args:
         params: of the model.
     """
     network = getattr(problem.module, "network", None)
     if network is None:
-        return None
+        return {}
 
     def features(weights: Any, arrays: Any, plan: Any) -> Any:
         batch = gather(arrays, plan)
@@ -38,9 +38,5 @@ def domain(problem: EnergyProblem, params: Mapping[str, Any]) -> dict[str, np.nd
         species = np.asarray(problem.arrays["species"])[plan.atoms[real]]
         found.append((species, np.asarray(compiled(params["network"], problem.arrays, plan), np.float64)[real]))
     species, values = (np.concatenate(part) for part in zip(*found, strict=True))
-    return learned.domain(values, species, len(problem.module.species))
-
-
-def as_parameters(found: Mapping[str, np.ndarray] | None, dtype: Any) -> dict[str, Any]:
-    """The domain as parameters of the module."""
-    return {} if found is None else {"domain": {n: jnp.asarray(x, dtype) for n, x in found.items()}}
+    found_domain = learned.domain(values, species, len(problem.module.species))
+    return {"domain": {name: x.astype(problem.dtype) for name, x in found_domain.items()}}

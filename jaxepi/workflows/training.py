@@ -17,24 +17,25 @@ import jax
 import numpy as np
 from ase.data import chemical_symbols
 
-from jaxepi import plotting, training
+from jaxepi import training
 from jaxepi.errors import InputError
 from jaxepi.io import store
 from jaxepi.nn import read_checkpoint
 from jaxepi.potentials import learned
 from jaxepi.potentials.base import Potential
 from jaxepi.training import TrainingSettings, evaluation, references
-from jaxepi.training.domain import as_parameters, domain
+from jaxepi.training.domain import domain
 from jaxepi.training.energies import EnergyProblem, Prediction
 from jaxepi.training.examples import Examples
 from jaxepi.training.loop import Compiled, Fit, Row
 from jaxepi.training.metrics import write_metrics
 from jaxepi.training.references import References
+from jaxepi.workflows import fitting
+from jaxepi.workflows.fitting import configured
 
 __all__ = ["TrainedPotential", "TrainingSettings", "configured", "summary_lines", "train_potential"]
 
-MODEL, STATE, METRICS, ERRORS = "potential.npz", "state.npz", "metrics.csv", "errors.csv"
-PARITY, CURVE = "parity.png", "learning-curve.png"
+MODEL = "potential.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,16 +74,6 @@ class TrainedPotential:
         return out
 
 
-def configured(path: str | os.PathLike, run: Mapping[str, Any] | None = None) -> TrainingSettings:
-    """Settings of a TOML file, with some of its `[run]` replaced.
-
-    Raises:
-        InputError: as `training.read_settings`, or a value that is refused.
-    """
-    settings = training.read_settings(Path(path))
-    return dataclasses.replace(settings, run=dataclasses.replace(settings.run, **(run or {})))
-
-
 def train_potential(
     settings: TrainingSettings,
     output: str | os.PathLike,
@@ -100,14 +91,9 @@ def train_potential(
         InputError: settings, data, a model or a checkpoint that cannot be used; a state of other settings.
             training.Interrupted: stopped by a signal, state kept.
     """
-    folder = Path(output)
-    if not folder.parent.is_dir():
-        raise InputError(f"{folder.parent} is not a folder; make it, or give another --output")
+    folder = fitting.parent_of(output)
     study = _Study.of(settings, progress)
-    folder.mkdir(exist_ok=True)
-    if not resume:
-        for name in (STATE, METRICS, ERRORS, MODEL):
-            (folder / name).unlink(missing_ok=True)
+    fitting.opened(folder, MODEL, resume)
     predict = training.predictor(study.problem)
 
     def write_best(params: Any, row: Row) -> None:
@@ -118,9 +104,9 @@ def train_potential(
         study.start,
         settings.optimizer,
         settings.run,
-        state=folder / STATE,
-        metrics=folder / METRICS,
-        fingerprint=study.fingerprint(),
+        state=folder / fitting.STATE,
+        metrics=folder / fitting.METRICS,
+        fingerprint=fitting.fingerprint(settings, study.config, study.data_hash),
         predict=predict,
         on_best=write_best,
         progress=progress,
@@ -129,14 +115,13 @@ def train_potential(
     errors = study.errors(fit.params, predict)
     fit = dataclasses.replace(fit, compilations=fit.compilations + predict.count - before)
     rows = evaluation.error_rows(study.problem.examples, errors)
-    write_metrics(folder / ERRORS, [dataclasses.asdict(row) for row in rows])
+    write_metrics(folder / fitting.ERRORS, [dataclasses.asdict(row) for row in rows])
     potential = study.potential(fit.params, with_domain=True)
     card = study.card(fit.params, fit.best, command, rows, fit)
     learned.write(potential, study.config, folder / MODEL, card)
-    files = tuple(folder / name for name in (MODEL, METRICS, ERRORS, STATE, PARITY, CURVE))
-    result = TrainedPotential(potential, card, fit, rows, study.examples, errors, study.offsets(fit.params), files)
-    plotting.save(plotting.parity(result.parity(), folder.name), folder / PARITY)
-    plotting.save(plotting.learning_curve(fit.history, folder.name), folder / CURVE)
+    written = fitting.files(folder, MODEL)
+    result = TrainedPotential(potential, card, fit, rows, study.examples, errors, study.offsets(fit.params), written)
+    fitting.draw(folder, result.parity(), fit.history)
     return result
 
 
@@ -146,13 +131,7 @@ def summary_lines(result: TrainedPotential) -> Iterator[str]:
     if any(result.offsets.values()):
         yield ""
         yield "Offsets of k meshes, meV/atom: " + ", ".join(f"{n} {1e3 * v:.2f}" for n, v in result.offsets.items())
-    fit = result.fit
-    yield ""
-    yield (
-        f"Training ended after {len(fit.history)} epochs and {fit.seconds / 60:.1f} minutes because {fit.reason}; the "
-        f"lowest validation loss was that of epoch {fit.best['epoch']:g}. Compilations: {fit.compilations}."
-    )
-    yield f"Written: {', '.join(str(path) for path in result.files)}"
+    yield from fitting.ending(result.fit, result.files)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,10 +155,7 @@ class _Study:
     def of(cls, settings: TrainingSettings, progress: bool) -> "_Study":
         """Read, build and refuse, before any training."""
         run = settings.run
-        if run.dtype == "float64" and not jax.config.read("jax_enable_x64"):
-            raise InputError(
-                "dtype float64: JAX is set to single precision; set jax_enable_x64 first, or ask for float32"
-            )
+        fitting.refuse_precision(run.dtype)
         learned.build(settings.model, (1,))  # refuses unknown options before any data set is read
         examples = training.read_examples(settings.data, settings.loss, run.seed)
         kept, config = _checkpoint(settings)
@@ -223,7 +199,7 @@ class _Study:
         """The whole potential from trained parameters."""
         whole = {**params["model"], "reference": self.references.energies, "scale": self.problem.fixed["scale"]}
         if with_domain:
-            whole |= as_parameters(domain(self.problem, params["model"]), self.settings.run.dtype)
+            whole |= domain(self.problem, params["model"])
         # Reference energies are large: they keep double precision in the file, whatever the network was trained in.
         return Potential(jax.tree.map(np.asarray, whole), self.module)
 
@@ -237,15 +213,6 @@ class _Study:
         """Offsets of the meshes, eV an atom."""
         return dict(zip(self.references.meshes, self.problem.found_offsets(params).tolist(), strict=True))
 
-    def fingerprint(self) -> dict[str, Any]:
-        """What a run must share to go on from a state."""
-        settings = self.settings.asdict()
-        free = ["max_minutes", "save_minutes", "start"]
-        free += ["epochs"] if self.settings.optimizer.schedule == "plateau" else []
-        settings["run"] = {n: v for n, v in settings["run"].items() if n not in free}
-        settings["data"] = {n: v for n, v in settings["data"].items() if n != "sets"}
-        return {**settings, "model": self.config, "data_hash": self.data_hash}
-
     def card(
         self,
         params: Any,
@@ -256,7 +223,6 @@ class _Study:
     ) -> dict[str, Any]:
         """What a user of the model must know: data, errors, domain, provenance."""
         e, data = self.examples, self.settings.data
-        known = e.temperature[np.isfinite(e.temperature) & (e.split == "train")]
         counts = {split: int((e.split == split).sum()) for split in evaluation.SPLITS}
         sets = ", ".join(sorted(set(e.source)))
         card: dict[str, Any] = {
@@ -266,23 +232,17 @@ class _Study:
             "sets": sorted(set(e.source)),
             "kinds": sorted(set(e.kind)),
             "atoms": sorted({int(n) for n in e.sizes}),
-            "temperatures_kelvin": [float(known.min()), float(known.max())] if known.size else [],
+            "temperatures_kelvin": fitting.kelvin_range(e.temperature[e.split == "train"]),
             "minimum_distance_angstrom": self.module.minimum_distance,
             "energy_offsets_ev_per_atom": self.offsets(params),
             "best_epoch": _numbers(best),
-            "provenance": store.provenance(self._settings(), {}, command, data_hash=self.data_hash),
+            "provenance": store.provenance(
+                fitting.recorded(self.settings, self.config), {}, command, data_hash=self.data_hash
+            ),
         }
         if rows is not None:
             card["errors"] = {r.split: _numbers(dataclasses.asdict(r)) for r in rows if r.group == "all"}
         return card if fit is None else {**card, "ended": fit.reason, "epochs": len(fit.history)}
-
-    def _settings(self) -> dict[str, Any]:
-        """All settings, with names of files in the place of paths, and no infinite numbers."""
-        settings = self.settings.asdict()
-        sets = [{**s, "path": Path(s["path"]).name} for s in settings["data"]["sets"]]
-        run = {n: str(v) if v == float("inf") else v for n, v in settings["run"].items()}
-        run["start"] = Path(run["start"]).name
-        return {**settings, "data": {**settings["data"], "sets": sets}, "run": run, "model": self.config}
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,12 +262,7 @@ def _checkpoint(settings: TrainingSettings) -> tuple[Potential | None, dict[str,
         return None, asked
     kept = learned.read(path)[0]
     config = dict(read_checkpoint(path).config["model"])
-    for name, value in asked.items():
-        if config.get(name) != value:
-            raise InputError(
-                f"{path} has {name} = {config.get(name)!r} and [model] asks for {value!r}; leave it out, or start from "
-                "another checkpoint"
-            )
+    fitting.refuse_other_model(path, config, asked)
     return kept, config
 
 

@@ -1,0 +1,131 @@
+"""What the training studies share: settings, the folder of a run, what it may go on from, and what is said at its end."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxepi import plotting, training
+from jaxepi.errors import InputError
+from jaxepi.training import LossSettings, TrainingSettings
+from jaxepi.training.loop import Fit, Row
+
+STATE, METRICS, ERRORS, PARITY, CURVE = "state.npz", "metrics.csv", "errors.csv", "parity.png", "learning-curve.png"
+
+
+def configured(
+    path: str | os.PathLike, run: Mapping[str, Any] | None = None, loss: type = LossSettings
+) -> TrainingSettings:
+    """Settings of a TOML file, with some of its `[run]` replaced.
+
+    Raises:
+        InputError: as `training.read_settings`, or a value that is refused.
+    """
+    settings = training.read_settings(Path(path), loss)
+    return dataclasses.replace(settings, run=dataclasses.replace(settings.run, **(run or {})))
+
+
+def parent_of(output: str | os.PathLike) -> Path:
+    """The folder of a run, which need not be there yet; where it would stand must be.
+
+    Raises:
+        InputError: it is not.
+    """
+    folder = Path(output)
+    if not folder.parent.is_dir():
+        raise InputError(f"{folder.parent} is not a folder; make it, or give another --output")
+    return folder
+
+
+def opened(folder: Path, model: str, resume: bool) -> None:
+    """Make the folder; without `resume`, forget what an earlier run left there."""
+    folder.mkdir(exist_ok=True)
+    if not resume:
+        for name in (STATE, METRICS, ERRORS, model):
+            (folder / name).unlink(missing_ok=True)
+
+
+def refuse_precision(dtype: str) -> None:
+    """Refuse double precision where JAX is set to single.
+
+    Raises:
+        InputError: names the remedy.
+    """
+    if dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise InputError("dtype float64: JAX is set to single precision; set jax_enable_x64 first, or ask for float32")
+
+
+def refuse_other_model(path: str, held: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint to begin from that is of another configuration than [model] asks for.
+
+    Raises:
+        InputError: names the option.
+    """
+    for name, value in asked.items():
+        if held.get(name) != value:
+            raise InputError(
+                f"{path} has {name} = {held.get(name)!r} and [model] asks for {value!r}; leave it out, or start from "
+                "another checkpoint"
+            )
+
+
+def fingerprint(settings: TrainingSettings, config: Mapping[str, Any], data_hash: str) -> dict[str, Any]:
+    """What a run must share to go on from a state: all but how long it may take and where the files are.
+
+    The number of epochs decides the learning rates of a cosine schedule, and nothing of those of a plateau.
+    """
+    own = settings.asdict()
+    free = ["max_minutes", "save_minutes", "start"]
+    free += ["epochs"] if settings.optimizer.schedule == "plateau" else []
+    own["run"] = {n: v for n, v in own["run"].items() if n not in free}
+    own["data"] = {n: v for n, v in own["data"].items() if n != "sets"}
+    return finite({**own, "model": dict(config), "data_hash": data_hash})
+
+
+def recorded(settings: TrainingSettings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings for a card: names of files in the place of paths, no infinite numbers."""
+    own = settings.asdict()
+    own["data"]["sets"] = [{**s, "path": Path(s["path"]).name} for s in own["data"]["sets"]]
+    own["run"]["start"] = Path(own["run"]["start"]).name
+    return finite({**own, "model": dict(config)})
+
+
+def finite(value: Any) -> Any:
+    """The same nested value with numbers that JSON lacks as words."""
+    if isinstance(value, Mapping):
+        return {name: finite(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def kelvin_range(temperatures: np.ndarray) -> list[float]:
+    """Lowest and highest temperature of some configurations; empty where none has one."""
+    known = temperatures[np.isfinite(temperatures)]
+    return [float(known.min()), float(known.max())] if known.size else []
+
+
+def draw(folder: Path, pairs: Mapping[str, Any], history: tuple[Row, ...]) -> None:
+    """The figures of a run."""
+    plotting.save(plotting.parity(pairs, folder.name), folder / PARITY)
+    plotting.save(plotting.learning_curve(history, folder.name), folder / CURVE)
+
+
+def files(folder: Path, model: str) -> tuple[Path, ...]:
+    """Everything that a run leaves."""
+    return tuple(folder / name for name in (model, METRICS, ERRORS, STATE, PARITY, CURVE))
+
+
+def ending(fit: Fit, written: tuple[Path, ...]) -> Iterator[str]:
+    """How training went, and what was written."""
+    yield ""
+    yield (
+        f"Training ended after {len(fit.history)} epochs and {fit.seconds / 60:.1f} minutes because {fit.reason}; the "
+        f"lowest validation loss was that of epoch {fit.best['epoch']:g}. Compilations: {fit.compilations}."
+    )
+    yield f"Written: {', '.join(str(path) for path in written)}"
