@@ -37,7 +37,7 @@ MEASURED: dict[str, dict[str, Any]] = {
     },
     "galliumarsenide": {
         "a": "5.6533 (300 K)",
-        "elastic": "118/53/59",
+        "elastic": "119/54/59",
         "phonons": {"G": [8.0], "X": [2.4, 6.8, 7.2, 7.6], "L": [1.9, 6.3, 7.2, 7.8]},
         "source": "elastic constants: Blakemore, J. Appl. Phys. 53, R123 (1982); phonons: Strauch and Dorner, J. Phys.: "
         "Condens. Matter 2, 1457 (1990), without LO-TO splitting at Gamma: TO",
