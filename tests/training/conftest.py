@@ -1,9 +1,11 @@
-"""Data sets that several tests read."""
+"""Data sets and a command that several tests need."""
 
+import jax
 import pytest
+import small_spectra
 from small_world import labelled
 
-from jaxepi import io
+from jaxepi import cli, io
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,37 @@ def path(dataset, tmp_path_factory):
     target = tmp_path_factory.mktemp("sets") / "silicon.h5"
     io.write(dataset, target)
     return target
+
+
+@pytest.fixture(scope="session")
+def spectra_set():
+    return small_spectra.labelled()
+
+
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory):
+    """Where the same steps are compiled again and again; keeps them on disk meanwhile."""
+    options = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
+    options |= {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture
+def train(monkeypatch, capsys):
+    """Run `jaxepi train` for a kind of model in a folder: exit status, output and errors."""
+
+    def go(kind, folder, *arguments, config="config.toml", text=None):
+        monkeypatch.chdir(folder)
+        if text is not None:
+            (folder / config).write_text(text)
+        status = cli.main(["train", kind, config, "--no-progress", *(str(a) for a in arguments)])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.out + captured.err
+        return status, captured.out, captured.err
+
+    return go

@@ -7,52 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase.build import bulk
+from small_spectra import MODEL, teacher
 
-from jaxepi import hamiltonians, kpoints
-from jaxepi.electrons.eigen import eigenvalues
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import sk
-from jaxepi.io import dataset
-from jaxepi.structure import Structure
 from jaxepi.training import OptimizerSettings, RunSettings, fit, spectra
 from jaxepi.training.settings import BandLossSettings
 
-MODEL = {
-    "channels": 2,
-    "features": 2,
-    "hidden": [8],
-    "cutoff": 3.4,
-    "switch": [2.9, 3.2],
-    "base": "si-vogl1983",
-    "skin": 0.0,
-}
-MESH = kpoints.mesh(2, (0.5, 0.5, 0.5))
-
-
-def teacher():
-    """Vogl's silicon with deeper s states and weaker bonds."""
-    h = hamiltonians.load("si-vogl1983")
-    params = jax.tree.map(lambda x: x, h.params)
-    params["onsite"] = params["onsite"].at[0, 0].add(-0.4)
-    params["hopping"]["p-p:sigma"] = {**params["hopping"]["p-p:sigma"]}
-    params["hopping"]["p-p:sigma"]["value"] = 0.95 * params["hopping"]["p-p:sigma"]["value"]
-    return dataclasses.replace(h, params=params)
-
 
 @pytest.fixture(scope="module")
-def held():
-    """Displaced crystals with the teacher's eigenvalues."""
-    known, parts = teacher(), []
-    for i in range(12):
-        atoms = bulk("Si", a=5.43 * (1 + 0.003 * (i % 3)))
-        atoms.rattle(0.05, seed=i)
-        atoms.positions, atoms.cell = atoms.positions.round(8), atoms.cell.array.round(8)  # as data sets keep them
-        e = np.asarray(eigenvalues(known, Structure.from_ase(atoms), MESH.points))[:, :7] + 0.2 * i
-        labels = {"pbe": {"energy": 0.0, "eigenvalues": e}}
-        more = {"kpoints": MESH.points, "weights": MESH.weights, "occupied": 4, "temperature": 300.0}
-        parts.append(dataset.single(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), labels, **more))
-    group = dataset.gather("test", {"pbe": {}}, parts).groups[0]
-    return dataclasses.replace(group, split=("train",) * 9 + ("validation",) * 2 + ("test",))
+def held(spectra_set):
+    return spectra_set.groups[0]
 
 
 def group_of(held, hamiltonian=None, **changes):

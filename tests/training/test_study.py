@@ -1,20 +1,22 @@
 """The whole study through the command line: files, errors, figures, going on, and what is refused before training."""
 
-import csv
+import dataclasses
+import functools
 import json
 import os
-import signal
 
 import jax
 import numpy as np
 import pytest
 from small_world import labelled
+from studies import interrupted_after, rows
 
-from jaxepi import cli, io
+from jaxepi import io
 from jaxepi.errors import InputError
 from jaxepi.potentials import learned
-from jaxepi.training import loop
 from jaxepi.workflows import training
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 CONFIG = """
 [data]
@@ -38,19 +40,6 @@ batch_atoms = 16
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """The same steps are compiled again and again here; keep them on disk meanwhile."""
-    options = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
-    options |= {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
 @pytest.fixture(scope="module")
 def home(dataset, tmp_path_factory):
     """A folder with a data set, a configuration and one finished run."""
@@ -61,19 +50,9 @@ def home(dataset, tmp_path_factory):
 
 
 @pytest.fixture
-def run(home, monkeypatch, capsys):
+def run(home, train):
     """Run `jaxepi train potential` in that folder."""
-    monkeypatch.chdir(home)
-
-    def go(*arguments, config="config.toml", text=None):
-        if text is not None:
-            (home / config).write_text(text)
-        status = cli.main(["train", "potential", config, "--no-progress", *(str(a) for a in arguments)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.out + captured.err
-        return status, captured.out, captured.err
-
-    return go
+    return functools.partial(train, "potential", home)
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +65,6 @@ def finished(home):
         return training.train_potential(settings, "config-training", progress=False, command="jaxepi train potential")
     finally:
         os.chdir(before)
-
-
-def rows(path):
-    with path.open() as file:
-        return [{n: v for n, v in row.items() if n != "seconds"} for row in csv.DictReader(file)]
 
 
 def test_it_learns_and_compiles_no_more_than_four_times(finished):
@@ -153,21 +127,12 @@ def test_the_same_command_reads_what_is_done_and_goes_on_with_more_epochs(home, 
     assert rows(home / "config-training" / "metrics.csv")[:12] == before
 
 
-def test_an_interrupt_keeps_the_state_and_says_how_to_go_on(home, finished, run, monkeypatch):
-    validate = loop._Loop.validate
-
-    def stopping(self, *arguments):
-        validate(self, *arguments)
-        if self.epoch == 5:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(loop._Loop, "validate", stopping)
-    status, _, err = run("--output", "cut")
+def test_an_interrupt_keeps_the_state_and_says_how_to_go_on(home, finished, run):
+    with interrupted_after(5):
+        status, _, err = run("--output", "cut")
     assert status == 130
     assert "the state is kept in cut, and the same command goes on from there" in err
     assert (home / "cut" / "potential.npz").exists()
-    monkeypatch.undo()
-    monkeypatch.chdir(home)
     assert run("--output", "cut")[0] == 0
     whole = rows(home / "config-training" / "metrics.csv")[:12]
     assert rows(home / "cut" / "metrics.csv") == whole
@@ -211,8 +176,6 @@ def test_other_settings_are_refused_unless_told_to_start_over(home, finished, ru
 )
 def test_bad_input_is_refused_in_one_line_before_training(home, run, old, new, message):
     if "other.h5" in new and not (home / "other.h5").exists():
-        import dataclasses
-
         other = labelled(((1, 8),), seed=9, name="other")
         group = dataclasses.replace(other.groups[0], species=(32,) * 8, split=("test",) * 8)
         io.write(dataclasses.replace(other, groups=(group,)), home / "other.h5")
