@@ -66,7 +66,7 @@ def frequencies(phonon, forces: list[np.ndarray]) -> dict[str, np.ndarray]:
 def phonon_rows(potential: Potential, path: Path, crystal: dict[str, Any], measured: dict[str, Any]) -> list[str]:
     """Frequencies of the model, of the labels and of experiment; root mean square of the difference."""
     from ase import Atoms
-    from make_structures import finite_displacements
+    from structures.checks import finite_displacements
 
     group = io.read(path).groups[0]
     level = next(iter(group.labels))

@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import engines
 import numpy as np
 from ase.build import bulk
-from make_structures import HALF, MATERIALS, MEASURED, ZERO, annotate
 from recipes import RECIPES
+from structures import HALF, ZERO, annotate
+from structures.crystals import MATERIALS, MEASURED
 
 from jaxepi.errors import InputError
 

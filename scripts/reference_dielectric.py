@@ -26,7 +26,7 @@ ETA = 0.1
 
 def cells() -> dict[str, tuple[ase.Atoms, int, int]]:
     """Structure, divisions of the Gamma-centred k mesh, and bands of each calculation."""
-    from make_structures import Crystal
+    from structures.crystals import Crystal
 
     thermal = Crystal("silicon", cubic=True).thermal(5.431, 300.0, "quantum", 7)
     return {"crystal": (bulk("Si", "diamond", a=5.431), 12, 20), "thermal": (thermal, 6, 64)}

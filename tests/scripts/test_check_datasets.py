@@ -1,11 +1,12 @@
 """The tables of experiments/README.md: what they compute, on sets whose answers are known."""
 
 import check_datasets as check
-import make_structures as make
 import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from structures import annotate
+from structures.checks import differences
 
 from jaxepi import io
 
@@ -36,7 +37,7 @@ def copper():
     for _ in range(3):
         atoms = bulk("Cu", cubic=True)
         atoms.positions += rng.normal(scale=0.05, size=(4, 3))
-        out.append(make.annotate(atoms, "thermal-quantum", "measured", 2))
+        out.append(annotate(atoms, "thermal-quantum", "measured", 2))
     return out
 
 
@@ -52,7 +53,7 @@ def test_convergence_compares_the_same_geometries(copper):
 
 
 def test_forces_and_stress_agree_with_differences_of_the_energy(copper):
-    data = io.gather("emt-differences", LEVELS, [labelled(a) for a in make.differences(copper[0], 0, 0)])
+    data = io.gather("emt-differences", LEVELS, [labelled(a) for a in differences(copper[0], 0, 0)])
     rows = list(check.differences("copper/emt-differences", data))
     assert [r[4] for r in rows] == ["force along a direction", "isotropic stress", "shear stress"]
     assert float(rows[0][-1].split()[0]) < 1.0
@@ -61,7 +62,7 @@ def test_forces_and_stress_agree_with_differences_of_the_energy(copper):
 
 def test_crystals_at_rest_are_compared_by_energy_an_atom():
     base = bulk("Cu", cubic=True)
-    cells = [make.annotate(base.repeat(n), "unstrained", "measured", 2) for n in (1, 2)]
+    cells = [annotate(base.repeat(n), "unstrained", "measured", 2) for n in (1, 2)]
     data = io.gather("emt", LEVELS, [labelled(cells[0]), labelled(cells[1], 0.002)])
     rows = list(check.sizes("copper/emt", data))
     assert [r[3] for r in rows] == ["4", "32"]

@@ -11,9 +11,10 @@ from check_datasets import rotation_of_orbitals
 from engines.espresso import read_xml
 from engines.gpaw_code import Gpaw, _points
 from engines.gpaw_lcao import SHELLS, GpawLcao, outside, to_e3nn
-from make_structures import QUARTER, annotate, layers
 from recipes import RECIPES
 from scipy.spatial.transform import Rotation
+from structures import QUARTER, annotate
+from structures.carbon import layers
 
 from jaxepi.errors import InputError
 

@@ -5,7 +5,6 @@ import ase.io
 import engines
 import import_labels
 import label
-import make_structures
 import numpy as np
 import pack
 import pytest
@@ -13,6 +12,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from engines.espresso import Espresso, read_xml
 from recipes import RECIPES
+from structures import annotate
 
 from jaxepi import io
 from jaxepi.errors import InputError
@@ -52,7 +52,7 @@ def structures() -> list[ase.Atoms]:
     for _ in range(4):
         atoms = bulk("Cu", cubic=True)
         atoms.positions += rng.normal(scale=0.05, size=(4, 3))
-        out.append(make_structures.annotate(atoms, "thermal-quantum", "measured", 2, temperature=300.0))
+        out.append(annotate(atoms, "thermal-quantum", "measured", 2, temperature=300.0))
     return out
 
 
@@ -150,7 +150,7 @@ def espresso(tmp_path, monkeypatch) -> Espresso:
 
 def test_espresso_refuses_by_name_and_reports_a_stop(espresso):
     assert espresso.levels["hse06"]["version"] == "6.7MaX"
-    silicon = make_structures.annotate(bulk("Si", cubic=True), "unstrained", "measured", 2)
+    silicon = annotate(bulk("Si", cubic=True), "unstrained", "measured", 2)
     espresso.check(silicon)
     with pytest.raises(InputError, match="no pseudopotential for Ge"):
         espresso.check(bulk("Ge"))
@@ -165,7 +165,7 @@ def test_espresso_refuses_by_name_and_reports_a_stop(espresso):
 
 
 def test_espresso_input_holds_the_recipe(espresso):
-    silicon = make_structures.annotate(bulk("Si", cubic=True), "unstrained", "measured", 2, (0.5, 0.5, 0.5))
+    silicon = annotate(bulk("Si", cubic=True), "unstrained", "measured", 2, (0.5, 0.5, 0.5))
     text = espresso._input(silicon, engines.Mesh.of(silicon), "hse06", 20)
     for entry in ("input_dft='hse'", "nqx1=2, nqx2=2, nqx3=2", "x_gamma_extrapolation=.true.", "ecutfock=25.0",
                   "exxdiv_treatment='gygi-baldereschi'", "nosym=.true.", "nbnd=20", "conv_thr=1.0e-07",
@@ -185,7 +185,7 @@ def test_bad_structure_files_are_refused(espresso, tmp_path, capsys, monkeypatch
     (tmp_path / "bad.xyz").write_text("2\nnothing\nSi 0 0")
     assert label.main([str(tmp_path / "bad.xyz"), "--recipe", "here", "--work", str(tmp_path)]) == 2
     assert "bad.xyz" in capsys.readouterr().err
-    ase.io.write(tmp_path / "ge.xyz", make_structures.annotate(bulk("Ge"), "x", "y", 2), format="extxyz")
+    ase.io.write(tmp_path / "ge.xyz", annotate(bulk("Ge"), "x", "y", 2), format="extxyz")
     assert label.main([str(tmp_path / "ge.xyz"), "--recipe", "here", "--work", str(tmp_path)]) == 2
     assert "structure 0" in capsys.readouterr().err
 

@@ -5,10 +5,12 @@ import ase.io
 import make_structures as make
 import numpy as np
 import pytest
+from ase.build import bulk
+from structures import HALF, ZERO, annotate, checks, crystals
 
 
 def test_strains_cover_what_is_asked_for():
-    strains = make.strains()
+    strains = crystals.strains()
     isotropic = sorted(e[0, 0] for n, e in strains.items() if n.startswith("isotropic"))
     assert isotropic[0] == -0.03
     assert isotropic[-1] == 0.03
@@ -19,18 +21,18 @@ def test_strains_cover_what_is_asked_for():
 
 
 def test_primitive_cells_hold_the_points_on_gamma_x():
-    structures = make.silicon_primitive(0)
+    structures = crystals.silicon_primitive(0)
     for u in (0.75 / 2, 0.875 / 2):
         steps = [np.array([u, u, 0.0]) * a.info["mesh"] - a.info["shift"] for a in structures]
         assert any(np.abs(s - np.round(s)).max() < 1e-9 for s in steps)
     strained = [a for a in structures if "strain" in a.info]
     assert len({tuple(a.info["strain"].ravel()) for a in strained}) >= 24
-    assert {tuple(a.info["shift"]) for a in strained} == {make.ZERO, make.HALF}
+    assert {tuple(a.info["shift"]) for a in strained} == {ZERO, HALF}
 
 
 def test_thermal_displacements_follow_temperature_and_seed():
-    crystal = make.Crystal("silicon", cubic=True)
-    sites = make.bulk("Si", a=5.45, cubic=True).positions
+    crystal = crystals.Crystal("silicon", cubic=True)
+    sites = bulk("Si", a=5.45, cubic=True).positions
 
     def spread(temperature, statistics):
         moves = [crystal.thermal(5.45, temperature, statistics, seed).positions - sites for seed in range(40)]
@@ -50,9 +52,9 @@ def test_files_are_deterministic(tmp_path):
 
 
 def test_finite_differences_surround_their_base():
-    base = make.Crystal("silicon", cubic=True).thermal(5.45, 300.0, "quantum", 0)
+    base = crystals.Crystal("silicon", cubic=True).thermal(5.45, 300.0, "quantum", 0)
     base.info = {"kind": "thermal"}
-    images = make.differences(base, 7, seed=0)
+    images = checks.differences(base, 7, seed=0)
     assert [a.info["kind"] for a in images].count("base") == 1
     moves = [a.positions - base.positions for a in images if a.info["kind"] == "difference-forces"]
     np.testing.assert_allclose(moves[0], -moves[1], atol=1e-12)
@@ -73,18 +75,18 @@ def unfolded(atoms: ase.Atoms) -> set[tuple]:
 
 
 def test_cells_that_train_one_model_share_k_points():
-    sizes = make.silicon_sizes(0)
-    silicon = [make.bent(make.Crystal("silicon", True), 5.476, "pbe", 4, make.HALF, 1, 0)[0], sizes[1]]
+    sizes = checks.silicon_sizes(0)
+    silicon = [crystals.bent(crystals.Crystal("silicon", True), 5.476, "pbe", 4, HALF, 1, 0)[0], sizes[1]]
     assert unfolded(silicon[0]) == unfolded(silicon[1])
-    _, sixteen = make.gaas_sizes(0)
-    eight = make.gaas_8(0)[0]
-    two = make.annotate(make.Crystal("gaas", False).ideal(5.68), "unstrained", "r2scan", 4, make.HALF)
+    _, sixteen = checks.gaas_sizes(0)
+    eight = crystals.gaas_8(0)[0]
+    two = annotate(crystals.Crystal("gaas", False).ideal(5.68), "unstrained", "r2scan", 4, HALF)
     assert unfolded(eight) == unfolded(sixteen) == unfolded(two)
     assert len(unfolded(two)) == 64
 
 
 def test_force_sets_hold_the_strains_that_are_asked_for():
-    structures = make.silicon_8(1)
+    structures = crystals.silicon_8(1)
     assert len(structures) == 40
     strains = {a.info["kind"].removeprefix("thermal-quantum-") for a in structures}
     assert strains == {"unstrained", "isotropic", "uniaxial-100", "shear-xy", "uniaxial-111", "biaxial", "uniaxial-110"}

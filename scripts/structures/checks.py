@@ -1,0 +1,201 @@
+"""What tells how far labels can be trusted: finite differences, finer settings and meshes, cells of other sizes, labels made
+again, turned axes; and the finite displacements that phonons come from.
+"""
+
+from pathlib import Path
+
+import ase
+import numpy as np
+from ase.build import bulk
+from scipy.spatial.transform import Rotation
+
+from structures import HALF, ZERO, annotate, strained
+from structures.carbon import STACKINGS, bilayers, layers
+from structures.crystals import (
+    GAAS,
+    SILICON,
+    Crystal,
+    gaas_cubic,
+    silicon_8,
+    silicon_16,
+    silicon_cubic,
+)
+
+
+def finite_displacements(cell: ase.Atoms, repeats: tuple[int, int, int], distance: float = 0.02):
+    """phonopy's symmetry-reduced finite displacements of a supercell, both signs: the phonopy object (pip install phonopy)."""
+    from phonopy import Phonopy
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    unit = PhonopyAtoms(symbols=cell.get_chemical_symbols(), cell=cell.cell.array, positions=cell.positions)
+    phonon = Phonopy(unit, np.diag(repeats), primitive_matrix=np.eye(3))
+    phonon.generate_displacements(distance=distance, is_plusminus=True, is_diagonal=False)
+    return phonon
+
+
+def phonons(cell: ase.Atoms, repeats: tuple[int, int, int], around: str, mesh, shift) -> list[ase.Atoms]:
+    """The displaced supercells of `finite_displacements`, to be labelled."""
+    out = []
+    for moved in finite_displacements(cell, repeats).supercells_with_displacements:
+        atoms = ase.Atoms(moved.symbols, positions=moved.positions, cell=moved.cell, pbc=cell.pbc)
+        out.append(annotate(atoms, "finite-displacement", around, mesh, shift))
+    return out
+
+
+def silicon_phonons(seed: int) -> list[ase.Atoms]:
+    """Finite displacements in 16 atoms (Gamma, X and L fit) on the mesh of `silicon_16`, at PBE's lattice constant."""
+    del seed
+    return phonons(bulk("Si", "diamond", a=SILICON["pbe"]), (2, 2, 2), "pbe", 3, HALF)
+
+
+def gaas_phonons(seed: int) -> list[ase.Atoms]:
+    """The same for gallium arsenide on the mesh of `gaas_16`."""
+    del seed
+    return phonons(bulk("GaAs", "zincblende", a=GAAS["r2scan"]), (2, 2, 2), "r2scan", 2, HALF)
+
+
+def bilayer_phonons(seed: int) -> list[ase.Atoms]:
+    """Finite displacements in a 2x2 AB bilayer 3.4 angstrom apart (Gamma and M fit)."""
+    del seed
+    return phonons(layers(1, 3.4, STACKINGS["AB"]), (2, 2, 1), "pbe", (4, 4, 1), ZERO)
+
+
+def differences(atoms: ase.Atoms, base: int, seed: int, step: float = 0.01, strain: float = 0.002) -> list[ase.Atoms]:
+    """A configuration and six neighbours of it: +-`step` angstrom (largest move) along a random direction, +-`strain`
+    isotropic and +-`strain` shear. `extra` number `base` says which belong together."""
+    direction = np.random.default_rng(seed).normal(size=atoms.positions.shape)
+    direction -= direction.mean(axis=0)
+    direction *= step / np.linalg.norm(direction, axis=1).max()
+    shear = np.zeros((3, 3))
+    shear[0, 1] = shear[1, 0] = strain
+    found = [("base", atoms.copy())]
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions += sign * direction
+        found.append(("difference-forces", moved))
+        found.append(("difference-isotropic", strained(atoms, sign * strain * np.eye(3))))
+        found.append(("difference-shear", strained(atoms, sign * shear)))
+    for kind, one in found:
+        one.info = {**atoms.info, "kind": kind, "base": float(base)}
+    return [one for _, one in found]
+
+
+def silicon_differences(seed: int) -> list[ase.Atoms]:
+    """Finite differences around one 8-atom configuration on each mesh."""
+    structures = silicon_cubic(seed)
+    return [one for i in (0, 1) for one in differences(structures[i], i, seed + i)]
+
+
+def silicon_forces_differences(seed: int) -> list[ase.Atoms]:
+    """Finite differences around a 16-atom configuration."""
+    return differences(silicon_16(seed)[1], 1, seed)
+
+
+def gaas_differences(seed: int) -> list[ase.Atoms]:
+    """Finite differences around an 8-atom configuration on the mesh shifted by a quarter."""
+    return differences(gaas_cubic(seed)[0], 0, seed)
+
+
+def bilayer_differences(seed: int) -> list[ase.Atoms]:
+    """Finite differences of the energy along a random direction around a 1x1 bilayer (LCAO has no stress)."""
+    found = differences(bilayers(seed, 2, 1, 9)[1], 1, seed)
+    return [atoms for atoms in found if atoms.info["kind"] in ("base", "difference-forces")]
+
+
+def on_mesh(structures: list[ase.Atoms], mesh: int, shift=HALF) -> list[ase.Atoms]:
+    """The same structures to be labelled on another mesh."""
+    out = [atoms.copy() for atoms in structures]
+    for atoms in out:
+        atoms.info |= {"mesh": np.array([mesh] * 3), "shift": np.array(shift)}
+    return out
+
+
+def silicon_convergence(seed: int) -> list[ase.Atoms]:
+    """Three 8-atom configurations as labelled: for a recipe with a higher cutoff."""
+    return silicon_cubic(seed)[:3]
+
+
+def silicon_mesh(seed: int) -> list[ase.Atoms]:
+    """The same three on the 3x3x3 meshes of the same shift."""
+    return [on_mesh([atoms], 3, atoms.info["shift"])[0] for atoms in silicon_cubic(seed)[:3]]
+
+
+def silicon_forces_convergence(seed: int) -> list[ase.Atoms]:
+    """Three 16-atom configurations as labelled: for a recipe with a higher cutoff."""
+    return silicon_16(seed)[:3]
+
+
+def silicon_forces_mesh(seed: int) -> list[ase.Atoms]:
+    """The same three on the shifted 4x4x4 mesh, and an 8-atom configuration on the shifted 6x6x6 one."""
+    return [*on_mesh(silicon_16(seed)[:3], 4), *on_mesh(silicon_8(seed)[2:3], 6)]
+
+
+def gaas_convergence(seed: int) -> list[ase.Atoms]:
+    """Three 8-atom configurations as labelled: for a recipe with a higher cutoff."""
+    return gaas_cubic(seed)[:3]
+
+
+def gaas_mesh(seed: int) -> list[ase.Atoms]:
+    """The same three on the shifted 4x4x4 mesh."""
+    return on_mesh(gaas_cubic(seed)[:3], 4)
+
+
+def bilayer_checks(seed: int, mesh: int = 9) -> list[ase.Atoms]:
+    """The first three 1x1 bilayers, on any mesh: for finer settings, and for bands off the mesh."""
+    structures = bilayers(seed, 3, 1, 9)
+    for atoms in structures:
+        atoms.info["mesh"] = np.array([mesh, mesh, 1])
+    return structures
+
+
+def ideal(material: str, a: float, around: str, cells: list[tuple]) -> list[ase.Atoms]:
+    """The crystal at rest in several cells: do their meshes give one energy an atom?
+
+    Args:
+        cells: (conventional, repeats, mesh, shift) of each.
+    """
+    out = []
+    for cubic, repeats, mesh, shift in cells:
+        atoms = Crystal(material, cubic, repeats).ideal(a)
+        out.append(annotate(atoms, "unstrained", around, mesh, shift))
+    return out
+
+
+def silicon_sizes(seed: int) -> list[ase.Atoms]:
+    """Silicon at rest in 16 and 64 atoms (silicon-8 holds it in 8)."""
+    del seed
+    return ideal("silicon", SILICON["pbe"], "pbe", [(False, 2, 3, HALF), (True, 2, 2, HALF)])
+
+
+def gaas_sizes(seed: int) -> list[ase.Atoms]:
+    """GaAs at rest in 8 atoms on the Gamma-centred mesh and in 16 (gaas-8 and gaas-primitive hold the others)."""
+    del seed
+    return ideal("gaas", GAAS["r2scan"], "r2scan", [(True, 1, 2, ZERO), (False, 2, 2, HALF)])
+
+
+def silicon_relabelled(seed: int) -> list[ase.Atoms]:
+    """One imported configuration on each mesh, to label again: do the imported labels agree with ours?"""
+    from jaxepi import io
+
+    del seed
+    data = io.read(Path(__file__).resolve().parents[2] / "experiments/silicon/data/hse06.h5")
+    out = []
+    for group in data.groups:
+        rows = [i for i, source in enumerate(group.source) if source.startswith("made beforehand")]
+        for i in rows[:1]:
+            atoms = ase.Atoms(group.species, positions=group.positions[i], cell=group.cell[i], pbc=True)
+            info = {"temperature": group.temperature[i], "strain": group.strain[i]}
+            mesh = [int(n) for n in group.mesh[:3]]
+            out.append(annotate(atoms, group.kind[i], group.around[i], mesh, group.mesh[3:], **info))
+    return out
+
+
+def bilayer_rotated(seed: int) -> list[ase.Atoms]:
+    """A displaced 1x1 bilayer and the same turned in space: does H follow the orbital order that is claimed?"""
+    base = bilayers(seed, 1, 1, 9)[0]
+    base.info |= {"kind": "base", "base": 0.0}
+    turned = base.copy()
+    rotation = Rotation.from_rotvec([0.7, -0.4, 1.1]).as_matrix()
+    turned.set_cell(base.cell.array @ rotation.T, scale_atoms=True)
+    turned.info = {**base.info, "kind": "rotated"}
+    return [base, turned]
