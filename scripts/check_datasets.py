@@ -19,6 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from refusals import refusing
 
 from jaxepi import io
 from jaxepi.errors import InputError
@@ -343,16 +344,13 @@ def report() -> list[str]:
     return lines
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exits with 2 when a set is damaged."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="put the tables into experiments/README.md")
     options = parser.parse_args(arguments)
-    try:
-        text = "\n".join(report())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    text = "\n".join(report())
     print(text)
     if options.write:
         readme = ROOT / "README.md"

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax.numpy as jnp
 import numpy as np
 from check_physics import TO_X, deformation_potentials
+from refusals import refusing
 from scipy.optimize import minimize_scalar
 
 from jaxepi import electrons, hamiltonians, io, units
-from jaxepi.errors import InputError
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.structure import Structure
 from jaxepi.training import spectra
@@ -98,6 +98,7 @@ def edges(model: Hamiltonian, cell: Structure) -> str:
     )
 
 
+@refusing
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -106,25 +107,21 @@ def main() -> int:
     parser.add_argument("--level", default="hse06")
     parser.add_argument("--a", type=float, default=5.431, help="lattice constant, angstrom")
     options = parser.parse_args()
-    try:
-        model = hamiltonians.load(options.model)
-        half = options.a / 2
-        cell = Structure(
-            jnp.asarray([[0.0, 0.0, 0.0], [half / 2] * 3]),
-            half * (jnp.ones((3, 3)) - jnp.eye(3)),
-            (14, 14),
-        )
-        print(f"{options.model} against {options.level}, a = {options.a} angstrom")
-        print("\n".join(named_rows(model, options.data, options.level, options.a)))
-        print(edges(model, cell))
-        gap, xi, b, d = deformation_potentials(model, cell)
-        print(
-            f"a_gap {gap:.2f}, Xi_u {xi:.2f}, |b| {b:.2f}, |d| {d:.2f} eV (measured 1.50, 8.6, 2.10, 4.85: "
-            "Laude, Pollak, Cardona, Phys. Rev. B 3, 2623 (1971))"
-        )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    model = hamiltonians.load(options.model)
+    half = options.a / 2
+    cell = Structure(
+        jnp.asarray([[0.0, 0.0, 0.0], [half / 2] * 3]),
+        half * (jnp.ones((3, 3)) - jnp.eye(3)),
+        (14, 14),
+    )
+    print(f"{options.model} against {options.level}, a = {options.a} angstrom")
+    print("\n".join(named_rows(model, options.data, options.level, options.a)))
+    print(edges(model, cell))
+    gap, xi, b, d = deformation_potentials(model, cell)
+    print(
+        f"a_gap {gap:.2f}, Xi_u {xi:.2f}, |b| {b:.2f}, |d| {d:.2f} eV (measured 1.50, 8.6, 2.10, 4.85: "
+        "Laude, Pollak, Cardona, Phys. Rev. B 3, 2623 (1971))"
+    )
     return 0
 
 

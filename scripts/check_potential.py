@@ -16,7 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase import Atoms
 from ase.build import bulk
+from refusals import refusing
+from structures.checks import finite_displacements
 
 from jaxepi import io, potentials, units
 from jaxepi.errors import InputError
@@ -65,9 +68,6 @@ def frequencies(phonon, forces: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 def phonon_rows(potential: Potential, path: Path, crystal: dict[str, Any], measured: dict[str, Any]) -> list[str]:
     """Frequencies of the model, of the labels and of experiment; root mean square of the difference."""
-    from ase import Atoms
-    from structures.checks import finite_displacements
-
     group = io.read(path).groups[0]
     level = next(iter(group.labels))
     forces = group.labels[level]["forces"]
@@ -114,6 +114,7 @@ def relaxed(potential: Potential, crystal: dict[str, Any]) -> Structure:
     return structure.scaled(factor)
 
 
+@refusing
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,22 +123,18 @@ def main() -> int:
     parser.add_argument("--phonons", type=Path, help="data set with labelled finite displacements")
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    try:
-        potential = potentials.load(options.potential)
-        crystal, measured = CRYSTALS[options.crystal], MEASURED[options.crystal]
-        structure = relaxed(potential, crystal)
-        a = float(jnp.linalg.norm(structure.cell[0])) * 2**0.5
-        c = np.asarray(potentials.elastic_constants(potential, structure)) / units.GPA
-        print(f"{options.potential}, {options.crystal}: a = {a:.4f} angstrom (measured {measured['a']})")
-        print(
-            f"C11/C12/C44 = {c[0, 0]:.0f}/{c[0, 1]:.0f}/{c[3, 3]:.0f} GPa (measured {measured['elastic']}); "
-            f"{measured['source']}"
-        )
-        if options.phonons:
-            print("\n".join(phonon_rows(potential, options.phonons, crystal, measured)))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    potential = potentials.load(options.potential)
+    crystal, measured = CRYSTALS[options.crystal], MEASURED[options.crystal]
+    structure = relaxed(potential, crystal)
+    a = float(jnp.linalg.norm(structure.cell[0])) * 2**0.5
+    c = np.asarray(potentials.elastic_constants(potential, structure)) / units.GPA
+    print(f"{options.potential}, {options.crystal}: a = {a:.4f} angstrom (measured {measured['a']})")
+    print(
+        f"C11/C12/C44 = {c[0, 0]:.0f}/{c[0, 1]:.0f}/{c[3, 3]:.0f} GPa (measured {measured['elastic']}); "
+        f"{measured['source']}"
+    )
+    if options.phonons:
+        print("\n".join(phonon_rows(potential, options.phonons, crystal, measured)))
     return 0
 
 

@@ -18,6 +18,7 @@ import engines
 import numpy as np
 from label import name_of, save
 from recipes import RECIPES
+from refusals import refusing
 
 from jaxepi.errors import InputError
 
@@ -73,24 +74,21 @@ def records(path: Path):
         yield atoms, result
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exits with 2 on input that is refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--work", type=Path, required=True)
     options = parser.parse_args(arguments)
-    try:
-        name, recipe = RECIPES["silicon-hse06"]
-        levels = json.loads(json.dumps(dict(engines.get(name, recipe).levels)))
-        for path in options.files:
-            folder = options.work / f"imported-{path.stem}"
-            folder.mkdir(parents=True, exist_ok=True)
-            for atoms, result in records(path):
-                save(folder / name_of(atoms), atoms, levels, result)
-            print(f"{len(list(folder.glob('*.npz')))} configurations of {path.name} in {folder}")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    name, recipe = RECIPES["silicon-hse06"]
+    levels = json.loads(json.dumps(dict(engines.get(name, recipe).levels)))
+    for path in options.files:
+        folder = options.work / f"imported-{path.stem}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for atoms, result in records(path):
+            save(folder / name_of(atoms), atoms, levels, result)
+        print(f"{len(list(folder.glob('*.npz')))} configurations of {path.name} in {folder}")
     return 0
 
 

@@ -10,7 +10,6 @@ reason in a .failed.json file and skipped (--retry tries again). pack.py turns w
 import argparse
 import fcntl
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -24,8 +23,10 @@ import ase.io
 import engines
 import numpy as np
 from recipes import RECIPES
+from refusals import refusing
 
 from jaxepi.errors import InputError
+from jaxepi.files import whole
 from jaxepi.io import read
 from jaxepi.io.dataset import fingerprint
 
@@ -41,7 +42,8 @@ def label_one(engine: engines.Engine, atoms: ase.Atoms, stem: Path) -> str | Non
     try:
         result = engine.label(atoms)
     except engines.LabelFailure as failure:
-        replace(stem.with_suffix(".failed.json"), json.dumps({"reason": str(failure)}, indent=1).encode())
+        with whole(stem.with_suffix(".failed.json")) as temporary:
+            temporary.write_text(json.dumps({"reason": str(failure)}, indent=1))
         return str(failure)
     atoms.info.setdefault("source", "label.py")
     save(stem, atoms, engine.levels, result)
@@ -53,20 +55,9 @@ def save(stem: Path, atoms: ase.Atoms, levels: Mapping[str, Any], result: Mappin
     """Write one labelled configuration to `stem`.npz, whole or not at all."""
     info = {k: (v.tolist() if isinstance(v, np.ndarray) else v) for k, v in atoms.info.items()}
     meta = {"info": info, "levels": dict(levels)}
-    temporary = stem.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
+    arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
+    with whole(stem.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays, **result)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(stem.with_suffix(".npz"))
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def unknown(structures: list[ase.Atoms], path: Path) -> list[ase.Atoms]:
@@ -119,6 +110,7 @@ def run(structures: list[ase.Atoms], engine: engines.Engine, folder: Path, retry
     return failures
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exits with 2 on input that is refused and 1 if a calculation failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -129,26 +121,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--retry", action="store_true", help="try failed configurations again")
     parser.add_argument("--hours", type=float, default=1e6, help="start no configuration after this time")
     options = parser.parse_args(arguments)
+    name, recipe = RECIPES[options.recipe]
+    engine = engines.get(name, recipe)
     try:
-        name, recipe = RECIPES[options.recipe]
-        engine = engines.get(name, recipe)
+        structures = [*ase.io.iread(options.structures, index=":", format="extxyz")]
+    except (OSError, ValueError, KeyError, ase.io.formats.UnknownFileTypeError) as error:
+        raise InputError(f"{options.structures} cannot be read as extended XYZ: {error}") from error
+    for index, atoms in enumerate(structures):
         try:
-            structures = [*ase.io.iread(options.structures, index=":", format="extxyz")]
-        except (OSError, ValueError, KeyError, ase.io.formats.UnknownFileTypeError) as error:
-            raise InputError(f"{options.structures} cannot be read as extended XYZ: {error}") from error
-        for index, atoms in enumerate(structures):
-            try:
-                engine.check(atoms)
-            except InputError as error:
-                raise InputError(f"structure {index} of {options.structures}: {error}") from error
-        if options.known is not None:
-            structures = unknown(structures, options.known)
-            print(f"{len(structures)} structures are not in {options.known}", flush=True)
-        folder = options.work / options.structures.stem
-        failures = run(structures, engine, folder, options.retry, time.time() + 3600 * options.hours)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+            engine.check(atoms)
+        except InputError as error:
+            raise InputError(f"structure {index} of {options.structures}: {error}") from error
+    if options.known is not None:
+        structures = unknown(structures, options.known)
+        print(f"{len(structures)} structures are not in {options.known}", flush=True)
+    folder = options.work / options.structures.stem
+    failures = run(structures, engine, folder, options.retry, time.time() + 3600 * options.hours)
     return 1 if failures else 0
 
 

@@ -14,12 +14,12 @@ import engines
 import numpy as np
 from ase.build import bulk
 from recipes import RECIPES
+from refusals import refusing
 from structures import HALF, ZERO, annotate
 from structures.crystals import MATERIALS, MEASURED
 
-from jaxepi.errors import InputError
 
-
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exits with 2 on input that is refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -31,11 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     name, structure, _ = MATERIALS[options.material]
     constants = MEASURED[options.material] * np.linspace(0.99, 1.03, 7)
-    try:
-        engine = engines.get(*RECIPES[options.recipe])
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    engine = engines.get(*RECIPES[options.recipe])
     found: dict[str, list[float]] = {level: [] for level in engine.levels}
     for a in constants:
         atoms = bulk(name, structure, a=a, cubic=options.cubic)

@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from refusals import refusing
 
 from jaxepi import io
 from jaxepi.errors import InputError
@@ -110,6 +111,7 @@ def collect(name: str, folders: list[Path]) -> tuple[dataset.DataSet, list[str]]
     return whole, failures
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exits with 2 on input that is refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -117,14 +119,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
     options = parser.parse_args(arguments)
-    try:
-        new, failures = collect(options.name, options.folders)
-        whole = io.read(options.output).merged(new) if options.output.exists() else new
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        io.write(whole, options.output)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    new, failures = collect(options.name, options.folders)
+    whole = io.read(options.output).merged(new) if options.output.exists() else new
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    io.write(whole, options.output)
     for failure in failures:
         print(f"left out: {failure}")
     counts = {s: len(whole.select(s)) for s in ("train", "validation", "test")}

@@ -105,7 +105,7 @@ def test_a_locked_configuration_is_left_to_its_owner(structures, tmp_path):
 
 def test_leftovers_of_a_kill_do_no_harm(structures, tmp_path):
     (tmp_path / "w").mkdir()
-    (tmp_path / "w" / f"{label.name_of(structures[0])}.123.tmp").write_bytes(b"half a file")
+    (tmp_path / "w" / f".{label.name_of(structures[0])}.npz.123.tmp").write_bytes(b"half a file")
     engine = Toy()
     label.run(structures, engine, tmp_path / "w", False, np.inf)
     assert engine.calls == 4
