@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from jaxepi import plotting, training
 from jaxepi.errors import InputError
 from jaxepi.training import LossSettings, TrainingSettings
-from jaxepi.training.loop import Fit, Row
+from jaxepi.training.loop import Compiled, Fit, Problem, Row
 
 STATE, METRICS, ERRORS, PARITY, CURVE = "state.npz", "metrics.csv", "errors.csv", "parity.png", "learning-curve.png"
 
@@ -108,6 +108,36 @@ def kelvin_range(temperatures: np.ndarray) -> list[float]:
     """Lowest and highest temperature of some configurations; empty where none has one."""
     known = temperatures[np.isfinite(temperatures)]
     return [float(known.min()), float(known.max())] if known.size else []
+
+
+def fit(
+    problem: Problem,
+    start: Any,
+    settings: TrainingSettings,
+    folder: Path,
+    own: Mapping[str, Any],
+    write_best: Callable[[Any, Row], None],
+    progress: bool,
+) -> tuple[Fit, Compiled]:
+    """Train, or go on from what the folder holds: the fit, and the compiled predictions for the tests after it.
+
+    Args:
+        start: parameters. own: of `fingerprint`. write_best, progress: see `training.fit`.
+    """
+    predict = training.predictor(problem)
+    found = training.fit(
+        problem,
+        start,
+        settings.optimizer,
+        settings.run,
+        state=folder / STATE,
+        metrics=folder / METRICS,
+        fingerprint=own,
+        predict=predict,
+        on_best=write_best,
+        progress=progress,
+    )
+    return found, predict
 
 
 def draw(folder: Path, pairs: Mapping[str, Any], history: tuple[Row, ...]) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxepi import training
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import sk
 from jaxepi.hamiltonians.base import Hamiltonian
@@ -78,23 +77,12 @@ def train_hamiltonian(
     folder = fitting.parent_of(output)
     problem, config = prepare(settings, progress)
     fitting.opened(folder, MODEL, resume)
-    predict = training.predictor(problem)
 
     def write_best(params: Any, row: Row) -> None:
         sk.write(_model(problem, params), config, folder / MODEL, _card(settings, config, problem, row, command))
 
-    fit = training.fit(
-        problem,
-        problem.initial(),
-        settings.optimizer,
-        settings.run,
-        state=folder / fitting.STATE,
-        metrics=folder / fitting.METRICS,
-        fingerprint=fitting.fingerprint(settings, config, data_hash(problem)),
-        predict=predict,
-        on_best=write_best,
-        progress=progress,
-    )
+    own = fitting.fingerprint(settings, config, data_hash(problem))
+    fit, predict = fitting.fit(problem, problem.initial(), settings, folder, own, write_best, progress)
     plans = [plan for split in SPLITS for plan in problem.plans(split)]
     found = problem.collect(plans, jax.device_get([predict(fit.params, problem.arrays, plan) for plan in plans]))
     rows = band_evaluation.error_rows(problem, found)

@@ -94,23 +94,12 @@ def train_potential(
     folder = fitting.parent_of(output)
     study = _Study.of(settings, progress)
     fitting.opened(folder, MODEL, resume)
-    predict = training.predictor(study.problem)
 
     def write_best(params: Any, row: Row) -> None:
         learned.write(study.potential(params), study.config, folder / MODEL, study.card(params, row, command))
 
-    fit = training.fit(
-        study.problem,
-        study.start,
-        settings.optimizer,
-        settings.run,
-        state=folder / fitting.STATE,
-        metrics=folder / fitting.METRICS,
-        fingerprint=fitting.fingerprint(settings, study.config, study.data_hash),
-        predict=predict,
-        on_best=write_best,
-        progress=progress,
-    )
+    own = fitting.fingerprint(settings, study.config, study.data_hash)
+    fit, predict = fitting.fit(study.problem, study.start, settings, folder, own, write_best, progress)
     before = predict.count
     errors = study.errors(fit.params, predict)
     fit = dataclasses.replace(fit, compilations=fit.compilations + predict.count - before)

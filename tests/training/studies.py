@@ -1,4 +1,4 @@
-"""What the tests of both training studies ask: the rows of a table, and a signal in the middle of a run."""
+"""What the tests of both training studies need: a folder to run in, the rows of a table, a signal in the middle of a run."""
 
 import csv
 import os
@@ -7,7 +7,16 @@ from contextlib import contextmanager
 
 import pytest
 
+from jaxepi import io
 from jaxepi.training import loop
+
+
+def folder_of(factory, dataset, config):
+    """A folder with a data set, silicon.h5, and a configuration, config.toml."""
+    folder = factory.mktemp("study")
+    io.write(dataset, folder / "silicon.h5")
+    (folder / "config.toml").write_text(config)
+    return folder
 
 
 def rows(path):

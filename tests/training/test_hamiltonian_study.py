@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 from small_spectra import MODEL
-from studies import interrupted_after, rows
+from studies import folder_of, interrupted_after, rows
 
-from jaxepi import io
 from jaxepi.electrons.eigen import eigenvalues
 from jaxepi.hamiltonians import sk
 from jaxepi.structure import Structure
@@ -47,11 +46,7 @@ dtype = "float64"
 
 @pytest.fixture(scope="module")
 def home(spectra_set, tmp_path_factory):
-    """A folder with a data set and a configuration."""
-    folder = tmp_path_factory.mktemp("study")
-    io.write(spectra_set, folder / "silicon.h5")
-    (folder / "config.toml").write_text(CONFIG)
-    return folder
+    return folder_of(tmp_path_factory, spectra_set, CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from small_world import labelled
-from studies import interrupted_after, rows
+from studies import folder_of, interrupted_after, rows
 
 from jaxepi import io
 from jaxepi.errors import InputError
@@ -42,11 +42,7 @@ batch_atoms = 16
 
 @pytest.fixture(scope="module")
 def home(dataset, tmp_path_factory):
-    """A folder with a data set, a configuration and one finished run."""
-    folder = tmp_path_factory.mktemp("study")
-    io.write(dataset, folder / "silicon.h5")
-    (folder / "config.toml").write_text(CONFIG)
-    return folder
+    return folder_of(tmp_path_factory, dataset, CONFIG)
 
 
 @pytest.fixture
