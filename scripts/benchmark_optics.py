@@ -11,13 +11,13 @@ import argparse
 import os
 import platform
 import resource
-import time
 from datetime import date
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from timing import shortest
 
 jax.config.update("jax_enable_x64", True)
 
@@ -25,16 +25,6 @@ from jaxepi import materials, optics, sampling  # noqa: E402
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian  # noqa: E402
 from jaxepi.kpoints import KPoints  # noqa: E402
 from jaxepi.optics.dielectric import _transitions  # noqa: E402
-
-
-def best_of(function, repeat: int) -> float:
-    """Shortest wall time of some calls, seconds."""
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        jax.block_until_ready(function())
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def main() -> None:
@@ -76,11 +66,11 @@ def main() -> None:
     eigh_of_jax = jax.jit(jnp.linalg.eigh)
     jax.block_until_ready(eigh_of_jax(on_device))
     rows = {
-        "eigh alone, LAPACK evd through SciPy": best_of(lambda: scipy.linalg.eigh(h, driver="evd")[0], options.repeat),
-        "eigh alone, LAPACK evd through JAX": best_of(lambda: eigh_of_jax(on_device), options.repeat),
-        "transitions": best_of(kernel, options.repeat),
-        "transitions and spectrum at 200 frequencies": best_of(spectrum, options.repeat),
-        "building H(k)": best_of(build, options.repeat),
+        "eigh alone, LAPACK evd through SciPy": shortest(lambda: scipy.linalg.eigh(h, driver="evd")[0], options.repeat),
+        "eigh alone, LAPACK evd through JAX": shortest(lambda: eigh_of_jax(on_device), options.repeat),
+        "transitions": shortest(kernel, options.repeat),
+        "transitions and spectrum at 200 frequencies": shortest(spectrum, options.repeat),
+        "building H(k)": shortest(build, options.repeat),
     }
     eigh = min(seconds for name, seconds in rows.items() if name.startswith("eigh"))
     for name, seconds in rows.items():

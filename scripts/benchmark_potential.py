@@ -11,8 +11,6 @@ import json
 import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.build import bulk
+from timing import shortest
 
 from jaxepi.potentials import Potential, learned
 from jaxepi.structure import Structure
@@ -40,17 +39,6 @@ def cells(sizes: list[int]) -> list[dict[str, Any]]:
     return out
 
 
-def best(run: Callable[[], Any], repeats: int) -> float:
-    """Shortest of several runs, seconds, after one that compiles."""
-    jax.block_until_ready(run())
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def force_call(potential: Potential, structure: Structure, repeats: int) -> float:
     """Seconds for energy and forces, positions and cell as arguments."""
     graph = potential.graph(structure)
@@ -59,7 +47,7 @@ def force_call(potential: Potential, structure: Structure, repeats: int) -> floa
     def call(potential, structure, graph):
         return jax.value_and_grad(lambda x: potential.energy(structure.with_positions(x), graph))(structure.positions)
 
-    return best(lambda: call(potential, structure, graph), repeats)
+    return shortest(lambda: call(potential, structure, graph), repeats + 1)
 
 
 def training_step(potential: Potential, structure: Structure, repeats: int) -> float:
@@ -80,7 +68,7 @@ def training_step(potential: Potential, structure: Structure, repeats: int) -> f
         return optax.apply_updates(params, updates), state, value
 
     state = optimizer.init(potential.params)
-    return best(lambda: step(potential.params, state), repeats)
+    return shortest(lambda: step(potential.params, state), repeats + 1)
 
 
 def peer(python: str, task: dict[str, Any]) -> dict[str, Any]:

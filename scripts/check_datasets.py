@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from refusals import refusing
+from scipy.linalg import block_diag
 
 from jaxepi import io
 from jaxepi.errors import InputError
@@ -242,13 +243,7 @@ def rotation_of_orbitals(shells: tuple[str, ...], rotation: np.ndarray) -> np.nd
 
     before, after = functions(x, y, z), functions(*(points @ rotation).T)
     turns = {s: np.linalg.lstsq(before[s].T, after[s].T, rcond=None)[0] for s in before}
-    out = np.zeros((sum(len(turns[s]) for s in shells),) * 2)
-    start = 0
-    for shell in shells:
-        width = len(turns[shell])
-        out[start : start + width, start : start + width] = turns[shell]
-        start += width
-    return out
+    return block_diag(*(turns[shell] for shell in shells))
 
 
 def rotated(name: str, data: DataSet) -> Iterator[list[str]]:

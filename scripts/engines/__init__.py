@@ -27,7 +27,13 @@ class Mesh:
 
     @classmethod
     def of(cls, atoms: ase.Atoms) -> "Mesh":
-        """The mesh that make_structures.py wrote with a structure (`mesh` and `shift` in `atoms.info`)."""
+        """The mesh that make_structures.py wrote with a structure (`mesh` and `shift` in `atoms.info`).
+
+        Raises:
+            InputError: there is none.
+        """
+        if "mesh" not in atoms.info:
+            raise InputError("the structure carries no k mesh (info `mesh`); write it with make_structures.py")
         divisions = [int(n) for n in np.asarray(atoms.info["mesh"]).ravel()]
         shift = [float(s) for s in np.asarray(atoms.info.get("shift", [0, 0, 0])).ravel()]
         return cls((divisions[0], divisions[1], divisions[2]), (shift[0], shift[1], shift[2]))

@@ -100,8 +100,7 @@ class Espresso:
             raise InputError(
                 f"pbc={atoms.pbc.tolist()}: the plane-wave engine takes cells periodic in three directions"
             )
-        if "mesh" not in atoms.info:
-            raise InputError("the structure carries no k mesh (info `mesh`); write it with make_structures.py")
+        Mesh.of(atoms)
 
     def label(self, atoms: ase.Atoms) -> dict[str, np.ndarray]:
         mesh = Mesh.of(atoms)

@@ -63,8 +63,7 @@ class Gpaw:
                 raise InputError(f"no setup for {symbol}; this recipe has {sorted(self.valence)}")
         if not all(atoms.pbc):
             raise InputError(f"pbc={atoms.pbc.tolist()}: GPAW takes cells periodic in three directions here")
-        if "mesh" not in atoms.info:
-            raise InputError("the structure carries no k mesh (info `mesh`); write it with make_structures.py")
+        Mesh.of(atoms)
 
     def label(self, atoms: ase.Atoms) -> dict[str, np.ndarray]:
         from gpaw import GPAW, KohnShamConvergenceError

@@ -12,6 +12,7 @@ from typing import Any
 
 import ase
 import numpy as np
+from scipy.linalg import block_diag
 
 from engines import LabelFailure, Mesh
 from engines.gpaw_code import INSTALL, STOPS, _points
@@ -44,13 +45,7 @@ def to_e3nn() -> np.ndarray:
     """Orbitals of one atom, e3nn's order from GPAW's: shape (13, 13)."""
     p, d = harmonics()
     blocks = {"s": np.eye(1), "p": p, "d": d}
-    out = np.zeros((13, 13))
-    start = 0
-    for shell in SHELLS:
-        width = len(blocks[shell])
-        out[start : start + width, start : start + width] = blocks[shell]
-        start += width
-    return out
+    return block_diag(*(blocks[shell] for shell in SHELLS))
 
 
 THRESHOLD = 1e-10
@@ -101,8 +96,7 @@ class GpawLcao:
             raise InputError(f"{atoms.get_chemical_formula()}: the confined basis is made for carbon only")
         if list(atoms.pbc) != [True, True, False]:
             raise InputError(f"pbc={atoms.pbc.tolist()}: layers are periodic in the first two directions")
-        if "mesh" not in atoms.info:
-            raise InputError("the structure carries no k mesh (info `mesh`); write it with make_structures.py")
+        Mesh.of(atoms)
 
     def label(self, atoms: ase.Atoms) -> dict[str, np.ndarray]:
         from dftd3.ase import DFTD3

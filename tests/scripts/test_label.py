@@ -8,6 +8,7 @@ import label
 import numpy as np
 import pack
 import pytest
+import refused
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from engines.espresso import Espresso, read_xml
@@ -151,15 +152,7 @@ def espresso(tmp_path, monkeypatch) -> Espresso:
 def test_espresso_refuses_by_name_and_reports_a_stop(espresso):
     assert espresso.levels["hse06"]["version"] == "6.7MaX"
     silicon = annotate(bulk("Si", cubic=True), "unstrained", "measured", 2)
-    espresso.check(silicon)
-    with pytest.raises(InputError, match="no pseudopotential for Ge"):
-        espresso.check(bulk("Ge"))
-    slab = silicon.copy()
-    slab.pbc = (True, True, False)
-    with pytest.raises(InputError, match="periodic in three directions"):
-        espresso.check(slab)
-    with pytest.raises(InputError, match="no k mesh"):
-        espresso.check(bulk("Si"))
+    refused.what_the_recipe_lacks(espresso, silicon, "pseudopotential")
     with pytest.raises(engines.LabelFailure, match="no such thing"):
         espresso.label(silicon)
 
