@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from tqdm import tqdm
 
 from jaxepi.errors import InputError
-from jaxepi.graph import Relation, Table, build_graph
+from jaxepi.graph import Relation, Table, build_graph, layers
 from jaxepi.io import extxyz, hdf5
 from jaxepi.io.dataset import Configurations, DataSet, refuse_other_definition
 from jaxepi.structure import Structure
@@ -156,6 +156,10 @@ def read_examples(data: DataSettings, loss: LossSettings, seed: int = 0) -> Exam
                 f"no configuration is for {split} ({len(examples)} read); add data: jaxepi.io.split_of decides by "
                 "temperature, strain and a hash of the geometry"
             )
+    if data.at_rest == "subtracted":
+        from jaxepi.training.rest import without_rest
+
+        examples = without_rest(examples)
     return thin(examples, data.train, seed)
 
 
@@ -222,15 +226,20 @@ def mesh_name(group: Configurations) -> str:
 def mesh_density(group: Configurations, points: float) -> str:
     """What sets the constant in the energies of a group: formula, k points times atoms, shift of the mesh.
 
-    A cubic cell of 8 atoms on 4x4x4 points and one of 64 atoms on 2x2x2 share it: "Si 512".
+    A cubic cell of 8 atoms on 4x4x4 points and one of 64 atoms on 2x2x2 share it: "Si 512". Of slabs the atoms of one
+    layer count, so that one and two layers on the same points share it too.
     """
     species, counts = np.unique(group.species, return_counts=True)
     units = int(np.gcd.reduce(counts))
+    atoms = len(group.species)
+    if not all(group.pbc):
+        structure = Structure(jnp.asarray(group.positions[0]), jnp.asarray(group.cell[0]), group.species, group.pbc)
+        atoms /= 1 + int(layers(structure).max())
     formula = "".join(
         chemical_symbols[z] + (str(n // units) if n > units else "") for z, n in zip(species, counts, strict=True)
     )
     shifts = group.mesh[3:]
-    return f"{formula} {points * len(group.species):g}" + (
+    return f"{formula} {points * atoms:g}" + (
         "+" + ",".join(f"{x:g}" for x in shifts) if any(shifts) else ""
     )
 

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 CHOICES = {
     "energy_offsets_per_mesh": ("none", "fixed", "trained"),
+    "at_rest": ("kept", "subtracted"),
     "algorithm": ("adamw", "amsgrad"),
     "schedule": ("plateau", "cosine"),
     "dtype": ("float32", "float64"),
@@ -52,12 +53,15 @@ class DataSettings:
         sets: data sets. level: of theory.
         energy_offsets_per_mesh: energies on k meshes of different density differ by a constant an atom. "none" takes them
             as they are, "fixed" fits that constant before training, "trained" starts from there and trains it along.
+        at_rest: forces and stress that a k mesh of less symmetry than the crystal gives to the crystal at rest are "kept"
+            in the labels, or "subtracted" from all of them (see `rest.without_rest`).
         train: keep so many training configurations, drawn by the seed; 0 keeps all.
     """
 
     sets: tuple[SetSettings, ...] = ()
     level: str = ""
     energy_offsets_per_mesh: str = "none"
+    at_rest: str = "kept"
     train: int = 0
 
     def __post_init__(self) -> None:
