@@ -231,7 +231,7 @@ def mesh_density(group: Configurations, points: float) -> str:
     """
     species, counts = np.unique(group.species, return_counts=True)
     units = int(np.gcd.reduce(counts))
-    atoms = len(group.species)
+    atoms = float(len(group.species))
     if not all(group.pbc):
         structure = Structure(jnp.asarray(group.positions[0]), jnp.asarray(group.cell[0]), group.species, group.pbc)
         atoms /= 1 + int(layers(structure).max())
@@ -239,9 +239,7 @@ def mesh_density(group: Configurations, points: float) -> str:
         chemical_symbols[z] + (str(n // units) if n > units else "") for z, n in zip(species, counts, strict=True)
     )
     shifts = group.mesh[3:]
-    return f"{formula} {points * atoms:g}" + (
-        "+" + ",".join(f"{x:g}" for x in shifts) if any(shifts) else ""
-    )
+    return f"{formula} {points * atoms:g}" + ("+" + ",".join(f"{x:g}" for x in shifts) if any(shifts) else "")
 
 
 def _chosen(found: DataSet, entry: SetSettings, level: str) -> list[Configurations]:
