@@ -1,9 +1,10 @@
 """Independent-particle dielectric functions of silicon at PBE by GPAW's response module, to check momentum matrix elements.
 
-    GPAW_PYTHON scripts/reference_dielectric.py experiments/silicon/checks/pbe-dielectric.h5
+    GPAW_PYTHON scripts/reference_dielectric.py experiments/silicon/dielectric/gpaw-pbe.h5
 
-Two cells, no local fields: the 2-atom crystal, and one 8-atom cell with thermal displacements. The file holds for each:
-positions, cell, k mesh, number of bands, energies (eV), eps1 and eps2 along x, y and z (Lorentzian of half width `eta`, eV).
+Two cells, no local fields: the 2-atom crystal, and one 8-atom cell with thermal displacements, of the test split of the data
+set (200 K). The file holds for each: positions, cell, k mesh, number of bands, energies (eV), eps1 and eps2 along x, y and z
+(Lorentzian of half width `eta`, eV).
 """
 
 import argparse
@@ -18,18 +19,22 @@ import h5py
 import numpy as np
 from ase.build import bulk
 
+from jaxepi import io
 from jaxepi.files import whole
 
 ETA = 0.1
 """Half width, eV."""
 
+DATA, THERMAL = Path(__file__).resolve().parents[1] / "experiments/silicon/data/hse06.h5", "7cec1018cf896ab6"
+"""A data set, and the fingerprint of the configuration of it that is the thermal cell."""
+
 
 def cells() -> dict[str, tuple[ase.Atoms, int, int]]:
     """Structure, divisions of the Gamma-centred k mesh, and bands of each calculation."""
-    from structures.crystals import Crystal
-
-    thermal = Crystal("silicon", cubic=True).thermal(5.431, 300.0, "quantum", 7)
-    return {"crystal": (bulk("Si", "diamond", a=5.431), 12, 20), "thermal": (thermal, 6, 64)}
+    group = next(group for group in io.read(DATA).groups if THERMAL in group.fingerprint)
+    row = group.fingerprint.index(THERMAL)
+    thermal = ase.Atoms(list(group.species), positions=group.positions[row], cell=group.cell[row], pbc=True)
+    return {"crystal": (bulk("Si", "diamond", a=5.431), 24, 20), "thermal": (thermal, 4, 64)}
 
 
 def dielectric(atoms: ase.Atoms, divisions: int, bands: int) -> dict[str, np.ndarray]:
@@ -74,6 +79,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--only", choices=["crystal", "thermal"])
     options = parser.parse_args()
+    options.output.parent.mkdir(exist_ok=True)
     import gpaw
 
     with whole(options.output) as temporary, kept(options.output, temporary) as file:
@@ -88,9 +94,9 @@ def main() -> None:
             file.pop(name, None)
             group = file.create_group(name)
             group.attrs.update({"divisions": divisions, "bands": bands})
-            group["positions"], group["cell"] = atoms.positions, atoms.cell.array
+            group["positions"], group["cell"], group["numbers"] = atoms.positions, atoms.cell.array, atoms.numbers
             for key, value in found.items():
-                group.create_dataset(key, data=value, compression="gzip")
+                group.create_dataset(key, data=np.asarray(value, np.float32), compression="gzip")
             print(f"{name}: eps1(0) = {found['eps1'][:, 0].round(3).tolist()}", flush=True)
 
 
