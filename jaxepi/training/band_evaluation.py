@@ -1,6 +1,6 @@
 """Errors of a Hamiltonian's spectra, by split and by mesh, kind and temperature: a table, and pairs for a figure.
 
-Flows in: a `BandProblem` and its predicted eigenvalues. Flows out: rows of numbers, meV.
+Flows in: a `BandProblem` and its predicted eigenvalues (and errors of blocks). Flows out: rows of numbers, meV.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,17 +13,25 @@ from jaxepi.training.examples import mesh_name
 from jaxepi.training.spectra import BandProblem, aligned, band_errors, gap, importance
 
 
-def error_rows(problem: BandProblem, found: list[np.ndarray]) -> list[dict[str, Any]]:
-    """Errors of every split: all, and by number of atoms with k mesh, kind and temperature, meV."""
+def error_rows(
+    problem: BandProblem, found: list[np.ndarray], terms: list[np.ndarray] | None = None
+) -> list[dict[str, Any]]:
+    """Errors of every split: all, and by number of atoms with k mesh, kind and temperature, meV.
+
+    Args:
+        terms: of `BandProblem.terms`; root mean square errors of H (meV) and S follow from them where they are learned.
+    """
     keys, values = [], []
-    for group, energies in zip(problem.groups, found, strict=True):
+    matrices = terms is not None and problem.settings.matrices
+    more = terms if terms is not None and matrices else [np.zeros((len(x), 0)) for x in found]
+    for group, energies, blocks in zip(problem.groups, found, more, strict=True):
         held = group.held
         errors = band_errors(group, energies, np.arange(len(held)), problem.settings)
         mesh = f"{len(held.species)} atoms, {mesh_name(held)}"
         for row in range(len(held)):
             kelvin = "none" if np.isnan(held.temperature[row]) else f"{held.temperature[row]:g} K"
             keys.append((held.split[row], {"all": "all", "mesh": mesh, "kind": held.kind[row], "temperature": kelvin}))
-            values.append([errors[n][row] for n in ("bands", "near", "gap")])
+            values.append([*(errors[n][row] for n in ("bands", "near", "gap")), *blocks[row, :2]])
     table, rows = np.array(values), []
     for split in SPLITS:
         for by in ("all", "mesh", "kind", "temperature"):
@@ -37,14 +45,16 @@ def error_rows(problem: BandProblem, found: list[np.ndarray]) -> list[dict[str, 
 
 def _errors(table: np.ndarray) -> dict[str, float]:
     """Measures of some configurations, meV, from mean squares and gap errors in eV."""
-    bands, near, gap = table.T
+    bands, near, gap, *blocks = table.T
     roots = [1e3 * float(np.sqrt(x.mean())) for x in (bands, near)]
+    sizes = zip(("hamiltonian_rmse", "overlap_rmse"), blocks, (1e3, 1.0), strict=False)
     return {
         "bands_rmse": roots[0],
         "near_rmse": roots[1],
         "gap_bias": 1e3 * float(gap.mean()),
         "gap_scatter": 1e3 * float(gap.std()),
         "gap_largest": 1e3 * float(np.abs(gap).max()),
+        **{name: unit * float(np.sqrt(x.mean())) for name, x, unit in sizes},
     }
 
 
@@ -73,10 +83,13 @@ def parity(problem: BandProblem, found: list[np.ndarray]) -> dict[str, dict[str,
 
 def error_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The table that is printed at the end: every split as a whole, and the test set by mesh, kind and temperature."""
-    yield f"{'meV':44} {'count':>6} {'bands':>8} {'near gap':>9} {'gap bias':>9} {'scatter':>8}"
+    columns = {"bands": "bands_rmse", "near gap": "near_rmse", "gap bias": "gap_bias", "scatter": "gap_scatter"}
+    if "hamiltonian_rmse" in rows[0]:
+        columns |= {"H(R)": "hamiltonian_rmse", "1e3 S(R)": "overlap_rmse"}
+    yield f"{'meV':44} {'count':>6} " + " ".join(f"{title:>9}" for title in columns)
     for row in rows:
         if row["group"] != "all" and row["split"] != "test":
             continue
         name = row["split"] if row["group"] == "all" else f"  {row['split']}, {row['member']}"
-        numbers = " ".join(f"{row[n]:8.1f}" for n in ("bands_rmse", "near_rmse", "gap_bias", "gap_scatter"))
-        yield f"{name:44} {row['configurations']:6d} {numbers}"
+        values = (1e3 * row[n] if n == "overlap_rmse" else row[n] for n in columns.values())
+        yield f"{name:44} {row['configurations']:6d} " + " ".join(f"{v:9.1f}" for v in values)

@@ -97,15 +97,22 @@ class LossSettings:
 
 @dataclasses.dataclass(frozen=True)
 class BandLossSettings:
-    """Weights of the mean squared errors of eigenvalues.
+    """Weights of the mean squared errors of a Hamiltonian, and of what keeps its orbitals physical.
 
     Attributes:
         align: spectra are compared relative to the mean of their filled bands ("valence"), the highest filled state
-            ("edge"), the lowest state ("minimum"), or as they are ("none").
+            ("edge"), the lowest state ("minimum"), or as they are ("none"). H(R) is compared up to a multiple of S(R), as it
+            is for "none".
         window: eV, relative to the highest filled state of the labels; states outside do not count.
         near: weight of the states within `near_width` (eV) of the band edge on their side, relative to the others.
         gap: weight of the squared error of the gap on the k mesh. bands: of the labels that are kept; 0 keeps all.
         points: k points of a training step, those of the band edges and others drawn anew for each step; 0 takes all.
+        eigenvalues: weight of the eigenvalues as a whole (eV^2).
+        hamiltonian, overlap: weights of the elements of H(R) (eV^2) and S(R), of data that holds them; the model must have
+            the shells of the data.
+        keep_onsite: weight of the squared change of on-site blocks from the published set (eV^2; a shift of all is free).
+            keep_hopping: of the squared change of hoppings, relative to the squared hoppings of the set.
+        positive_overlap: weight of (1 - s/least_overlap)^2, summed over eigenvalues s of S(k) below `least_overlap`.
     """
 
     align: str = "valence"
@@ -115,6 +122,13 @@ class BandLossSettings:
     gap: float = 1.0
     bands: int = 0
     points: int = 0
+    eigenvalues: float = 1.0
+    hamiltonian: float = 0.0
+    overlap: float = 0.0
+    keep_onsite: float = 0.0
+    keep_hopping: float = 0.0
+    positive_overlap: float = 0.0
+    least_overlap: float = 0.05
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -125,6 +139,19 @@ class BandLossSettings:
                 raise InputError(f"{name} {getattr(self, name)}: give a positive number")
         if not self.gap >= 0 or min(self.bands, self.points) < 0:
             raise InputError(f"gap {self.gap}, bands {self.bands}, points {self.points}: give zero or positive numbers")
+        weights = ("eigenvalues", "hamiltonian", "overlap", "keep_onsite", "keep_hopping", "positive_overlap")
+        for name in weights:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} {getattr(self, name)}: give zero or a positive number")
+        if not self.eigenvalues + self.gap + self.hamiltonian + self.overlap > 0:
+            raise InputError("eigenvalues, gap, hamiltonian and overlap are all zero: nothing is left to learn from")
+        if not 0 < self.least_overlap < 1:
+            raise InputError(f"least_overlap {self.least_overlap}: give a number between 0 and 1")
+
+    @property
+    def matrices(self) -> bool:
+        """Whether H(R) or S(R) count."""
+        return self.hamiltonian + self.overlap > 0
 
 
 @dataclasses.dataclass(frozen=True)

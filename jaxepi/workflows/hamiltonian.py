@@ -84,8 +84,9 @@ def train_hamiltonian(
     own = fitting.fingerprint(settings, config, data_hash(problem))
     fit, predict = fitting.fit(problem, problem.initial(), settings, folder, own, write_best, progress)
     plans = [plan for split in SPLITS for plan in problem.plans(split)]
-    found = problem.collect(plans, jax.device_get([predict(fit.params, problem.arrays, plan) for plan in plans]))
-    rows = band_evaluation.error_rows(problem, found)
+    outputs = jax.device_get([predict(fit.params, problem.arrays, plan) for plan in plans])
+    found = problem.collect(plans, outputs)
+    rows = band_evaluation.error_rows(problem, found, problem.terms(plans, outputs))
     write_metrics(folder / fitting.ERRORS, rows)
     hamiltonian = _model(problem, fit.params)
     card = _card(settings, config, problem, fit.best, command, rows)
@@ -113,8 +114,11 @@ def prepare(settings: TrainingSettings, progress: bool = False) -> tuple[spectra
     groups = []
     for entry in settings.data.sets:
         for held in examples.with_eigenvalues(entry, settings.data.level):
-            groups.append(spectra.Group.of(held, settings.data.level, entry.weight, hamiltonian, loss.bands, progress))
-    problem = spectra.BandProblem(hamiltonian, groups, loss, run.batch_atoms, run.dtype, run.seed)
+            basics = (held, settings.data.level, entry.weight, hamiltonian)
+            groups.append(spectra.Group.of(*basics, loss.bands, progress, loss.matrices))
+    module, params = sk.configured(config)
+    published = Hamiltonian(params, module.base)
+    problem = spectra.BandProblem(hamiltonian, groups, loss, run.batch_atoms, run.dtype, run.seed, published)
     return problem, config
 
 
@@ -131,6 +135,8 @@ def data_hash(problem: spectra.BandProblem) -> str:
         ):
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(" ".join(group.held.split).encode())
+        for array in jax.tree.leaves(group.blocks):
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
