@@ -5,17 +5,23 @@ With r the length and n the direction of a bond, every two-centre integral is
     V_ab(i, j) = w(r) V0_ab(r) [1 + f(r) u_ab(i, j)] + f(r) v_ab(i, j),
 
 where V0 is the law of the published set, w its switch, f the cutoff, and u (one a pair of shells), v (one an integral) come
-from a network of r, the species and the surroundings of both atoms. The on-site block of an atom is that of the published
-set, plus learned shifts of its shells, plus a sum over neighbours of two-centre blocks with learned integrals: complete
-blocks between shells, not only diagonals, that turn with the crystal exactly. The surroundings enter through invariant
-features of one convolution and symmetric contraction (jaxepi.nn). Flows in: structure and graph. Flows out: blocks.
+from a network of r, the species and the surroundings of both atoms. With A_i,lm the moments of an atom's surroundings (one
+convolution, jaxepi.nn), those enter as invariants of each atom alone (their symmetric products) and as the bond sees them,
+sum_m A_i,lm Y_lm(n): what tells a bond which of its angles are strained. A potential of a third atom mixes orbitals in
+ways that two centres forbid (s of one atom with the p across the bond of the other); those three-centre terms are
+
+    T_ab(i, j) = f(r) sum_l C(a, b; l) [t_abl(i, j) A_i,l + t'_abl(i, j) A_j,l],        l > 0, l_a + l_b + l even,
+
+with couplings C and learned factors t. The on-site block of an atom is that of the published set, plus learned shifts of
+its shells, plus a sum over neighbours of two-centre blocks with learned integrals: complete blocks between shells, not only
+diagonals. All of it turns with the crystal exactly. Flows in: structure and graph. Flows out: blocks.
 """
 
 import dataclasses
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +50,25 @@ from jaxepi.nn import (
     write_checkpoint,
 )
 from jaxepi.nn.checkpoint import compare
+from jaxepi.nn.linear import Features
+from jaxepi.nn.spherical import coupling
 from jaxepi.structure import Structure
+
+
+class Corrections(NamedTuple):
+    """What the network says of every bond.
+
+    Attributes:
+        there, back: hopping corrections of the bond and of the bond reversed. onsite: integrals that the receiver adds to
+            the block of the sender. tensors, reverse: sums t A + t' A of the three-centre terms, one a path, of the bond
+            and of the bond reversed.
+    """
+
+    there: Float[Array, "e h"]
+    back: Float[Array, "e h"]
+    onsite: Float[Array, "e q"]
+    tensors: tuple[Float[Array, "e m"], ...]
+    reverse: tuple[Float[Array, "e m"], ...]
 
 
 class BondNetwork(nn.Module):
@@ -54,18 +78,20 @@ class BondNetwork(nn.Module):
         relation: all edges. species: how many. channels: of the convolution. features: invariants of an atom's
             surroundings. hidden: widths of the network of a bond. hoppings: integrals of a bond, in both the factor u
             and the term v (and the overlap where there is one). onsite: integrals that a neighbour adds to the block of
-            an atom. correlation, lmax, neighbours, radial_features: of the surroundings.
+            an atom. paths: angular momentum l of each three-centre term. correlation, lmax, neighbours,
+            radial_features: of the surroundings.
     """
 
     relation: Relation
     species: int
     hoppings: int
     onsite: int
+    paths: tuple[int, ...] = ()
     channels: int = 8
     features: int = 16
     hidden: tuple[int, ...] = (64, 64)
     correlation: int = 2
-    lmax: int = 2
+    lmax: int = 3
     neighbours: float = 16.0
     radial_features: int = 8
 
@@ -78,31 +104,51 @@ class BondNetwork(nn.Module):
         senders: Int[Array, " e"],
         receivers: Int[Array, " e"],
         distance: Float[Array, " e"],
-    ) -> tuple[Float[Array, "e h"], Float[Array, "e h"], Float[Array, "e q"]]:
-        """Hopping corrections of every edge, the same with its ends exchanged, and on-site integrals at its sender."""
+        direction: Float[Array, "e 3"],
+    ) -> Corrections:
+        """Corrections of all edges; `direction` is the unit vector from sender to receiver."""
         onehot = jax.nn.one_hot(species, self.species, dtype=distance.dtype)
-        around = self._surroundings(onehot, species, vectors, table)
+        alone, moments = self._surroundings(onehot, species, vectors, table)
         cutoff, dtype = self.relation.cutoff, distance.dtype
         basis = radial_basis(distance, cutoff, self.radial_features)
-        ends = jnp.concatenate([onehot, around], axis=1)
-        near, far = ends[senders], ends[receivers]
-        fade = polynomial_cutoff(distance, cutoff)[:, None]
-        weights = self._weights(basis.shape[1] + 2 * ends.shape[1])
+        angles = harmonics(direction, self.lmax)
 
-        def evaluate(first: Array, second: Array) -> Array:
+        def end(index: Array, sign: float) -> Array:
+            seen = [
+                (sign**l / (2 * l + 1) ** 0.5) * jnp.einsum("em,emc->ec", angles[l], moments[l][index])
+                for l in range(1, self.lmax + 1)
+            ]
+            return jnp.concatenate([onehot[index], alone[index], *seen], axis=1)
+
+        near, far = end(senders, 1.0), end(receivers, -1.0)
+        fade = polynomial_cutoff(distance, cutoff)[:, None]
+        weights = self._weights(basis.shape[1] + 2 * near.shape[1])
+
+        def evaluate(first: Array, second: Array) -> list[Array]:
             x = jnp.concatenate([basis, first, second], axis=1)
             for i, (w, b) in enumerate(weights):
                 x = x @ (w.astype(dtype) / w.shape[0] ** 0.5) + b.astype(dtype)
                 x = normalised_silu(x) if i < len(weights) - 1 else x
-            return fade * x
+            return jnp.split(fade * x, [self.hoppings, self.hoppings + self.onsite], axis=1)
 
-        there, back = evaluate(near, far), evaluate(far, near)
-        return there[:, : self.hoppings], back[:, : self.hoppings], there[:, self.hoppings :]
+        (there, onsite_, forward), (back, _, backward) = evaluate(near, far), evaluate(far, near)
+        tensors = self._tensors(forward, moments, senders, receivers)
+        reverse = self._tensors(backward, moments, receivers, senders)
+        return Corrections(there, back, onsite_, tensors, reverse)
+
+    def _tensors(self, factors: Array, moments: Features, first: Array, second: Array) -> tuple[Array, ...]:
+        """Sums of the moments of both ends, each with its factors; one a path."""
+        own = factors.reshape(len(factors), len(self.paths), 2, self.channels)
+        out = []
+        for i, l in enumerate(self.paths):
+            both = jnp.stack([moments[l][first], moments[l][second]], axis=1)
+            out.append(jnp.einsum("esc,esmc->em", own[:, i], both))
+        return tuple(out)
 
     def _weights(self, width: int) -> list[tuple[Array, Array]]:
         """Matrices and biases of the bond network; the last layer begins at zero, so that training starts from the set."""
         out = []
-        sizes = (width, *self.hidden, self.hoppings + self.onsite)
+        sizes = (width, *self.hidden, self.hoppings + self.onsite + 2 * self.channels * len(self.paths))
         for i, (rows, columns) in enumerate(itertools.pairwise(sizes)):
             last = i == len(sizes) - 2
             start = nn.initializers.zeros if last else nn.initializers.normal(1.0)
@@ -110,22 +156,34 @@ class BondNetwork(nn.Module):
             out.append((w, self.param(f"b{i}", nn.initializers.zeros, (columns,))))
         return out
 
-    def _surroundings(self, onehot: Array, species: Array, vectors: Array, table: Table) -> Float[Array, "n f"]:
+    def _surroundings(
+        self, onehot: Array, species: Array, vectors: Array, table: Table
+    ) -> tuple[Float[Array, "n f"], Features]:
+        """Invariants of every atom, and the moments they are made of."""
         length, unit = directions(vectors)
         cutoff = self.relation.cutoff
         basis, angles = radial_basis(length, cutoff, self.radial_features), harmonics(unit, self.lmax)
         shape = (self.species, self.channels)
         embedding = jnp.asarray(self.param("embedding", nn.initializers.normal(1.0), shape), vectors.dtype)
         convolution = Convolution(self.channels, self.lmax, (32,), self.neighbours, name="convolution")
-        sums = convolution((embedding[:, None],), basis, angles, table.receivers, onehot)
-        products = SymmetricContraction(self.correlation, self.species, 0, name="products")(sums, species)
-        return Linear(self.features, name="mix")(products)[0][:, 0]
+        moments = convolution((embedding[:, None],), basis, angles, table.receivers, onehot)
+        products = SymmetricContraction(self.correlation, self.species, 0, name="products")(moments, species)
+        return Linear(self.features, name="mix")(products)[0][:, 0], moments
 
 
 def integrals(basis: Basis) -> tuple[tuple[str, str, int], ...]:
     """Unordered pairs of shells (the first not after the second in `basis.all_shells`), with their number of integrals."""
     shells = basis.all_shells
     return tuple((a, b, min(SHELLS[a][0], SHELLS[b][0]) + 1) for i, a in enumerate(shells) for b in shells[i:])
+
+
+def three_centre(basis: Basis, lmax: int) -> tuple[tuple[str, str, int], ...]:
+    """Pairs of shells as in `integrals`, with every angular momentum 0 < l <= lmax of natural parity that couples them."""
+    out = []
+    for a, b, _ in integrals(basis):
+        la, lb = SHELLS[a][0], SHELLS[b][0]
+        out += [(a, b, l) for l in range(abs(la - lb), la + lb + 1) if 0 < l <= lmax and (la + lb + l) % 2 == 0]
+    return tuple(out)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +225,25 @@ class Angles:
             found[a, b] = self._sum(a, b, forward)
             sign = (-1.0) ** (SHELLS[a][0] + SHELLS[b][0])
             found[b, a] = sign * jnp.swapaxes(self._sum(a, b, reverse), 1, 2)
+        return self._assemble(found)
+
+    def tensors(
+        self, paths: tuple[tuple[str, str, int], ...], there: tuple[Array, ...], back: tuple[Array, ...]
+    ) -> Float[Array, "e o o"]:
+        """Three-centre blocks from the tensors of each bond and of the same bond reversed, one a path."""
+        found = {}
+        for a, b, _ in self.pairs:
+            zero = jnp.zeros_like(self.blocks[a, b][0])
+            found[a, b], found[b, a] = zero, jnp.swapaxes(zero, 1, 2)
+        for (a, b, l), forward, reverse in zip(paths, there, back, strict=True):
+            (l1, keep1), (l2, keep2) = SHELLS[a], SHELLS[b]
+            couple = jnp.asarray(coupling(l1, l2, l)[np.array(keep1)][:, np.array(keep2)], forward.dtype)
+            one = jnp.einsum("abm,em->eab", couple, forward)
+            other = jnp.einsum("abm,em->eba", couple, reverse)
+            if a == b:
+                found[a, b] = found[a, b] + 0.5 * (one + other)
+            else:
+                found[a, b], found[b, a] = found[a, b] + one, found[b, a] + other
         return self._assemble(found)
 
     def factors(self, there: Float[Array, "e p"], back: Float[Array, "e p"]) -> Float[Array, "e o o"]:
@@ -236,7 +313,7 @@ class LearnedSlaterKoster:
         """Parameters that reproduce the published set."""
         one, zero = jnp.zeros(1, jnp.int32), jnp.ones((1, 1, 3))
         table = Table(jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1, 3), jnp.int32), jnp.zeros((1, 1), bool))
-        variables = jax.jit(self.network.init)(key, one, zero, table, one, one, jnp.ones(1))
+        variables = jax.jit(self.network.init)(key, one, zero, table, one, one, jnp.ones(1), jnp.ones((1, 3)))
         shifts = jnp.zeros((len(self.basis.species), len(self.basis.all_shells)))
         return {"base": dict(base), "network": variables["params"], "shifts": shifts}
 
@@ -250,20 +327,23 @@ class LearnedSlaterKoster:
         dense = graph.tables[0].vectors(structure.positions, structure.cell)
         ends = (graph.senders, graph.receivers)
         weights = {"params": params["network"]}
-        found: Any = self.network.apply(weights, kinds, dense, graph.tables[0], *ends, distance)
-        there, back, neighbours = found
+        unit = vectors / distance[:, None]
+        found: Any = self.network.apply(weights, kinds, dense, graph.tables[0], *ends, distance, unit)
+        there, back = found.there, found.back
         spinless = dataclasses.replace(self.base, basis=basis)
         start = spinless.apply({"params": params["base"]}, structure, graph)
-        angles = Angles.of(basis, vectors / distance[:, None])
+        angles = Angles.of(basis, unit)
         pairs, count = len(angles.pairs), angles.count
         hopping = start.hopping * (1 + angles.factors(there[:, :pairs], back[:, :pairs]))
         part = slice(pairs, pairs + count)
         hopping = hopping + self.scale * angles.hoppings(there[:, part], back[:, part])
+        paths = three_centre(basis, self.network.lmax)
+        hopping = hopping + self.scale * angles.tensors(paths, found.tensors, found.reverse)
         overlap = start.overlap
         if overlap is not None:
             part = slice(pairs + count, pairs + 2 * count)
             overlap = overlap + 0.1 * angles.hoppings(there[:, part], back[:, part])
-        bonds = self.scale * angles.onsite(neighbours)
+        bonds = self.scale * angles.onsite(found.onsite)
         around = jax.ops.segment_sum(bonds, graph.senders, graph.n_atoms, indices_are_sorted=True)
         widths = [len(SHELLS[s][1]) for s in basis.all_shells]
         shifts = jnp.repeat(params["shifts"], np.array(widths), axis=1).astype(distance.dtype)
@@ -284,7 +364,7 @@ DEFAULTS: dict[str, Any] = {
     "features": 16,
     "hidden": [64, 64],
     "correlation": 2,
-    "lmax": 2,
+    "lmax": 3,
 }
 """Configuration of a learned Hamiltonian: see `build`."""
 
@@ -334,6 +414,7 @@ def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, Mapping[
     hoppings = len(found) + count * (2 if "overlap" in published.params else 1)
     sizes: dict[str, Any] = {n: int(c[n]) for n in ("channels", "features", "correlation", "lmax")}
     sizes["hidden"] = tuple(int(w) for w in c["hidden"])
+    sizes["paths"] = tuple(l for _, _, l in three_centre(base.basis, sizes["lmax"]))
     network = BondNetwork(Relation(float(c["cutoff"])), len(base.basis.species), hoppings, count, **sizes)
     return LearnedSlaterKoster(base, network, float(c["skin"])), published.params
 

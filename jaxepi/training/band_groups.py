@@ -33,7 +33,8 @@ class Group:
     Attributes:
         held: as read; energies are its eigenvalues at one level, eV, shape (s, k, b). weight: of its configurations.
         graphs, images: stacked, padded alike. real: whether H(k) is real at all its k points.
-        blocks: H(R) and S(R) on the edges of the graphs, where they are learned.
+        blocks: H(R) and S(R) on the edges of the graphs, where they are learned. repeat: how often a training epoch goes
+            through them.
     """
 
     held: Configurations
@@ -43,6 +44,7 @@ class Group:
     images: Images
     real: bool
     blocks: BlockTargets | None = None
+    repeat: int = 1
 
     @classmethod
     def of(
@@ -54,6 +56,7 @@ class Group:
         bands: int,
         progress: bool,
         matrices: bool = False,
+        repeat: int = 1,
     ) -> "Group":
         """Find the neighbours of all configurations; `bands` is how many are kept (0: all).
 
@@ -78,7 +81,7 @@ class Group:
         real = KPoints(held.kpoints, held.weights).is_real
         graphs = [padded(g, shape) for g in graphs]
         blocks = targets(held, graphs, hamiltonian, level) if matrices else None
-        return cls(held, energies, weight, _stacked(graphs), images, real, blocks)
+        return cls(held, energies, weight, _stacked(graphs), images, real, blocks, repeat)
 
     @property
     def occupied(self) -> int:

@@ -141,6 +141,10 @@ def read_examples(data: DataSettings, loss: LossSettings, seed: int = 0) -> Exam
     parts: list[dict[str, Any]] = []
     theory: dict[str, Any] = {}
     for entry in data.sets:
+        if entry.repeat != 1:
+            raise InputError(
+                f"{entry.path}: repeat {entry.repeat} is for Hamiltonians; give a potential's set a weight"
+            )
         found = read_set(entry.path)
         refuse_missing(found, entry, data.level, loss)
         theory = theory or dict(found.levels[data.level])

@@ -33,7 +33,8 @@ class SetSettings:
         path: HDF5 data set (.h5, .hdf5) or extended XYZ. weight: of its configurations in the loss.
         energy, forces, stress: further weights of these labels; 0 leaves them out.
         kinds, meshes: only configurations of these kinds, and with these k meshes (divisions, "3x3x3", with shifts in
-            units of a division, "2x2x2+0.5,0.5,0.5"); all when empty.
+            units of a division, "2x2x2+0.5,0.5,0.5"); all when empty. repeat: how often an epoch goes through them
+            (training of Hamiltonians; small cells cost little and pin the bands of the crystal).
     """
 
     path: str = ""
@@ -43,6 +44,11 @@ class SetSettings:
     stress: float = 1.0
     kinds: tuple[str, ...] = ()
     meshes: tuple[str, ...] = ()
+    repeat: int = 1
+
+    def __post_init__(self) -> None:
+        if self.repeat < 1:
+            raise InputError(f"{self.path}: repeat {self.repeat}: give at least one")
 
 
 @dataclasses.dataclass(frozen=True)

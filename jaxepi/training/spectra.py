@@ -121,7 +121,8 @@ class BandProblem:
         out = []
         for index, group in enumerate(self.groups):
             rows = self.rows(group, split)
-            rows = rows if random is None else random.permutation(rows)
+            if random is not None:
+                rows = np.concatenate([random.permutation(rows) for _ in range(group.repeat)])
             batch = max(1, min(self.batch_atoms // len(group.held.species), MOST))
             for start in range(0, len(rows), batch):
                 chosen = rows[start : start + batch]

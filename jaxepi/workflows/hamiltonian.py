@@ -115,7 +115,7 @@ def prepare(settings: TrainingSettings, progress: bool = False) -> tuple[spectra
     for entry in settings.data.sets:
         for held in examples.with_eigenvalues(entry, settings.data.level):
             basics = (held, settings.data.level, entry.weight, hamiltonian)
-            groups.append(spectra.Group.of(*basics, loss.bands, progress, loss.matrices))
+            groups.append(spectra.Group.of(*basics, loss.bands, progress, loss.matrices, entry.repeat))
     module, params = sk.configured(config)
     published = Hamiltonian(params, module.base)
     problem = spectra.BandProblem(hamiltonian, groups, loss, run.batch_atoms, run.dtype, run.seed, published)
@@ -131,7 +131,7 @@ def data_hash(problem: spectra.BandProblem) -> str:
             group.held.cell,
             group.held.kpoints,
             group.energies,
-            np.array(group.weight),
+            np.array([group.weight, group.repeat]),
         ):
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(" ".join(group.held.split).encode())

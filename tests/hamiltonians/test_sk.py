@@ -78,6 +78,22 @@ def test_the_matrix_is_hermitian_and_folds():
     assert np.allclose(eigenvalues(h, s.supercell((2, 1, 1)), np.zeros((1, 3)))[0], np.sort(small), atol=1e-9)
 
 
+def test_a_third_atom_mixes_what_two_centres_forbid():
+    h, cell = model(), 30 * np.eye(3)
+
+    def across(third):
+        s = Structure.create([[0, 0, 0], [0, 0, 2.4], third], cell, (14, 14, 14))
+        graph = h.graph(s)
+        blocks = h.blocks(s, graph)
+        bond = int(np.flatnonzero((np.asarray(graph.senders) == 0) & (np.asarray(graph.receivers) == 1))[0])
+        return np.asarray(blocks.hopping[bond])[:1, 1:4]  # <s| |p>
+
+    alone = np.abs(across([0.0, 0.0, -2.4]))
+    assert (alone > 1e-3).sum() == 1  # the p orbital along the bond
+    beside = np.abs(across([2.0, 0.0, -1.2]))
+    assert (beside > 1e-3).sum() == 2  # and the one towards the third atom
+
+
 def test_blocks_vanish_smoothly_at_the_cutoff():
     h, cell = model(), 30 * np.eye(3)
 

@@ -12,7 +12,7 @@ from small_spectra import MODEL, teacher
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import sk
 from jaxepi.training import OptimizerSettings, RunSettings, fit, spectra
-from jaxepi.training.settings import BandLossSettings
+from jaxepi.training.settings import BandLossSettings, SetSettings
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,16 @@ def test_aligned_spectra_forget_their_zero(how):
     e = np.sort(np.random.default_rng(0).normal(size=(3, 4, 6)), axis=-1)
     assert np.allclose(spectra.aligned(e + 1.7, 3, how), spectra.aligned(e, 3, how))
     assert np.allclose(spectra.aligned(e, 3, "none"), e)
+
+
+def test_an_epoch_goes_through_a_repeated_set_as_often_as_asked(held):
+    group = dataclasses.replace(group_of(held), repeat=3)
+    problem = spectra.BandProblem(start(), [group], BandLossSettings(), 8, "float64")
+    members = np.concatenate([plan.members for plan in problem.plans("train", 0)])
+    assert np.bincount(members[members >= 0]).tolist()[:9] == [3] * 9
+    assert sum((plan.members >= 0).sum() for plan in problem.plans("train")) == 9
+    with pytest.raises(InputError, match=r"repeat 0: give at least one"):
+        SetSettings(path="some.h5", repeat=0)
 
 
 def test_states_near_the_gap_and_in_the_window_count(held):
