@@ -214,6 +214,26 @@ def learning_curve(history: Sequence[Mapping[str, float | int]], title: str = ""
     return figure
 
 
+def cost(rows: Sequence[Mapping[str, Any]], title: str = "") -> "Figure":
+    """Seconds a call and peak memory against the number of atoms, both axes logarithmic.
+
+    Args:
+        rows: with `atoms`, `seconds` (on the clock), `processor_seconds` and `peak_gb`.
+    """
+    figure, panels = _panels(1, 2, 9.0, 4.0)
+    atoms = np.array([row["atoms"] for row in rows], float)
+    largest = rows[int(atoms.argmax())]
+    for name, label, mark in (("seconds", "on the clock", "o-"), ("processor_seconds", "of the processor", "s--")):
+        panels[0].plot(atoms, [row[name] for row in rows], mark, ms=4.5, lw=1.2, label=label, zorder=3)
+    panels[0].plot(atoms, largest["seconds"] * atoms / atoms.max(), color="0.5", lw=0.8, ls=":", label="linear")
+    panels[1].plot(atoms, [row["peak_gb"] for row in rows], "o-", color="C2", ms=4.5, lw=1.2, zorder=3)
+    for axes, what in zip(panels, ("seconds a call", "peak memory of the process (GB)"), strict=True):
+        axes.set(xscale="log", yscale="log", xlabel="atoms", ylabel=what)
+    panels[0].legend(loc="upper left", fontsize=9)
+    figure.suptitle(title)
+    return figure
+
+
 def save(figure: "Figure", path: str | os.PathLike) -> None:
     """Write a figure (PNG, PDF, SVG by the suffix), whole or not at all.
 

@@ -1,18 +1,21 @@
 """What molecular dynamics holds and how fast it is: drift of the energy, canonical temperatures, steps a second.
 
     python scripts/benchmark_dynamics.py [silicon] [--potential silicon-sw1985] [--sizes 64 512 4096] [--picoseconds 10]
+    python scripts/benchmark_dynamics.py --potential silicon-pbe --steps 6000 --replicas 1 --output dynamics.md
 
-Prints: the drift of the total energy over the run at 1 fs in the NVE ensemble (the smallest size, 300 K); mean and variance
-of the kinetic temperature at four temperatures in one call against the canonical values, with standard errors, by Langevin
-and Nose-Hoover; steps a second for every size, and beside them jax-md's own Stillinger-Weber silicon with its own
-neighbour list and the same thermostat on the same machine (--no-peer leaves that out).
+Prints, and writes to OUTPUT: the drift of the total energy over the run at 1 fs in the NVE ensemble (the smallest size,
+300 K); mean and variance of the kinetic temperature at four temperatures in one call against the canonical values, with
+standard errors, by Langevin and Nose-Hoover; steps a second for every size, and, where Stillinger-Weber silicon is asked
+for, jax-md's own with its own neighbour list and the same thermostat on the same machine (--no-peer leaves that out).
 """
 
 import argparse
 import os
 import platform
 import time
+from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +24,13 @@ import numpy as np
 jax.config.update("jax_enable_x64", True)
 
 from jaxepi import sampling, units  # noqa: E402
+from jaxepi.files import whole  # noqa: E402
 from jaxepi.sampling.integrators import FS_PER_TIME_UNIT  # noqa: E402
 from jaxepi.structure import Structure  # noqa: E402
 from jaxepi.workflows import crystal as crystals  # noqa: E402
 
 TARGETS = [150.0, 300.0, 450.0, 600.0]
+STILLINGER_WEBER = "silicon-sw1985"
 
 
 def supercell(crystal: crystals.Crystal, atoms: int) -> Structure:
@@ -35,7 +40,7 @@ def supercell(crystal: crystals.Crystal, atoms: int) -> Structure:
     return base.supercell(crystal.periodic(max(1, counts)))
 
 
-def drift(crystal: crystals.Crystal, structure: Structure, picoseconds: float, timestep: float) -> None:
+def drift(crystal: crystals.Crystal, structure: Structure, picoseconds: float, timestep: float) -> str:
     """Total energy over a run in the NVE ensemble."""
     steps = round(1000 * picoseconds / timestep)
     run = sampling.trajectories(
@@ -52,14 +57,16 @@ def drift(crystal: crystals.Crystal, structure: Structure, picoseconds: float, t
     per_atom = np.asarray(run.energies[0, :, 0]) / len(structure)
     slope = np.polyfit(np.asarray(run.times) / 1000, per_atom, 1)[0]
     kelvin = float(run.kinetic_temperatures.mean())
-    print(
+    return (
         f"NVE, {len(structure)} atoms, {timestep:g} fs, {picoseconds:g} ps at {kelvin:.0f} K: fitted drift "
         f"{slope * picoseconds:+.2e} eV/atom over the run, largest departure {np.abs(per_atom - per_atom[0]).max():.2e}, "
         f"standard deviation {per_atom.std():.2e} eV/atom"
     )
 
 
-def temperatures(crystal: crystals.Crystal, structure: Structure, ensemble: str, steps: int, replicas: int) -> None:
+def temperatures(
+    crystal: crystals.Crystal, structure: Structure, ensemble: str, steps: int, replicas: int
+) -> Iterator[str]:
     """Mean and variance of the kinetic temperature, four targets and their replicas in one call."""
     begin = time.perf_counter()
     run = sampling.trajectories(
@@ -74,15 +81,15 @@ def temperatures(crystal: crystals.Crystal, structure: Structure, ensemble: str,
         interval=20,
     )
     seconds = time.perf_counter() - begin
-    print(
+    yield (
         f"{ensemble}, {len(structure)} atoms, {steps} steps of 1 fs after 3000, {len(TARGETS)} temperatures x {replicas} "
         f"replicas in one call ({seconds:.0f} s)"
     )
-    print("  target K   mean K              variance K^2              canonical")
+    yield "  target K   mean K              variance K^2              canonical"
     for t, target in enumerate(TARGETS):
         found = sampling.average(np.asarray(run.kinetic_temperatures[t]))
         _, variance = sampling.canonical(target, len(structure))
-        print(
+        yield (
             f"  {target:8g} {found.mean:8.2f} +- {found.mean_error:5.2f} {found.variance:12.1f} +- "
             f"{found.variance_error:7.1f} {variance:12.1f}"
         )
@@ -139,7 +146,7 @@ def peer_steps_a_second(structure: Structure, seconds: float = 5.0) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("crystal", nargs="?", default="silicon", help="a material, or a structure file")
-    parser.add_argument("--potential", default="silicon-sw1985", help="by name or file")
+    parser.add_argument("--potential", default=STILLINGER_WEBER, help="by name or file")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 512, 4096], help="numbers of atoms")
     parser.add_argument("--picoseconds", type=float, default=10.0, help="of the run that measures the drift")
     parser.add_argument("--timestep", type=float, default=1.0, help="of that run, fs")
@@ -149,27 +156,39 @@ def main() -> None:
     parser.add_argument(
         "--peer", action=argparse.BooleanOptionalAction, default=True, help="time jax-md's potential too"
     )
+    parser.add_argument("--output", type=Path, help="file that is given what is printed, so far as it is")
     options = parser.parse_args()
+    said: list[str] = []
+    for line in lines(options):
+        print(line, flush=True)
+        said.append(line)
+        if options.output:
+            with whole(options.output) as temporary:
+                temporary.write_text("```\n" + "\n".join(said) + "\n```\n")
+
+
+def lines(options: argparse.Namespace) -> Iterator[str]:
+    """All that was asked for, as it is found."""
     loaded = crystals.load(options.crystal, potential=options.potential)
     crystal = crystals.prepared(loaded, "conventional", "float64")
-    print(
+    yield (
         f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}, jax {jax.__version__}, "
-        f"load {os.getloadavg()[0]:.1f}; {options.crystal}, {options.potential}"
+        f"load {os.getloadavg()[0]:.1f}; {options.crystal}, {Path(options.potential).name}"
     )
     small = supercell(crystal, options.sizes[0])
     if options.only in (None, "drift"):
-        drift(crystal, small, options.picoseconds, options.timestep)
+        yield drift(crystal, small, options.picoseconds, options.timestep)
     if options.only in (None, "temperatures"):
         for ensemble in ("langevin", "nose-hoover"):
-            temperatures(crystal, small, ensemble, options.steps, options.replicas)
+            yield from temperatures(crystal, small, ensemble, options.steps, options.replicas)
     if options.only in (None, "speed"):
         for atoms in options.sizes:
             structure = supercell(crystal, atoms)
             speeds = {d: steps_a_second(crystal.astype(d), structure.astype(d)) for d in (jnp.float64, jnp.float32)}
-            said = ", ".join(f"{speed:.1f} in {d.__name__}" for d, speed in speeds.items())
-            print(f"{len(structure)} atoms, Nose-Hoover: steps a second {said}")
-            if options.peer and set(structure.species) == {14}:
-                print(f"  jax-md's own Stillinger-Weber: {peer_steps_a_second(structure):.1f} in float64")
+            said = ", ".join(f"{speed:.3g} in {d.__name__}" for d, speed in speeds.items())
+            yield f"{len(structure)} atoms, Nose-Hoover: steps a second {said} (load {os.getloadavg()[0]:.1f})"
+            if options.peer and options.potential == STILLINGER_WEBER and set(structure.species) == {14}:
+                yield f"  jax-md's own Stillinger-Weber: {peer_steps_a_second(structure):.1f} in float64"
 
 
 if __name__ == "__main__":

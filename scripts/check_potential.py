@@ -1,13 +1,16 @@
-"""A learned potential against its ab initio level and experiment: phonons, elastic constants, lattice constant.
+"""A learned potential against its ab initio level and experiment: lattice, elastic constants, phonons.
 
-    python scripts/check_potential.py silicon-pbe --phonons experiments/silicon/checks/pbe-phonons.h5
+    python scripts/check_potential.py silicon-pbe
+    python scripts/check_potential.py galliumarsenide-r2scan/potential.npz --crystal galliumarsenide
+    python scripts/check_potential.py graphene-pbe-d3/potential.npz --crystal graphene
 
 Phonons at the wave vectors that fit the labelled supercell come from the same finite displacements (phonopy reduces and
-symmetrises both; pip install phonopy), at the lattice constant of the labels.
+symmetrises both; pip install phonopy), at the lattice of the labels; those of layers also at rest, on a 6x6 supercell.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +22,30 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from refusals import refusing
+from scipy.optimize import minimize
+from structures.carbon import CARBON, STACKINGS, layers
 from structures.checks import finite_displacements
 
-from jaxepi import io, potentials, units
+from jaxepi import io, potentials, sampling, units
 from jaxepi.errors import InputError
 from jaxepi.potentials import Potential
 from jaxepi.structure import Structure
 
+ROOT = Path(__file__).resolve().parents[1]
 CRYSTALS: dict[str, dict[str, Any]] = {
-    "silicon": {"name": "Si", "structure": "diamond", "start": 5.47},
-    "galliumarsenide": {"name": "GaAs", "structure": "zincblende", "start": 5.68},
+    "silicon": {
+        "name": "Si",
+        "structure": "diamond",
+        "start": 5.47,
+        "labels": "experiments/silicon/checks/pbe-phonons.h5",
+    },
+    "galliumarsenide": {
+        "name": "GaAs",
+        "structure": "zincblende",
+        "start": 5.68,
+        "labels": "experiments/gallium_arsenide/checks/r2scan-phonons.h5",
+    },
+    "graphene": {"labels": "experiments/bilayer_graphene/checks/pbe-d3-phonons.h5"},
 }
 
 MEASURED: dict[str, dict[str, Any]] = {
@@ -45,10 +62,20 @@ MEASURED: dict[str, dict[str, Any]] = {
         "source": "elastic constants: Blakemore, J. Appl. Phys. 53, R123 (1982); phonons: Strauch and Dorner, J. Phys.: "
         "Condens. Matter 2, 1457 (1990), without LO-TO splitting at Gamma: TO",
     },
+    "graphene": {
+        "a": "2.461",
+        "distance": "3.354 (graphite)",
+        "elastic": "372/47",
+        "modes": {"shear": "0.93", "breathing": "2.43", "optical": "47.4"},
+        "source": "lattice and elastic constants of graphite, a layer (1109 and 139 GPa times 3.354 angstrom): Bosak et al., "
+        "PRB 75, 153408 (2007); shear: Tan et al., Nature Materials 11, 294 (2012); breathing: Lui et al., Nano Letters "
+        "14, 4615 (2014); optical: G line of graphite, Tuinstra and Koenig, J. Chem. Phys. 53, 1126 (1970)",
+    },
 }
-"""GPa (C11/C12/C44) and THz, near room temperature."""
+"""GPa (C11/C12/C44), of layers N/m (C11/C12), and THz, near room temperature."""
 
 POINTS = {"G": (0.0, 0.0, 0.0), "X": (0.5, 0.0, 0.5), "L": (0.5, 0.5, 0.5)}
+LAYERED = {"G": (0.0, 0.0, 0.0), "M": (0.5, 0.0, 0.0), "K": (1 / 3, 1 / 3, 0.0)}
 
 
 def evaluate(potential: Potential, atoms) -> np.ndarray:
@@ -57,49 +84,57 @@ def evaluate(potential: Potential, atoms) -> np.ndarray:
     return np.asarray(potential.forces(structure, potential.graph(structure)))
 
 
-def frequencies(phonon, forces: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Frequencies at the special points, THz, from the forces on phonopy's displaced supercells."""
-    phonon.forces = forces
-    phonon.produce_force_constants()
-    phonon.symmetrize_force_constants()
-    phonon.run_qpoints(list(POINTS.values()))
-    return dict(zip(POINTS, phonon.qpoints.frequencies, strict=True))
+def displaced(potential: Potential, path: Path, cell: Atoms, repeats: tuple[int, int, int]) -> tuple[str, Any, list]:
+    """Level of the labels, phonopy's displacements, and forces on them: those of the labels, and those of the model.
 
-
-def phonon_rows(potential: Potential, path: Path, crystal: dict[str, Any], measured: dict[str, Any]) -> list[str]:
-    """Frequencies of the model, of the labels and of experiment; root mean square of the difference."""
-    group = io.read(path).groups[0]
+    Raises:
+        InputError: a displaced supercell has no label.
+    """
+    (group,) = io.read(path).groups
     level = next(iter(group.labels))
-    forces = group.labels[level]["forces"]
-    a = float(
-        np.linalg.norm(group.cell[0][0]) / np.linalg.norm(bulk(crystal["name"], crystal["structure"], a=2).cell[0])
-    )
-    cell = bulk(crystal["name"], crystal["structure"], a=a)
-    phonon = finite_displacements(cell, (2, 2, 2))
+    phonon = finite_displacements(cell, repeats)
     labels, ours = [], []
     for moved in phonon.supercells_with_displacements:
         distance = np.abs(group.positions - moved.positions).max(axis=(1, 2))
         row = int(distance.argmin())
         if distance[row] > 1e-4:
             raise InputError(f"{path} lacks a displaced supercell; label those of make_structures.py again")
-        atoms = Atoms(moved.symbols, positions=moved.positions, cell=moved.cell, pbc=True)
-        labels.append(forces[row])
-        ours.append(evaluate(potential, atoms))
-    theirs, mine = frequencies(phonon, labels), frequencies(phonon, ours)
-    rows, differences = (
-        [f"Phonons at a = {a:.4f} angstrom, THz", "| | model | " + level + " | measured |", "|---|---|---|---|"],
-        [],
-    )
-    for name in POINTS:
+        labels.append(group.labels[level]["forces"][row])
+        ours.append(evaluate(potential, Atoms(moved.symbols, moved.positions, cell=moved.cell, pbc=cell.pbc)))
+    return level, phonon, [labels, ours]
+
+
+def frequencies(phonon, forces: list[np.ndarray], points: dict[str, tuple]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Frequencies at some points, THz, and the eigenvectors at the first, from the forces on phonopy's supercells."""
+    phonon.forces = forces
+    phonon.produce_force_constants()
+    phonon.symmetrize_force_constants()
+    phonon.run_qpoints(list(points.values()), with_eigenvectors=True)
+    return dict(zip(points, phonon.qpoints.frequencies, strict=True)), phonon.qpoints.eigenvectors[0]
+
+
+def compared(level: str, theirs: dict[str, np.ndarray], mine: dict[str, np.ndarray], measured: dict) -> Iterator[str]:
+    """A table of frequencies by point, and the root mean square of the difference."""
+    yield f"| | model | {level} | measured |\n|---|---|---|---|"
+    for name in mine:
         columns = [" ".join(f"{w:.2f}" for w in np.sort(f[name])) for f in (mine, theirs)]
-        rows.append(f"| {name} | {columns[0]} | {columns[1]} | {' '.join(map(str, measured['phonons'][name]))} |")
-        differences.append(np.sort(mine[name]) - np.sort(theirs[name]))
-    difference = np.concatenate(differences)
-    rows.append(
+        yield f"| {name} | {columns[0]} | {columns[1]} | {' '.join(map(str, measured.get(name, ['-'])))} |"
+    difference = np.concatenate([np.sort(mine[name]) - np.sort(theirs[name]) for name in mine])
+    yield (
         f"root mean square of model less {level}: {np.sqrt(np.mean(difference**2)):.3f} THz, largest "
         f"{np.abs(difference).max():.3f}"
     )
-    return rows
+
+
+def phonon_rows(potential: Potential, path: Path, crystal: dict[str, Any], measured: dict[str, Any]) -> Iterator[str]:
+    """Frequencies of the model, of the labels and of experiment."""
+    unit = np.linalg.norm(bulk(crystal["name"], crystal["structure"], a=1.0).cell[0])
+    a = float(np.linalg.norm(io.read(path).groups[0].cell[0][0]) / (2 * unit))
+    cell = bulk(crystal["name"], crystal["structure"], a=a)
+    level, phonon, forces = displaced(potential, path, cell, (2, 2, 2))
+    theirs, mine = (frequencies(phonon, f, POINTS)[0] for f in forces)
+    yield f"Phonons at a = {a:.4f} angstrom, THz"
+    yield from compared(level, theirs, mine, measured["phonons"])
 
 
 def relaxed(potential: Potential, crystal: dict[str, Any]) -> Structure:
@@ -114,27 +149,124 @@ def relaxed(potential: Potential, crystal: dict[str, Any]) -> Structure:
     return structure.scaled(factor)
 
 
+def relaxed_layers(potential: Potential, atoms: Atoms, tolerance: float = 1e-4, unit: float = 0.02) -> Structure:
+    """A layered cell at rest: all positions, and an isotropic strain in the plane.
+
+    Args:
+        unit: of the search, angstrom: its first step is no longer, and it goes no farther than 20 of them.
+
+    Raises:
+        InputError: forces above `tolerance` (eV/angstrom) remain.
+    """
+    structure = Structure.from_ase(atoms)
+    graph, shape = potential.graph(structure), structure.positions.shape
+
+    def moved(x):
+        strain = 0.1 * unit * x[0] * jnp.diag(jnp.array([1.0, 1.0, 0.0]))
+        return structure.with_positions(structure.positions + unit * x[1:].reshape(shape)).strained(strain)
+
+    value = jax.jit(jax.value_and_grad(lambda x: potential.energy(moved(x), graph)))
+    start = np.zeros(1 + structure.positions.size)
+    options = {"gtol": 1e-2 * tolerance * unit, "ftol": 1e-15, "maxiter": 1000}
+    found = minimize(value, start, jac=True, method="L-BFGS-B", bounds=[(-20.0, 20.0)] * len(start), options=options)
+    force = np.abs(found.jac).max() / unit
+    if not force < tolerance:
+        raise InputError(
+            f"{atoms.get_chemical_formula()} does not come to rest in this potential (largest force {force:.2g} "
+            "eV/angstrom): train it on more data"
+        )
+    return moved(jnp.asarray(found.x))
+
+
+def gap(structure: Structure) -> float:
+    """Distance of two layers whose atoms come one layer after the other, angstrom."""
+    heights = np.asarray(structure.positions)[:, 2]
+    return float(heights[len(heights) // 2 :].mean() - heights[: len(heights) // 2].mean())
+
+
+def named(found: np.ndarray, vectors: np.ndarray) -> dict[str, float]:
+    """Modes of a bilayer at Gamma by what moves: the layers against each other, in the plane and along the normal, and
+    the highest optical mode, THz; columns of `vectors` are modes."""
+    atoms = len(found) // 3
+    sign = np.where(np.arange(atoms) < atoms // 2, 1.0, -1.0) / atoms**0.5
+    share = np.abs(np.einsum("i,iam->am", sign, vectors.reshape(atoms, 3, -1))) ** 2
+    shear = found[np.argsort(share[:2].sum(axis=0))[-2:]].mean()
+    return {"shear": float(shear), "breathing": float(found[share[2].argmax()]), "optical": float(found.max())}
+
+
+def at_rest(potential: Potential, measured: dict[str, Any]) -> Iterator[str]:
+    """Layers at rest in the model: lattice, distance, energies of stackings, elastic constants, phonons."""
+    one = relaxed_layers(potential, layers(1, None))
+    energies = {"one": float(potential.energy(one, potential.graph(one))) / 2}
+    pairs = {name: relaxed_layers(potential, layers(1, 3.4, sliding)) for name, sliding in STACKINGS.items()}
+    energies |= {name: float(potential.energy(s, potential.graph(s))) / 4 for name, s in pairs.items()}
+    a = float(jnp.linalg.norm(one.cell[0]))
+    yield f"a of one layer {a:.4f} angstrom (measured {measured['a']})"
+    for name, pair in pairs.items():
+        bound = 1e3 * (energies["one"] - energies[name])
+        yield (
+            f"{name}: layers {gap(pair):.3f} angstrom apart (measured, AB: {measured['distance']}), bound by {bound:.1f} "
+            f"meV/atom, {1e3 * (energies[name] - energies['AB']):.2f} above AB"
+        )
+    for what, structure in (("one layer", one), ("AB", pairs["AB"])):
+        c = np.asarray(potentials.elastic_constants(potential, structure) * structure.cell[2, 2])
+        c = c / units.NEWTON_PER_METRE
+        yield f"C11/C12 of {what} = {c[0, 0]:.0f}/{c[0, 1]:.0f} N/m (measured, a layer: {measured['elastic']})"
+    constants = sampling.force_constants(potential, pairs["AB"].supercell(6), batch=3)
+    found = np.asarray(sampling.frequencies_thz(constants, np.array(list(LAYERED.values()))))
+    yield "Phonons of AB at rest in the model, THz"
+    for name, row in zip(LAYERED, found, strict=True):
+        yield f"{name}: " + " ".join(f"{w:.2f}" for w in np.sort(row))
+
+
+def layered_rows(potential: Potential, path: Path, measured: dict[str, Any]) -> Iterator[str]:
+    """Frequencies of an AB bilayer 3.4 angstrom apart: of the model, of the labels and of experiment."""
+    level, phonon, forces = displaced(potential, path, layers(1, 3.4, STACKINGS["AB"]), (2, 2, 1))
+    points = {name: LAYERED[name] for name in ("G", "M")}
+    theirs, mine = (frequencies(phonon, f, points) for f in forces)
+    yield f"Phonons of AB at a = {CARBON['pbe']} and 3.4 angstrom apart, THz"
+    yield from compared(level, theirs[0], mine[0], {})
+    yield f"| mode at G | model | {level} | measured |\n|---|---|---|---|"
+    columns = [named(f["G"], vectors) for f, vectors in (mine, theirs)]
+    for name, value in measured["modes"].items():
+        yield f"| {name} | {columns[0][name]:.2f} | {columns[1][name]:.2f} | {value} |"
+
+
+def solid_rows(potential: Potential, crystal: dict[str, Any], measured: dict[str, Any]) -> Iterator[str]:
+    """Lattice and elastic constants of a cubic crystal."""
+    structure = relaxed(potential, crystal)
+    a = float(jnp.linalg.norm(structure.cell[0])) * 2**0.5
+    c = np.asarray(potentials.elastic_constants(potential, structure)) / units.GPA
+    yield f"a = {a:.4f} angstrom (measured {measured['a']})"
+    yield f"C11/C12/C44 = {c[0, 0]:.0f}/{c[0, 1]:.0f}/{c[3, 3]:.0f} GPa (measured {measured['elastic']})"
+
+
 @refusing
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("potential", help="a shipped potential by name, or a file")
     parser.add_argument("--crystal", choices=sorted(CRYSTALS), default="silicon")
-    parser.add_argument("--phonons", type=Path, help="data set with labelled finite displacements")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--phonons", type=Path, help="data set with labelled finite displacements (default: in experiments/)"
+    )
+    options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     potential = potentials.load(options.potential)
     crystal, measured = CRYSTALS[options.crystal], MEASURED[options.crystal]
-    structure = relaxed(potential, crystal)
-    a = float(jnp.linalg.norm(structure.cell[0])) * 2**0.5
-    c = np.asarray(potentials.elastic_constants(potential, structure)) / units.GPA
-    print(f"{options.potential}, {options.crystal}: a = {a:.4f} angstrom (measured {measured['a']})")
-    print(
-        f"C11/C12/C44 = {c[0, 0]:.0f}/{c[0, 1]:.0f}/{c[3, 3]:.0f} GPa (measured {measured['elastic']}); "
-        f"{measured['source']}"
-    )
-    if options.phonons:
-        print("\n".join(phonon_rows(potential, options.phonons, crystal, measured)))
+    path = options.phonons or ROOT / crystal["labels"]
+    layered = options.crystal == "graphene"
+    print(f"{options.potential}, {options.crystal}; measured: {measured['source']}")
+    parts = [at_rest(potential, measured) if layered else solid_rows(potential, crystal, measured)]
+    if path.is_file():
+        parts.append(
+            layered_rows(potential, path, measured) if layered else phonon_rows(potential, path, crystal, measured)
+        )
+    for part in parts:
+        for line in part:
+            print(line, flush=True)
+    if not path.is_file():
+        print(f"no phonons of the level: there is no {path.name}; its card says which displaced cells to label")
     return 0
 
 

@@ -1,0 +1,93 @@
+"""What the checks of potentials compute, on potentials whose answers are known."""
+
+import dataclasses
+
+import ase
+import check_potential as check
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from structures.carbon import layers
+from structures.checks import bilayer_phonons
+
+from jaxepi import io, units
+from jaxepi.errors import InputError
+from jaxepi.potentials import Potential
+
+
+@dataclasses.dataclass(frozen=True)
+class Springs:
+    """Bilayers held together by springs: bonds and second neighbours in a layer, and its neighbours in the other."""
+
+    cutoff: float = 4.0
+    skin: float = 0.6
+    a: float = 2.45
+    height: float = 3.35
+    stiffness: float = 0.05
+
+    def apply(self, variables, structure, graph):
+        v = graph.vectors(structure)
+        r = jnp.linalg.norm(v, axis=1)
+        reference = jnp.linalg.norm(graph.reference, axis=1)
+        flat = jnp.abs(graph.reference[:, 2]) < 1.0
+        bond, second = flat & (reference < 1.8), flat & (reference > 2.2) & (reference < 2.7)
+        above = (~flat) & (jnp.linalg.norm(graph.reference[:, :2], axis=1) < 0.5)
+        sides = ((bond, self.a / 3**0.5, 30.0), (second, self.a, 6.0), (above, self.height, self.stiffness))
+        energy = sum(0.25 * k * jnp.sum(jnp.where(chosen, r - length, 0.0) ** 2) for chosen, length, k in sides)
+        # Something to hold atoms in their plane.
+        return energy + 0.25 * 3.0 * jnp.sum(jnp.where(bond, v[:, 2], 0.0) ** 2)
+
+
+@pytest.fixture(scope="module")
+def springs():
+    return Potential({}, Springs())
+
+
+def test_layers_come_to_rest_where_their_springs_say(springs):
+    pair = check.relaxed_layers(springs, layers(1, 3.4, 1.0))
+    assert float(jnp.linalg.norm(pair.cell[0])) == pytest.approx(2.45, abs=1e-4)
+    assert check.gap(pair) == pytest.approx(3.35, abs=1e-3)
+    assert float(pair.cell[2, 2]) == 20.0
+
+
+def test_a_potential_that_never_comes_to_rest_is_refused(springs):
+    with pytest.raises(InputError, match="does not come to rest"):
+        check.relaxed_layers(springs, layers(1, 3.4, 1.0), tolerance=0.0)
+
+
+def test_modes_of_rigid_layers_are_known_by_what_moves():
+    rng = np.random.default_rng(0)
+    rigid = np.zeros((12, 3))
+    rigid.reshape(4, 3, 3)[:, range(3), range(3)] = np.array([0.5, 0.5, -0.5, -0.5])[:, None]
+    vectors = np.linalg.qr(np.concatenate([rigid, rng.normal(size=(12, 9))], axis=1))[0]
+    order = rng.permutation(12)
+    found = np.concatenate([[0.9, 0.9, 2.4], np.linspace(10.0, 47.0, 9)])
+    expected = {"shear": 0.9, "breathing": 2.4, "optical": 47.0}
+    assert check.named(found[order], vectors[:, order]) == pytest.approx(expected)
+
+
+def test_labels_made_by_the_model_itself_have_its_phonons(springs, tmp_path):
+    pytest.importorskip("phonopy")
+    parts = []
+    for atoms in bilayer_phonons(0):
+        labels = {"energy": 0.0, "forces": check.evaluate(springs, atoms)}
+        moved = io.single(
+            atoms.positions, atoms.cell.array, atoms.numbers.tolist(), {"springs": labels}, pbc=atoms.pbc.tolist()
+        )
+        parts.append(moved)
+    definition = {"code": "springs", "version": "1", "settings": {}}
+    io.write(io.gather("springs", {"springs": definition}, parts), tmp_path / "phonons.h5")
+    rows = list(check.layered_rows(springs, tmp_path / "phonons.h5", check.MEASURED["graphene"]))
+    assert "root mean square of model less springs: 0.000 THz, largest 0.000" in rows
+    (breathing,) = (r for r in rows if r.startswith("| breathing"))
+    # One spring a cell between layers of two atoms each: omega^2 = k/m.
+    expected = float(units.thz_from_eigenvalue(Springs.stiffness / ase.Atom("C").mass))
+    assert float(breathing.split("|")[2]) == pytest.approx(expected, rel=0.03)
+
+
+def test_what_cannot_be_compared_is_said(capsys, tmp_path):
+    assert check.main(["silicon-sw1985", "--phonons", str(tmp_path / "none.h5")]) == 0
+    out = capsys.readouterr().out
+    assert "a = 5.43" in out
+    assert "C11/C12/C44 = 151/76/56 GPa" in out
+    assert "there is no none.h5" in out
