@@ -11,15 +11,14 @@ for, jax-md's own with its own neighbour list and the same thermostat on the sam
 
 import argparse
 import os
-import platform
 import time
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import machine
 
 jax.config.update("jax_enable_x64", True)
 
@@ -171,10 +170,7 @@ def lines(options: argparse.Namespace) -> Iterator[str]:
     """All that was asked for, as it is found."""
     loaded = crystals.load(options.crystal, potential=options.potential)
     crystal = crystals.prepared(loaded, "conventional", "float64")
-    yield (
-        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}, jax {jax.__version__}, "
-        f"load {os.getloadavg()[0]:.1f}; {options.crystal}, {Path(options.potential).name}"
-    )
+    yield f"{machine()}, load {os.getloadavg()[0]:.1f}; {options.crystal}, {Path(options.potential).name}"
     small = supercell(crystal, options.sizes[0])
     if options.only in (None, "drift"):
         yield drift(crystal, small, options.picoseconds, options.timestep)

@@ -13,13 +13,11 @@ atoms, a process a size.
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.build import bulk
 from refusals import refusing
-from timing import shortest
+from timing import machine, shortest
 
 from jaxepi import plotting, potentials
 from jaxepi.errors import InputError
@@ -133,9 +131,7 @@ def growth(options: argparse.Namespace) -> None:
     keywords = ("potential", "channels", "hidden_lmax", "dtype", "repeats")
     given = {n: getattr(options, n) for n in keywords if getattr(options, n) is not None}
     flags = [word for n, value in given.items() for word in (f"--{n.replace('_', '-')}", str(value))]
-    said = (
-        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}, jax {jax.__version__}"
-    )
+    said = machine()
     print(f"{said}; {Path(name).stem}, {options.dtype}, energy and forces of silicon")
     print("   atoms      ms   processor ms   peak GB   load of the machine")
     rows = []

@@ -9,6 +9,7 @@ symmetrises both; pip install phonopy), at the lattice of the labels; those of l
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from structures.checks import finite_displacements
 
 from jaxepi import io, potentials, sampling, units
 from jaxepi.errors import InputError
+from jaxepi.graph import Graph, padded, shape_of
 from jaxepi.potentials import Potential
 from jaxepi.structure import Structure
 
@@ -137,45 +139,62 @@ def phonon_rows(potential: Potential, path: Path, crystal: dict[str, Any], measu
     yield from compared(level, theirs, mine, measured["phonons"])
 
 
+@jax.jit
+def slope_and_curvature(potential: Potential, structure: Structure, graph: Graph, factor: jax.Array):
+    """First and second derivative of the energy by a scale of all lengths, eV."""
+    return jax.value_and_grad(jax.grad(lambda f: potential.energy(structure.scaled(f), graph)))(factor)
+
+
 def relaxed(potential: Potential, crystal: dict[str, Any]) -> Structure:
     """The primitive cell at zero pressure, by Newton's method on the volume."""
     structure = Structure.from_ase(bulk(crystal["name"], crystal["structure"], a=crystal["start"]))
     graph = potential.graph(structure)
-    slope = jax.jit(jax.value_and_grad(jax.grad(lambda f: potential.energy(structure.scaled(f), graph))))
     factor = jnp.ones(())
     for _ in range(8):
-        first, second = slope(factor)
+        first, second = slope_and_curvature(potential, structure, graph, factor)
         factor = factor - first / second
     return structure.scaled(factor)
 
 
-def relaxed_layers(potential: Potential, atoms: Atoms, tolerance: float = 1e-4, unit: float = 0.02) -> Structure:
-    """A layered cell at rest: all positions, and an isotropic strain in the plane.
+UNIT = 0.02
+"""Of the search for rest, angstrom: its first step is no longer, and it goes no farther than 20 of them."""
 
-    Args:
-        unit: of the search, angstrom: its first step is no longer, and it goes no farther than 20 of them.
+
+def moved(structure: Structure, x: jax.Array) -> Structure:
+    """With displacements x[1:] and strained in the plane by x[0]/10, in units of `UNIT`."""
+    strain = 0.1 * UNIT * x[0] * jnp.diag(jnp.array([1.0, 1.0, 0.0]))
+    return structure.with_positions(structure.positions + UNIT * x[1:].reshape(-1, 3)).strained(strain)
+
+
+@jax.jit
+def energy_and_slope(potential: Potential, structure: Structure, graph: Graph, x: jax.Array):
+    """Energy of `moved`, eV, and its derivative by x."""
+    return jax.value_and_grad(lambda y: potential.energy(moved(structure, y), graph))(x)
+
+
+def relaxed_layers(potential: Potential, cells: list[Atoms], tolerance: float = 1e-4) -> list[tuple[Structure, float]]:
+    """Layered cells with the same atoms, at rest (positions, isotropic strain in the plane), with their energies, eV.
 
     Raises:
         InputError: forces above `tolerance` (eV/angstrom) remain.
     """
-    structure = Structure.from_ase(atoms)
-    graph, shape = potential.graph(structure), structure.positions.shape
-
-    def moved(x):
-        strain = 0.1 * unit * x[0] * jnp.diag(jnp.array([1.0, 1.0, 0.0]))
-        return structure.with_positions(structure.positions + unit * x[1:].reshape(shape)).strained(strain)
-
-    value = jax.jit(jax.value_and_grad(lambda x: potential.energy(moved(x), graph)))
-    start = np.zeros(1 + structure.positions.size)
-    options = {"gtol": 1e-2 * tolerance * unit, "ftol": 1e-15, "maxiter": 1000}
-    found = minimize(value, start, jac=True, method="L-BFGS-B", bounds=[(-20.0, 20.0)] * len(start), options=options)
-    force = np.abs(found.jac).max() / unit
-    if not force < tolerance:
-        raise InputError(
-            f"{atoms.get_chemical_formula()} does not come to rest in this potential (largest force {force:.2g} "
-            "eV/angstrom): train it on more data"
-        )
-    return moved(jnp.asarray(found.x))
+    structures = [Structure.from_ase(atoms) for atoms in cells]
+    graphs = [potential.graph(structure) for structure in structures]
+    shape = tuple(max(lengths) for lengths in zip(*(shape_of(g) for g in graphs), strict=True))
+    out = []
+    for atoms, structure, graph in zip(cells, structures, graphs, strict=True):
+        call = functools.partial(energy_and_slope, potential, structure, padded(graph, shape))
+        start = np.zeros(1 + structure.positions.size)
+        options = {"gtol": 1e-2 * tolerance * UNIT, "ftol": 1e-15, "maxiter": 1000}
+        found = minimize(call, start, jac=True, method="L-BFGS-B", bounds=[(-20.0, 20.0)] * len(start), options=options)
+        force = np.abs(found.jac).max() / UNIT
+        if not force < tolerance:
+            raise InputError(
+                f"{atoms.get_chemical_formula()} does not come to rest in this potential (largest force {force:.2g} "
+                "eV/angstrom): train it on more data"
+            )
+        out.append((moved(structure, jnp.asarray(found.x)), float(found.fun)))
+    return out
 
 
 def gap(structure: Structure) -> float:
@@ -196,14 +215,14 @@ def named(found: np.ndarray, vectors: np.ndarray) -> dict[str, float]:
 
 def at_rest(potential: Potential, measured: dict[str, Any]) -> Iterator[str]:
     """Layers at rest in the model: lattice, distance, energies of stackings, elastic constants, phonons."""
-    one = relaxed_layers(potential, layers(1, None))
-    energies = {"one": float(potential.energy(one, potential.graph(one))) / 2}
-    pairs = {name: relaxed_layers(potential, layers(1, 3.4, sliding)) for name, sliding in STACKINGS.items()}
-    energies |= {name: float(potential.energy(s, potential.graph(s))) / 4 for name, s in pairs.items()}
+    ((one, single),) = relaxed_layers(potential, [layers(1, None)])
+    found = relaxed_layers(potential, [layers(1, 3.4, sliding) for sliding in STACKINGS.values()])
+    pairs = {name: structure for name, (structure, _) in zip(STACKINGS, found, strict=True)}
+    energies = {name: energy / 4 for name, (_, energy) in zip(STACKINGS, found, strict=True)}
     a = float(jnp.linalg.norm(one.cell[0]))
     yield f"a of one layer {a:.4f} angstrom (measured {measured['a']})"
     for name, pair in pairs.items():
-        bound = 1e3 * (energies["one"] - energies[name])
+        bound = 1e3 * (single / 2 - energies[name])
         yield (
             f"{name}: layers {gap(pair):.3f} angstrom apart (measured, AB: {measured['distance']}), bound by {bound:.1f} "
             f"meV/atom, {1e3 * (energies[name] - energies['AB']):.2f} above AB"
@@ -213,9 +232,9 @@ def at_rest(potential: Potential, measured: dict[str, Any]) -> Iterator[str]:
         c = c / units.NEWTON_PER_METRE
         yield f"C11/C12 of {what} = {c[0, 0]:.0f}/{c[0, 1]:.0f} N/m (measured, a layer: {measured['elastic']})"
     constants = sampling.force_constants(potential, pairs["AB"].supercell(6), batch=3)
-    found = np.asarray(sampling.frequencies_thz(constants, np.array(list(LAYERED.values()))))
+    frequencies_thz = np.asarray(sampling.frequencies_thz(constants, np.array(list(LAYERED.values()))))
     yield "Phonons of AB at rest in the model, THz"
-    for name, row in zip(LAYERED, found, strict=True):
+    for name, row in zip(LAYERED, frequencies_thz, strict=True):
         yield f"{name}: " + " ".join(f"{w:.2f}" for w in np.sort(row))
 
 

@@ -1,7 +1,10 @@
-"""Wall times of calls on a device."""
+"""Wall times of calls on a device, and on what they were taken."""
 
+import os
+import platform
 import time
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import jax
@@ -15,3 +18,9 @@ def shortest(call: Callable[[], Any], repeats: int) -> float:
         jax.block_until_ready(call())
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def machine() -> str:
+    """Date, processor, cores that this process may use, device and version of JAX, for the head of a table."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{date.today()}, {platform.machine()}, {usable} cores, {jax.default_backend()}, jax {jax.__version__}"

@@ -44,7 +44,8 @@ def springs():
 
 
 def test_layers_come_to_rest_where_their_springs_say(springs):
-    pair = check.relaxed_layers(springs, layers(1, 3.4, 1.0))
+    ((pair, energy),) = check.relaxed_layers(springs, [layers(1, 3.4, 1.0)])
+    assert energy == pytest.approx(0.0, abs=1e-8)
     assert float(jnp.linalg.norm(pair.cell[0])) == pytest.approx(2.45, abs=1e-4)
     assert check.gap(pair) == pytest.approx(3.35, abs=1e-3)
     assert float(pair.cell[2, 2]) == 20.0
@@ -52,7 +53,7 @@ def test_layers_come_to_rest_where_their_springs_say(springs):
 
 def test_a_potential_that_never_comes_to_rest_is_refused(springs):
     with pytest.raises(InputError, match="does not come to rest"):
-        check.relaxed_layers(springs, layers(1, 3.4, 1.0), tolerance=0.0)
+        check.relaxed_layers(springs, [layers(1, 3.4, 1.0)], tolerance=0.0)
 
 
 def test_modes_of_rigid_layers_are_known_by_what_moves():
