@@ -211,6 +211,8 @@ def refuse(group: Group, hamiltonian: Hamiltonian, loss: BandLossSettings) -> No
     width = float((top - group.energies.min(axis=(1, 2))).mean())
     structure = Structure.create(held.positions[0], held.cell[0], held.species, held.pbc)
     graph = hamiltonian.graph(structure)
+    if loss.positive_overlap and jax.eval_shape(hamiltonian.blocks, structure, graph).overlap is None:
+        raise InputError("positive_overlap: this model is orthogonal and its overlap always positive; leave it out")
     images = Images.of(graph)
     own = np.asarray(
         spectrum(hamiltonian, structure, graph, images, jnp.asarray(held.kpoints, structure.cell.dtype), False)

@@ -2,8 +2,8 @@
 
 Flows in: `PairBlocks` of a data set and a Hamiltonian. Flows out: `BlockTargets`, arrays that stand beside the edges of each
 configuration's graph, and the mean squared errors of a model. Orbitals are matched by letter, in order: the first s shell of
-the data is the first of the model. Where shells of one atom overlap (split valence), they are made orthonormal first, shell
-after shell, since on-site overlap is the identity in all models here.
+the data is the first of the model. Orbitals of one atom that overlap are made orthonormal first, shell after shell (split
+valence) and then symmetrically (Loewdin), since on-site overlap is the identity in all models here: bands stay as they are.
 """
 
 import warnings
@@ -23,9 +23,6 @@ from jaxepi.io.blocks import PairBlocks
 from jaxepi.io.dataset import Configurations
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree
-
-ONSITE = 0.05
-"""How far the overlap of an atom's own orbitals may stay from the identity after shells were made orthonormal."""
 
 FAR_EV = 0.05
 """Elements (eV) beyond the range of a model that a warning is worth."""
@@ -114,18 +111,10 @@ def targets(held: Configurations, graphs: Sequence[Graph], hamiltonian: Hamilton
             "blocks of the data are spinless and the model has spin; train it without, and load it with spin"
         )
     rows = {z: order(basis, z, blocks.shells) for z in dict.fromkeys(held.species)}
-    own, turn = _own(blocks), np.eye(len(blocks.overlap[0]))
-    diagonal = blocks.overlap[own]
-    orthogonal = not np.abs(blocks.overlap[~own]).max(initial=0.0) > 1e-8 and np.allclose(diagonal, turn, atol=1e-8)
+    own, unit = _own(blocks), np.eye(len(blocks.overlap[0]))
+    orthogonal = bool(np.abs(blocks.overlap - own[:, None, None] * unit).max() < 1e-8)
     refuse_overlap(orthogonal, hamiltonian, held, graphs[0])
-    if not orthogonal:
-        turn = orthonormal(blocks.shells, diagonal.mean(axis=0))
-        left = np.abs(turn @ diagonal @ turn.T - np.eye(len(turn))).max()
-        if left > ONSITE:
-            raise InputError(
-                f"orbitals of one atom overlap by up to {left:.2f} when its shells are orthonormal; on-site overlap is the "
-                "identity in this model: train on eigenvalues alone (hamiltonian = 0, overlap = 0)"
-            )
+    turn = orthonormal(blocks.shells, blocks.overlap[own].mean(axis=0))
     parts = [
         _on_graph(blocks, row, graph, np.stack([rows[z] for z in held.species]), turn)
         for row, graph in enumerate(graphs)
@@ -165,14 +154,24 @@ def _own(blocks: PairBlocks) -> Bool[np.ndarray, " p"]:
     return (blocks.pairs[:, 0] == blocks.pairs[:, 1]) & ~blocks.pairs[:, 2:].any(axis=1)
 
 
+def _loewdin(overlaps: Float[np.ndarray, "n d d"]) -> Float[np.ndarray, "n d d"]:
+    """S^(-1/2) of every atom's own overlap."""
+    s, u = np.linalg.eigh(overlaps)
+    return (u / np.sqrt(s)[:, None, :]) @ u.swapaxes(1, 2)
+
+
 def _on_graph(
     blocks: PairBlocks, row: int, graph: Graph, index: Int[np.ndarray, "n o"], turn: Float[np.ndarray, "d d"]
 ) -> dict[str, Any]:
     """Blocks of one configuration by atom and edge, and the largest element (eV) of a pair that is no edge."""
     part = slice(blocks.offsets[row], blocks.offsets[row + 1])
     pairs, atoms = blocks.pairs[part], len(index)
-    h, s = (turn @ x[part] @ turn.T for x in (blocks.hamiltonian, blocks.overlap))
     known = {tuple(p): i for i, p in enumerate(pairs.tolist())}
+    own = np.array([known[i, i, 0, 0, 0] for i in range(atoms)])
+    turns = _loewdin(turn @ blocks.overlap[part][own] @ turn.T) @ turn
+    h, s = (
+        turns[pairs[:, 0]] @ x[part] @ turns[pairs[:, 1]].swapaxes(1, 2) for x in (blocks.hamiltonian, blocks.overlap)
+    )
     ends = np.column_stack([graph.senders, graph.receivers, graph.shifts])
     listed = np.asarray(graph.neighbours)
     real = np.zeros(len(ends), dtype=bool)
@@ -189,7 +188,6 @@ def _on_graph(
         picked = np.take_along_axis(picked, index[ends[:, 1]][:, None, :].clip(0), axis=2)
         return np.where(kept, picked, 0.0)
 
-    own = np.array([known[i, i, 0, 0, 0] for i in range(atoms)])
     onsite = np.stack([h[own[i]][np.ix_(index[i].clip(0), index[i].clip(0))] for i in range(atoms)])
     used = np.concatenate([own, there[there >= 0], back[back >= 0]])
     rest = np.setdiff1d(np.arange(len(pairs)), used)

@@ -23,6 +23,7 @@ from jaxepi.errors import InputError
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.dipoles import free, with_dipoles
 from jaxepi.optics.broadening import Broadening, EnergyGrid
+from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.peaks import area
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
@@ -264,6 +265,19 @@ def _read(group: Mapping[str, Any], line: Broadening) -> Reference:
     structure = Structure.create(arrays.pop("positions"), arrays.pop("cell"), species)
     divisions = int(group.attrs["divisions"])  # type: ignore[attr-defined]
     return Reference(structure, kmesh=divisions, broadening=line, **arrays)
+
+
+def shifted(reference: Reference, scissor: float) -> Reference:
+    """A reference with all its transitions moved by a scissor (eV), its dipoles kept: what a level of theory with the same
+    states and wider gaps would give. The part of eps1 that comes from beyond the end of eps2 is kept as it is.
+    """
+    energies, step = reference.energies, reference.energies[1] - reference.energies[0]
+    longer = np.append(energies, energies[-1] + step * np.arange(1, 2 + int(abs(scissor) / step)))
+    eps2 = np.stack([np.interp(longer - scissor, energies, x, left=0.0, right=0.0) for x in reference.eps2])
+    change = kramers_kronig(jnp.asarray(longer[1:]), jnp.asarray(eps2[:, 1:]), jnp.asarray(energies)) - kramers_kronig(
+        jnp.asarray(energies[1:]), jnp.asarray(reference.eps2[:, 1:]), jnp.asarray(energies)
+    )
+    return dataclasses.replace(reference, eps1=reference.eps1 + np.asarray(change), eps2=eps2[:, : len(energies)])
 
 
 def comparison(

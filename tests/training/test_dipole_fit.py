@@ -140,6 +140,22 @@ def test_references_that_do_not_reach_are_refused(reference):
         dipoles.refuse([late], DipoleSettings())
 
 
+def test_a_scissor_moves_transitions_and_keeps_their_dipoles():
+    energies = np.arange(0.0, 12.0, 0.02)
+
+    def lines(places):
+        """Two lines of equal dipoles, narrow, and their static eps1."""
+        eps2 = sum(np.exp(-0.5 * ((energies - x) / 0.1) ** 2) for x in places) / (0.1 * (2 * np.pi) ** 0.5)
+        return np.tile(eps2, (3, 1))
+
+    one = dipoles.Reference(crystal(), energies, np.full((3, 600), 2.0), lines((3.0, 5.0)), 1, LINE)
+    found = dipoles.shifted(one, 0.8)
+    assert np.allclose(found.eps2, lines((3.8, 5.8)), atol=0.01)
+    expected = 2 / np.pi * sum(1 / (x + 0.8) - 1 / x for x in (3.0, 5.0))
+    assert np.allclose(found.eps1[:, 0] - 2.0, expected, atol=1e-3)
+    assert np.allclose(dipoles.shifted(one, 0.0).eps1, one.eps1, atol=1e-9)
+
+
 def test_references_are_read_from_a_file(reference, tmp_path):
     path = tmp_path / "spectra.h5"
     with h5py.File(path, "w") as file:
