@@ -14,7 +14,8 @@ from jaxepi.io import dataset, extxyz
 from jaxepi.io.blocks import PairBlocks
 
 LEVELS = {"pbe": {"code": "test", "version": "1", "settings": {"ecutwfc_ry": 25.0}}}
-SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*/[dc]*/*.h5"))
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+SHIPPED = sorted([*EXPERIMENTS.glob("*/data/*.h5"), *EXPERIMENTS.glob("*/checks/*.h5")])
 
 
 def configuration(seed: int, n: int = 3, bands: int = 4, **changes) -> io.Configurations:
