@@ -3,7 +3,7 @@
     python experiments/gallium_arsenide/paper.py [--quick] [--work WORK]
 
 64 atoms (and 250) from the learned force field and Hamiltonian (r2SCAN), whose thermal gap is too small; the scissor is what
-the measured gap at 300 K asks for. It shifts transition energies and keeps the dipoles, which is gauge-consistent; the dotted
+the measured gap at 300 K asks for. It shifts transition energies and keeps the dipoles, which is gauge-consistent; the last
 curve keeps the momentum matrix elements instead, and so scales eps2 by ((E - scissor)/E)^2. Ratios to the measured absorption
 (Aspnes and Studna; below 1.5 eV the fit to Sturge and Casey) go into paper-5.csv, the figure into paper-5.png, beside this
 file. Results lie in WORK and are resumed. `--quick` stops at 64 atoms.
