@@ -34,7 +34,7 @@ def cells() -> dict[str, tuple[ase.Atoms, int, int]]:
     group = next(group for group in io.read(DATA).groups if THERMAL in group.fingerprint)
     row = group.fingerprint.index(THERMAL)
     thermal = ase.Atoms(list(group.species), positions=group.positions[row], cell=group.cell[row], pbc=True)
-    return {"crystal": (bulk("Si", "diamond", a=5.431), 24, 20), "thermal": (thermal, 6, 64)}
+    return {"crystal": (bulk("Si", "diamond", a=5.431), 24, 20), "thermal": (thermal, 4, 64)}
 
 
 def dielectric(atoms: ase.Atoms, divisions: int, bands: int) -> dict[str, np.ndarray]:

@@ -281,22 +281,24 @@ def shifted(reference: Reference, scissor: float) -> Reference:
 
 
 def comparison(
-    form: SpectralForm, reference: Reference, radial: Float[Array, " p"], windows: Sequence[tuple[float, float]]
+    form: SpectralForm, reference: Reference, radial: Float[Array, " p"], windows: Mapping[str, tuple[float, float]]
 ) -> list[dict[str, Any]]:
     """A model beside a reference: areas of the mean eps2 in windows of photon energy, and eps1 at zero.
 
     Args:
-        windows: eV, see `optics.peaks.peak_windows`.
+        windows: eV, by name; see `optics.peaks.peak_windows`.
 
     Returns:
         A row each: quantity, model, reference, ratio (model to reference).
     """
     eps1, eps2 = (np.asarray(x).mean(axis=0) for x in form.at(radial))
     expected, energies = reference.eps2.mean(axis=0), reference.energies
-    names = [f"peak {i}, {low:.2f} to {high:.2f} eV" for i, (low, high) in enumerate(windows, 1)]
-    pairs = [(area(energies, eps2, w), area(energies, expected, w)) for w in windows]
-    pairs.append((float(eps1[0]), float(reference.eps1[:, 0].mean())))
+    pairs = {
+        f"{name}, {w[0]:.2f} to {w[1]:.2f} eV": (area(energies, eps2, w), area(energies, expected, w))
+        for name, w in windows.items()
+    }
+    pairs["eps1(0)"] = (float(eps1[0]), float(reference.eps1[:, 0].mean()))
     return [
-        {"quantity": n, "model": ours, "reference": theirs, "ratio": ours / theirs}
-        for n, (ours, theirs) in zip([*names, "eps1(0)"], pairs, strict=True)
+        {"quantity": name, "model": ours, "reference": theirs, "ratio": ours / theirs}
+        for name, (ours, theirs) in pairs.items()
     ]

@@ -66,9 +66,10 @@ def test_known_dipoles_are_found_again(form, reference):
     found, value = dipoles.fit([form], [reference], DipoleSettings(window=(1.0, 7.0), ridge=0.0))
     assert np.allclose(found, TRUE, atol=1e-6)
     assert float(value) < 1e-12
-    shown = dipoles.comparison(form, reference, found, [(2.0, 4.0), (4.0, 6.0)])
+    windows = {"peak 1": (2.0, 4.0), "peak 2": (4.0, 6.0)}
+    shown = dipoles.comparison(form, reference, found, windows)
     assert [row["ratio"] for row in shown] == pytest.approx([1.0] * 3, abs=1e-6)
-    without = dipoles.comparison(form, reference, 0 * found, [(2.0, 4.0), (4.0, 6.0)])
+    without = dipoles.comparison(form, reference, 0 * found, windows)
     assert all(abs(row["ratio"] - 1) > 1e-3 for row in without)
     assert without[0]["quantity"] == "peak 1, 2.00 to 4.00 eV"
 
