@@ -8,8 +8,9 @@ all with spin down.
 import re
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Float, Int
 
 from jaxepi.errors import InputError
 from jaxepi.tree import pytree, static
@@ -64,7 +65,7 @@ class Basis:
     @property
     def block_size(self) -> int:
         """Orbitals a block row holds (the union over species; absent ones are padding)."""
-        return sum(len(SHELLS[s][1]) for s in self.all_shells) * (2 if self.spinor else 1)
+        return self.width * (2 if self.spinor else 1)
 
     def slices(self) -> dict[str, slice]:
         """Where each shell stands in a spinless block."""
@@ -74,6 +75,17 @@ class Basis:
             out[name] = slice(start, start + width)
             start += width
         return out
+
+    @property
+    def width(self) -> int:
+        """Orbitals of a spinless block row."""
+        return sum(len(SHELLS[s][1]) for s in self.all_shells)
+
+    def by_orbital(self, values: Float[Array, "*k shells"]) -> Float[Array, "*k orbitals"]:
+        """One value a shell, given to each of its orbitals in a spinless block: what turns with the crystal can differ
+        between shells alone."""
+        widths = np.array([len(SHELLS[s][1]) for s in self.all_shells])
+        return jnp.repeat(jnp.asarray(values), widths, axis=-1, total_repeat_length=self.width)
 
     def kinds(self, species: Sequence[int]) -> Int[np.ndarray, " n"]:
         """Index of each atom's species in `self.shells`.
@@ -93,7 +105,7 @@ class Basis:
 
     def index(self, species: Sequence[int]) -> Int[np.ndarray, "n o"]:
         """Global orbital index of each block entry, shape (n, block_size); padding points past the last orbital."""
-        slices, width = self.slices(), self.block_size // (2 if self.spinor else 1)
+        slices, width = self.slices(), self.width
         present = np.zeros((len(self.shells), width), dtype=bool)
         for kind, (_, names) in enumerate(self.shells):
             for name in names:

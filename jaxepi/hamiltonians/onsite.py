@@ -52,9 +52,13 @@ class Terms(NamedTuple):
             values = values * self.weight.reshape(-1, *[1] * (values.ndim - 1))
         return jax.ops.segment_sum(values, self.graph.senders, self.graph.n_atoms, indices_are_sorted=True)
 
+    def energies(self) -> Float[Array, "kinds o"]:
+        """Tabulated energies of all orbitals."""
+        return self.module.basis.by_orbital(self.params["onsite"]).astype(self.distance.dtype)
+
     def diagonal(self) -> Array:
         """Tabulated energies as diagonal blocks (n, o, o)."""
-        return jax.vmap(jnp.diag)(self.params["onsite"].astype(self.distance.dtype)[self.kinds])
+        return jax.vmap(jnp.diag)(self.energies()[self.kinds])
 
 
 def constant(terms: Terms) -> Float[Array, "n o o"]:
@@ -103,9 +107,11 @@ def boykin(terms: Terms) -> Float[Array, "n o o"]:
     axes = _published_axes(terms.module.basis).astype(terms.distance.dtype)
     before = axes @ terms.module.edge_blocks(terms.params["hopping"], terms.pair, ideal, length) @ axes.T
     after = axes @ terms.hopping @ axes.T
-    energies = terms.params["onsite"].astype(terms.distance.dtype)
+    energies = terms.energies()
     a, b = energies[terms.pair[0]], energies[terms.pair[1]]
-    weight = p["strength"] * p["C"][terms.pair] / (a[:, :, None] + b[:, None, :] - 2 * p["shift"])
+    basis = terms.module.basis
+    constants = basis.by_orbital(basis.by_orbital(p["C"]).mT).mT
+    weight = p["strength"] * constants[terms.pair] / (a[:, :, None] + b[:, None, :] - 2 * p["shift"])
     shifts = terms.sum_bonds((weight.astype(a.dtype) * (before**2 - after**2)).sum(axis=2))
     return terms.diagonal() + axes.T @ (shifts[:, :, None] * axes)
 
@@ -113,8 +119,7 @@ def boykin(terms: Terms) -> Float[Array, "n o o"]:
 def _published_axes(basis: Basis) -> Array:
     """Rotation from this basis, whose d shell has y as its axis, to that of the paper: 3z^2-r^2 and x^2-y^2, not 3y^2-r^2
     and z^2-x^2. Shifts that are diagonal in one are not in the other."""
-    size = sum(len(SHELLS[s][1]) for s in basis.all_shells)
-    rotation, d = np.eye(size), basis.slices().get("d")
+    rotation, d = np.eye(basis.width), basis.slices().get("d")
     if d is not None:
         half = np.sqrt(3) / 2
         rotation[np.ix_([d.start + 2, d.start + 4], [d.start + 2, d.start + 4])] = [[-0.5, half], [-half, -0.5]]
@@ -127,7 +132,7 @@ def density(terms: Terms) -> Float[Array, "n o o"]:
     d = terms.distance
     rho = terms.sum_bonds(jnp.exp(-(p["decay"] ** 2) * d) * nrl_switch(d, p["switch"], p["width"]))
     powers = jnp.stack([jnp.ones_like(rho), rho ** (2 / 3), rho ** (4 / 3), rho**2], axis=1)
-    return jax.vmap(jnp.diag)(powers @ p["coefficients"].astype(d.dtype).T)
+    return jax.vmap(jnp.diag)(terms.module.basis.by_orbital(powers @ p["coefficients"].astype(d.dtype).T))
 
 
 MODELS: dict[str, Callable[[Terms], Array]] = {
@@ -164,7 +169,7 @@ def parameters(data: dict, symbols: list[str], basis: Basis) -> dict:
     if model == "niquet":
         return {"niquet": {"alpha": values["alpha"], "length": values["length"], **values["beta"]}}
     if model == "density":
-        rows = [values["coefficients"][shell] for shell in basis.all_shells for _ in SHELLS[shell][1]]
+        rows = [values["coefficients"][shell] for shell in basis.all_shells]
         return {"density": {**{k: values[k] for k in ("decay", "switch", "width")}, "coefficients": np.array(rows)}}
     if model == "boykin":
         return {"boykin": _boykin_parameters(data, symbols, basis, values)}
@@ -172,16 +177,15 @@ def parameters(data: dict, symbols: list[str], basis: Basis) -> dict:
 
 
 def _boykin_parameters(data: dict, symbols: list[str], basis: Basis, values: dict) -> dict:
-    count, where = len(symbols), basis.slices()
-    width = sum(len(SHELLS[s][1]) for s in basis.all_shells)
-    c, length = np.zeros((count, count, width, width)), np.ones((count, count))
+    count, shells = len(symbols), basis.all_shells
+    c, length = np.zeros((count, count, len(shells), len(shells))), np.ones((count, count))
     for pair in data["pairs"]:
         i, j = (symbols.index(s) for s in pair["species"])
         length[i, j] = length[j, i] = pair["shared"]["length"]
         for name, value in pair["C"].items():
-            a, b = name.split("-")
-            c[i, j, where[a], where[b]] = value
-            c[j, i, where[b], where[a]] = value
+            a, b = (shells.index(shell) for shell in name.split("-"))
+            c[i, j, a, b] = value
+            c[j, i, b, a] = value
     return {"C": c, "length": length, "shift": values["shift"], "strength": values["strength"]}
 
 
@@ -199,9 +203,8 @@ def dipoles(basis: Basis, radial: Float[Array, "kinds pairs"]) -> Float[Array, "
             delta_ab/sqrt(3), <p_i|n_a|d_m> = (2/sqrt 15) D_m,ia (`slater_koster.D_TENSORS`).
     """
     where = basis.slices()
-    width = sum(len(SHELLS[s][1]) for s in basis.all_shells)
     angular = {0: np.eye(3)[:, None, :] / 3**0.5, 1: 2 / 15**0.5 * np.moveaxis(D_TENSORS, 0, 2)}
-    factors = np.zeros((len(dipole_pairs(basis)), 3, width, width))
+    factors = np.zeros((len(dipole_pairs(basis)), 3, basis.width, basis.width))
     for i, (a, b) in enumerate(dipole_pairs(basis)):
         block = angular[SHELLS[a][0]]
         factors[i][:, where[a], where[b]] = block

@@ -79,7 +79,8 @@ class SlaterKoster:
         return onsite.with_spin_orbit(blocks, self.basis, params["spin_orbit"]) if self.basis.spinor else blocks
 
     def edge_blocks(self, tables: dict, pair, direction: Float[Array, "e 3"], distance: Float[Array, " e"]) -> Array:
-        """Two-centre blocks (e, o, o) of every edge. `tables` holds arrays (species, species) a law parameter and integral."""
+        """Two-centre blocks (e, o, o) of every edge. `tables` holds arrays (species, species) a law parameter and integral;
+        what it says of a bond and of the bond reversed is averaged, so that H stays Hermitian when they are trained."""
         slices = {name: i for i, name in enumerate(self.basis.all_shells)}
         shells = self.basis.all_shells
         rows: list[list[Array]] = [
@@ -89,7 +90,8 @@ class SlaterKoster:
         for name in self.integrals:
             shell_pair, bond = name.split(":")
             a, b = shell_pair.split("-")
-            values = {key: table[pair].astype(distance.dtype) for key, table in tables[name].items()}
+            reverse = tables[f"{b}-{a}:{bond}"]
+            values = {k: ((v + reverse[k].T) / 2)[pair].astype(distance.dtype) for k, v in tables[name].items()}
             radial = LAWS[self.law](distance, **values)
             (l1, keep1), (l2, keep2) = SHELLS[a], SHELLS[b]
             factor = two_centre(l1, l2, direction)[BONDS.index(bond)][:, np.array(keep1)][:, :, np.array(keep2)]
@@ -224,9 +226,6 @@ def _tables(data: dict, symbols: list[str], kind: str) -> dict[str, dict[str, np
 
 
 def _onsite_energies(data: dict, symbols: list[str], basis: Basis) -> np.ndarray:
-    """On-site energies (species, spinless orbitals), eV; padding is zero."""
-    energies = np.zeros((len(symbols), sum(len(SHELLS[s][1]) for s in basis.all_shells)))
-    for kind, symbol in enumerate(symbols):
-        for shell in data["species"][symbol]["shells"]:
-            energies[kind, basis.slices()[shell]] = data["species"][symbol]["onsite"].get(shell, 0.0)
-    return energies
+    """On-site energies (species, shells), eV; zero for shells that a species lacks."""
+    species = [data["species"][symbol] for symbol in symbols]
+    return np.array([[float(s["onsite"].get(shell, 0.0)) for shell in basis.all_shells] for s in species])

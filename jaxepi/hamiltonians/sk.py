@@ -12,8 +12,8 @@ ways that two centres forbid (s of one atom with the p across the bond of the ot
 
     T_ab(i, j) = f(r) sum_l C(a, b; l) [t_abl(i, j) A_i,l + t'_abl(i, j) A_j,l],        l > 0, l_a + l_b + l even,
 
-with couplings C and learned factors t. The on-site block of an atom is that of the published set, plus learned shifts of
-its shells, plus a sum over neighbours of two-centre blocks with learned integrals: complete blocks between shells, not only
+with couplings C and learned factors t. The on-site block of an atom is that of the published set, whose energies a shell are
+trained too, plus a sum over neighbours of two-centre blocks with learned integrals: complete blocks between shells, not only
 diagonals. All of it turns with the crystal exactly. Flows in: structure and graph. Flows out: blocks.
 """
 
@@ -34,7 +34,7 @@ from jaxepi.graph import Graph, Relation, Table
 from jaxepi.hamiltonians import onsite
 from jaxepi.hamiltonians.angles import Angles, integrals, three_centre
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
-from jaxepi.hamiltonians.basis import SHELLS, Basis
+from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.published import SlaterKoster, available, load
 from jaxepi.nn import (
     Checkpoint,
@@ -174,7 +174,7 @@ class BondNetwork(nn.Module):
 class LearnedSlaterKoster:
     """Module of a learned Hamiltonian.
 
-    Parameters: `base` (those of the published set), `network`, `shifts` (eV a species and shell).
+    Parameters: `base` (those of the published set), `network`.
 
     Attributes:
         base: the published set, with its switch. network: corrections of bonds. skin: of the graph, angstrom.
@@ -208,8 +208,7 @@ class LearnedSlaterKoster:
         one, zero = jnp.zeros(1, jnp.int32), jnp.ones((1, 1, 3))
         table = Table(jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1, 3), jnp.int32), jnp.zeros((1, 1), bool))
         variables = jax.jit(self.network.init)(key, one, zero, table, one, one, jnp.ones(1), jnp.ones((1, 3)))
-        shifts = jnp.zeros((len(self.basis.species), len(self.basis.all_shells)))
-        return {"base": dict(base), "network": variables["params"], "shifts": shifts}
+        return {"base": dict(base), "network": variables["params"]}
 
     def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
         """Blocks of H (and S) in eV; see `Hamiltonian.blocks`."""
@@ -239,10 +238,7 @@ class LearnedSlaterKoster:
             overlap = overlap + 0.1 * angles.hoppings(there[:, part], back[:, part])
         bonds = self.scale * angles.onsite(found.onsite)
         around = jax.ops.segment_sum(bonds, graph.senders, graph.n_atoms, indices_are_sorted=True)
-        widths = [len(SHELLS[s][1]) for s in basis.all_shells]
-        shifts = jnp.repeat(params["shifts"], np.array(widths), axis=1).astype(distance.dtype)
-        diagonal = start.onsite + around + jax.vmap(jnp.diag)(shifts)[kinds]
-        blocks = Blocks(diagonal, hopping, overlap, basis, structure.species, start.dipoles)
+        blocks = Blocks(start.onsite + around, hopping, overlap, basis, structure.species, start.dipoles)
         if not self.basis.spinor:
             return blocks
         return onsite.with_spin_orbit(blocks, self.basis, params["base"]["spin_orbit"])

@@ -165,8 +165,8 @@ def test_the_thermal_gap_at_rest_is_the_gap_of_64_atoms(silicon, edges):
 def test_a_metal_is_refused():
     """Silicon with its s orbitals pulled up through the valence band."""
     hamiltonian = hamiltonians.load("si-vogl1983")
-    where = hamiltonian.basis.slices()
-    onsite = hamiltonian.params["onsite"].at[:, where["s*"]].add(-9.0)
+    where = hamiltonian.basis.all_shells.index("s*")
+    onsite = hamiltonian.params["onsite"].at[:, where].add(-9.0)
     metal = type(hamiltonian)({**hamiltonian.params, "onsite": onsite}, hamiltonian.module)
     with pytest.raises(InputError, match=r"bands overlap by \d+\.\d+ eV"):
         electrons.band_edges(metal, cell("si-vogl1983"), divisions=4)

@@ -43,7 +43,7 @@ def test_a_user_can_load_a_set_of_their_own(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(data))
     mine, theirs = hamiltonians.load(path), hamiltonians.load("si-vogl1983")
-    s = mine.basis.slices()["s"]
+    s = mine.basis.all_shells.index("s")
     np.testing.assert_allclose((mine.params["onsite"] - theirs.params["onsite"])[0, s], 1.0)
     assert hamiltonians.load(str(path)).module.name == "mine"
 
