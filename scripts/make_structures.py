@@ -22,6 +22,7 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "silicon-relabelled": checks.silicon_relabelled,
     "silicon-primitive": crystals.silicon_primitive,
     "silicon-cubic": crystals.silicon_cubic,
+    "silicon-cold": crystals.silicon_cold,
     "silicon-8": crystals.silicon_8,
     "silicon-16": crystals.silicon_16,
     "silicon-64": crystals.silicon_64,

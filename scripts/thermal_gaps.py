@@ -1,6 +1,7 @@
 """Thermal shift of band gaps, by both definitions in use, with quantum and classical nuclei.
 
     python scripts/thermal_gaps.py silicon --supercell 2 --pairs 40 --temperatures 0 100 300 400
+    python scripts/thermal_gaps.py silicon --hamiltonian silicon-hse06 --potential silicon-pbe
     python scripts/thermal_gaps.py galliumarsenide --supercell 2 --pairs 40 --temperatures 0 300
 
 "edges": mean over the equivalent valleys, where the crystal's band edges fold to in the supercell.
@@ -44,6 +45,8 @@ def gamma_probe(hamiltonian, supercell, graph, top: float, gap: float) -> EdgePr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("material")
+    parser.add_argument("--hamiltonian", help="name or file (default: the material's)")
+    parser.add_argument("--potential", help="name or file (default: the material's)")
     parser.add_argument("--supercell", type=int, default=2, help="repeats of the conventional cell")
     parser.add_argument("--pairs", type=int, default=40, help="antithetic pairs of snapshots")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 100.0, 300.0, 400.0], help="kelvin")
@@ -52,7 +55,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    material = materials.load(options.material)
+    material = materials.load(options.material, hamiltonian=options.hamiltonian, potential=options.potential)
     supercell = material.structure.supercell(options.supercell)
     graph = material.hamiltonian.graph(supercell)
     occupied = material.hamiltonian.basis.occupied(supercell.species)
@@ -63,6 +66,8 @@ def main() -> None:
         "gamma": gamma_probe(material.hamiltonian, supercell, graph, float(edges.valence), float(edges.gap)),
     }
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores; {options.material}, {len(supercell)} atoms,")
+    card = dict(material.card)
+    print(f"{card['hamiltonian'].partition(':')[0]}; {card['potential'].partition(':')[0]};")
     print(f"{options.pairs} antithetic pairs, seed {options.seed}; shift of the gap in meV from its equilibrium value")
     for definition in options.definitions:
         probe = probes[definition]

@@ -183,6 +183,21 @@ def silicon_cubic(seed: int) -> list[ase.Atoms]:
     return displaced([gamma, shifted, gamma, shifted, gamma], 320, seed)
 
 
+def silicon_cold(seed: int) -> list[ase.Atoms]:
+    """Eight atoms of the measured lattice at rest and displaced by less than zero-point motion, on both 2x2x2 meshes.
+
+    Between the crystal at rest and its zero-point motion a model that has seen only these two may do anything, and the
+    zero-point shift of the gap hangs on it.
+    """
+    crystal, a = Crystal("silicon", cubic=True), SILICON["measured"]
+    out = [annotate(crystal.ideal(a), "unstrained", "measured", 2, shift) for shift in (ZERO, HALF)]
+    for index in range(24):
+        temperature = (3.0, 10.0, 40.0)[index // 2 % 3]
+        atoms = crystal.thermal(a, temperature, "classical", 1_000_000 * seed + index)
+        out.append(annotate(atoms, "thermal-classical", "measured", 2, (ZERO, HALF)[index % 2], temperature=temperature))
+    return out
+
+
 def silicon_8(seed: int) -> list[ase.Atoms]:
     """8 atoms with strains to 3%, for PBE forces on the shifted 4x4x4 mesh, onto which that of 64 atoms unfolds."""
     return bent(Crystal("silicon", cubic=True), SILICON["pbe"], "pbe", 4, HALF, 40, seed)
