@@ -124,9 +124,8 @@ def absorption(
             bar.update(int(new))
             return part
 
-        parts = _side_by_side(
-            snapshot, list(np.ndindex(len(settings.temperatures), settings.snapshots)), settings.workers
-        )
+        items = list(np.ndindex(len(settings.temperatures), settings.snapshots))
+        parts = _side_by_side(snapshot, items, settings.workers or study.workers)
         bar.set_description("lattice at rest")
         rest = run.keep("rest", study.rest)
         bar.set_description("spectra")
@@ -158,13 +157,17 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
         raise InputError(f"{path} is not an absorption study ({error}); give the output of `jaxepi absorb`") from error
 
 
-def _side_by_side(function: Callable[[Any], Any], items: list[Any], workers: int | None) -> list[Any]:
+SMALL_MATRIX = 200
+"""Orbitals of a supercell below which snapshots are computed one after the other: XLA then spreads the k points of one over
+its threads, and two such computations at once may each hold threads that the other waits for, for ever (jaxlib 0.10.1)."""
+
+
+def _side_by_side(function: Callable[[Any], Any], items: list[Any], workers: int) -> list[Any]:
     """Results of a function in order: the first alone, for it compiles, the others on some threads at once.
 
     LAPACK runs on one thread in each of several: snapshots side by side use the cores better than its own threads do. An
     error or an interrupt lets what is being computed finish, starts nothing more, and is raised.
     """
-    workers = workers or os.cpu_count() or 1
     with threadpool_limits(1 if workers > 1 else None, user_api="blas"):
         first = function(items[0])
         pool = ThreadPoolExecutor(workers)
@@ -182,6 +185,12 @@ class _Study:
     crystal: Crystal
     supercell: Structure
     graph: Graph
+
+    @property
+    def workers(self) -> int:
+        """Snapshots computed at once where the settings leave it open."""
+        small = self.crystal.hamiltonian.basis.size(self.supercell.species) < SMALL_MATRIX
+        return 1 if small else os.cpu_count() or 1
 
     @classmethod
     def of(cls, settings: AbsorptionSettings) -> "_Study":

@@ -85,7 +85,8 @@ class AbsorptionSettings(SamplingSettings):
         energies: lowest and highest photon energy, eV, and how many.
         equilibrium_points: quasirandom k points of the primitive cell for the lattice at rest.
         gap_kind, tauc_window: of the Tauc fit, eV; the material's, or by the band edges, when left out.
-        memory_gb: bound on working memory, GB. workers: snapshots computed at once; the cores when left out.
+        memory_gb: bound on working memory, GB. workers: snapshots computed at once; when left out the
+            cores, or one of small supercells.
     """
 
     twists: int = 16
