@@ -134,7 +134,13 @@ def _absorb_options(command: argparse.ArgumentParser) -> None:
     text = "of the Tauc fit, eV (default: the material's, or from the band edges)"
     _option(group, "tauc-window", text, type=float, nargs=2, metavar=("MIN", "MAX"))
     _option(group, "memory-gb", "bound on working memory, GB", type=float, metavar="GB")
-    _option(group, "workers", "snapshots computed at once (default: the cores; 1 of small supercells)", type=int, metavar="N")
+    _option(
+        group,
+        "workers",
+        "snapshots computed at once (default: the cores; 1 of small supercells)",
+        type=int,
+        metavar="N",
+    )
     group = command.add_argument_group("files")
     group.add_argument("--output", metavar="FILE", help="result, HDF5 (default: CRYSTAL-absorption.h5)")
     group.add_argument("--figure", metavar="FILE", help="figure, PNG, PDF or SVG (default: beside the result, .png)")

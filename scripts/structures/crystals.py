@@ -194,7 +194,9 @@ def silicon_cold(seed: int) -> list[ase.Atoms]:
     for index in range(24):
         temperature = (3.0, 10.0, 40.0)[index // 2 % 3]
         atoms = crystal.thermal(a, temperature, "classical", 1_000_000 * seed + index)
-        out.append(annotate(atoms, "thermal-classical", "measured", 2, (ZERO, HALF)[index % 2], temperature=temperature))
+        out.append(
+            annotate(atoms, "thermal-classical", "measured", 2, (ZERO, HALF)[index % 2], temperature=temperature)
+        )
     return out
 
 
