@@ -249,12 +249,16 @@ def test_shipped_sets(path):
             extra = {n: v[row] for n, v in group.extra.items()}
             rule = io.split_of(x, c, group.species, group.temperature[row], group.strain[row], extra)
             assert group.split[row] == rule
+        # Displacements of 0.07 angstrom a component stretch the bonds of graphene by as much as those of silicon, and they are
+        # three times as stiff.
+        most_energy, most_force = (1.0, 25) if 6 in group.species else (0.7, 15)
         for level, labels in group.labels.items():
-            assert np.ptp(labels["energy"]) / len(group.species) < 0.7, "eV an atom: a different level or unit"
+            spread = np.ptp(labels["energy"]) / len(group.species)
+            assert spread < most_energy, "eV an atom: a different level or unit"
             assert np.abs(labels["energy"] / len(group.species)).max() < 2000
             if "forces" in labels:
                 assert np.abs(labels["forces"].sum(axis=1)).max() < 1e-3
-                assert np.abs(labels["forces"]).max() < 15
+                assert np.abs(labels["forces"]).max() < most_force
             if "stress" in labels:
                 np.testing.assert_allclose(labels["stress"], labels["stress"].swapaxes(1, 2), atol=1e-8)
                 assert np.abs(labels["stress"]).max() < 0.15
