@@ -117,14 +117,14 @@ def convergence(name: str, data: DataSet, finer: DataSet) -> Iterator[list[str]]
         ]  # fmt: skip
 
 
-BASIS = {"ecutwfc_ry": "Ry", "ecut_ev": "eV", "grid_angstrom": "Å grid"}
+BASIS = {"ecutwfc_ry": "Ry", "ecut_ev": "eV", "grid_angstrom": "Å grid", "grid_points": "grid points"}
 """Settings of the basis that a finer run changes, and their units."""
 
 
 def settings_that_differ(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
     """ "25.0 to 35.0 Ry", or nothing where the basis is the same."""
     found = [(n, u) for n, u in BASIS.items() if one.get(n) != two.get(n)]
-    return ", ".join(f"{one[n]} to {two[n]} {u}" for n, u in found)
+    return ", ".join(f"{one.get(n, '-')} to {two.get(n, '-')} {u}" for n, u in found)
 
 
 def gap_difference(a: Configurations, i: int, b: Configurations, j: int, level: str) -> float | None:

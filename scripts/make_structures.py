@@ -36,6 +36,7 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "bilayer-4x4": functools.partial(carbon.bilayers, count=200, repeats=4, mesh=2),
     "monolayer-2x2": functools.partial(carbon.monolayers, count=40, repeats=2, mesh=4),
     "monolayer-3x3": functools.partial(carbon.monolayers, count=40, repeats=3, mesh=3),
+    "bilayer-sizes": checks.bilayer_sizes,
     "bilayer-rotated": checks.bilayer_rotated,
     "bilayer-off-mesh": checks.bilayer_checks,
     "bilayer-fine": checks.bilayer_checks,

@@ -20,7 +20,7 @@ GAAS = {
     "convergence": {"energy": 1e-6, "density": 1e-5, "eigenstates": 1e-8},
 }
 
-CARBON = {"level": "pbe-d3", "grid": 0.2, "reach": 6.6, "width": 0.05, "convergence": {"density": 1e-6}}
+CARBON = {"level": "pbe-d3", "points": 12, "reach": 6.6, "width": 0.05, "convergence": {"density": 1e-6}}
 
 RECIPES = {
     "silicon-hse06": ("espresso", BOTH),
@@ -35,6 +35,6 @@ RECIPES = {
     "gaas-r2scan-forces": ("gpaw", {**GAAS, "empty": 0.5, "eigenvalues": False}),
     "carbon-lcao": ("gpaw-lcao", {**CARBON, "matrices": True}),
     "carbon-lcao-off-mesh": ("gpaw-lcao", {**CARBON, "matrices": True, "off_mesh": 4}),
-    "carbon-lcao-fine": ("gpaw-lcao", {**CARBON, "matrices": False, "grid": 0.15}),
+    "carbon-lcao-fine": ("gpaw-lcao", {**CARBON, "matrices": False, "points": 16}),
     "carbon-lcao-forces": ("gpaw-lcao", {**CARBON, "matrices": False}),
 }

@@ -52,20 +52,37 @@ THRESHOLD = 1e-10
 """GPAW's two-centre integrals leave out a radial function where it is smaller than this."""
 
 
+GRAPHENE = 2.467
+"""Lattice constant at PBE, angstrom."""
+
+
+def grid_of(cell: np.ndarray, points: int) -> tuple[int, int, int]:
+    """Divisions of the real-space grid: `points` along a lattice vector of graphene, so many times more in its supercells.
+
+    Energies depend on the spacing by tens of meV an atom, and GPAW's own rounding gives 12 divisions to a primitive cell but
+    20 to a 2x2 one. The third direction is divided as densely as 100 divisions of 20 angstrom for 12 points.
+    """
+    lengths = np.linalg.norm(cell, axis=1)
+    wanted = points * np.array([lengths[0] / GRAPHENE, lengths[1] / GRAPHENE, lengths[2] / (0.2 * 12)])
+    a, b, c = (4 * max(round(n / 4), 1) for n in wanted)
+    return a, b, c
+
+
 class GpawLcao:
     """PBE + D3(BJ) in the confined basis; `matrices` stores H(R), S(R).
 
     Args:
-        level: its name. grid: real-space grid spacing, angstrom. reach: H(R) and S(R) beyond it are zero, angstrom.
-        width: Fermi-Dirac smearing, eV. matrices: whether to store H(R) and S(R). forces: whether to compute them.
-        off_mesh: number of random k points at which bands of H(R), S(R) are compared with GPAW's at fixed density.
+        level: its name. points: of the real-space grid along a lattice vector of graphene, see `grid_of`. reach: H(R) and
+            S(R) beyond it are zero, angstrom. width: Fermi-Dirac smearing, eV. matrices: whether to store H(R) and S(R).
+            forces: whether to compute them. off_mesh: number of random k points at which bands of H(R), S(R) are compared
+            with GPAW's at fixed density.
     """
 
     def __init__(
         self,
         *,
         level: str,
-        grid: float,
+        points: int,
         reach: float,
         width: float,
         convergence: Mapping[str, Any],
@@ -78,7 +95,7 @@ class GpawLcao:
             import gpaw
         except ImportError as error:
             raise InputError(INSTALL) from error
-        self.level, self.grid, self.reach, self.width = level, grid, reach, width
+        self.level, self.points, self.reach, self.width = level, points, reach, width
         self.convergence, self.matrices, self.forces = dict(convergence), matrices, forces
         self.off_mesh = off_mesh
         self.basis_folder = _basis()
@@ -87,7 +104,7 @@ class GpawLcao:
             "basis": BASIS,
             "basis_made_with": "gpaw-basis -n c6 -t dzp -E 0.3 --rcut-max 6.0 C",
         }
-        settings |= {"xc": "PBE", "dispersion": "D3(BJ)", "grid_angstrom": grid, "fermi_dirac_ev": width}
+        settings |= {"xc": "PBE", "dispersion": "D3(BJ)", "grid_points": points, "fermi_dirac_ev": width}
         settings |= {"convergence": self.convergence, "net_force": "mean subtracted"}
         self.levels = {level: {"code": "GPAW", "version": gpaw.__version__, "settings": settings}}
 
@@ -114,7 +131,7 @@ class GpawLcao:
                 mode="lcao",
                 basis=BASIS,
                 xc="PBE",
-                h=self.grid,
+                gpts=grid_of(work.cell.array, self.points),
                 kpts=_points(mesh),
                 occupations={"name": "fermi-dirac", "width": self.width},
                 convergence=self.convergence,

@@ -148,6 +148,16 @@ def bilayer_checks(seed: int, mesh: int = 9) -> list[ase.Atoms]:
     return structures
 
 
+def bilayer_sizes(seed: int) -> list[ase.Atoms]:
+    """The AB bilayer at rest, 3.4 angstrom apart, in 1x1 to 4x4 cells: do they give one energy an atom?
+
+    The 1x1 cell on 9x9 points and 3x3 share their k points, and so do the 1x1 cell on 8x8, 2x2 and 4x4.
+    """
+    del seed
+    cells = ((1, 8), (2, 4), (4, 2), (1, 9), (3, 3))
+    return [annotate(layers(n, 3.4, STACKINGS["AB"]), "unstrained", "pbe", (mesh, mesh, 1)) for n, mesh in cells]
+
+
 def ideal(material: str, a: float, around: str, cells: list[tuple]) -> list[ase.Atoms]:
     """The crystal at rest in several cells: do their meshes give one energy an atom?
 

@@ -11,7 +11,7 @@ from ase.units import Bohr, Hartree
 from check_datasets import rotation_of_orbitals
 from engines.espresso import read_xml
 from engines.gpaw_code import Gpaw, _points
-from engines.gpaw_lcao import SHELLS, GpawLcao, outside, to_e3nn
+from engines.gpaw_lcao import SHELLS, GpawLcao, grid_of, outside, to_e3nn
 from recipes import RECIPES
 from scipy.spatial.transform import Rotation
 from structures import QUARTER, annotate
@@ -90,6 +90,14 @@ def test_meshes_are_what_gpaw_is_given():
     assert {tuple(p) for p in points} == {
         (a, b, c) for a in (0.125, -0.375) for b in (0.125, -0.375) for c in (0.125, -0.375)
     }
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 3, 4])
+def test_supercells_of_graphene_share_one_grid_under_every_strain(repeats):
+    for strain in (-0.015, 0.0, 0.015):
+        cell = layers(repeats, 3.4).cell.array * [[1 + strain], [1 - strain], [1.0]]
+        assert grid_of(cell, 12) == (12 * repeats, 12 * repeats, 100)
+    assert grid_of(cell, 16)[:2] == (16 * repeats, 16 * repeats)
 
 
 def test_blocks_outside_the_reach_are_found():
