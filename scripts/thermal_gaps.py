@@ -11,13 +11,11 @@ standard error over pairs.
 """
 
 import argparse
-import os
-import platform
-from datetime import date
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import machine
 
 jax.config.update("jax_enable_x64", True)
 
@@ -65,7 +63,7 @@ def main() -> None:
         "edges": electrons.edge_probe(edges, supercell, occupied),
         "gamma": gamma_probe(material.hamiltonian, supercell, graph, float(edges.valence), float(edges.gap)),
     }
-    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores; {options.material}, {len(supercell)} atoms,")
+    print(f"{machine()}; {options.material}, {len(supercell)} atoms,")
     card = dict(material.card)
     print(f"{card['hamiltonian'].partition(':')[0]}; {card['potential'].partition(':')[0]};")
     print(f"{options.pairs} antithetic pairs, seed {options.seed}; shift of the gap in meV from its equilibrium value")

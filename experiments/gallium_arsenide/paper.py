@@ -97,9 +97,8 @@ def main() -> None:
     columns = "case,kind,scissor_ev,energy_ev,absorption,standard_error,measured,ratio"
     (HERE / "paper-5.csv").write_text(f"# {header}\n{columns}\n" + "\n".join(rows) + "\n")
     shown = {f"scissor, {name}": curve["scissor"] for name, curve in curves.items()}
-    shown |= {
-        f"{kind}, {name}": curves[name][kind] for name in list(curves)[-1:] for kind in ("no scissor", "momentum kept")
-    }
+    last = list(curves)[-1]
+    shown |= {f"{kind}, {last}": curves[last][kind] for kind in KINDS if kind != "scissor"}
     title = "gallium arsenide at 300 K, learned models"
     figure = plotting.absorption(list(shown.values()), [300.0] * len(shown), None, tables, title, labels=tuple(shown))
     plotting.save(figure, HERE / "paper-5.png")

@@ -249,8 +249,7 @@ def test_shipped_sets(path):
             extra = {n: v[row] for n, v in group.extra.items()}
             rule = io.split_of(x, c, group.species, group.temperature[row], group.strain[row], extra)
             assert group.split[row] == rule
-        # Displacements of 0.07 angstrom a component stretch the bonds of graphene by as much as those of silicon, and they are
-        # three times as stiff.
+        # Carbon's bonds are stiffer, and its sets hold displacements of up to 0.07 angstrom a component.
         most_energy, most_force = (1.0, 25) if 6 in group.species else (0.7, 15)
         for level, labels in group.labels.items():
             spread = np.ptp(labels["energy"]) / len(group.species)
