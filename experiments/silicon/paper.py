@@ -14,6 +14,7 @@ import os
 import platform
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,16 +35,18 @@ BASE = AbsorptionSettings(
     energies=(0.5, 5.0, 451),
 )
 DYNAMICS = {"sampler": "molecular-dynamics", "statistics": "classical", "interval": 200}
-SIZES = {
-    "64 atoms": {"supercell": 2, "twists": 16},
-    "250 atoms": {"cell": "primitive", "supercell": 5, "twists": 4},
-    "512 atoms": {"supercell": 4, "twists": 1, "snapshots": 4},
+FIVE: dict[str, Any] = {"snapshots": 5, "antithetic": False}
+SIZES: dict[str, tuple[str, dict[str, Any]]] = {
+    "64 atoms": ("paper-2-64", {"supercell": 2, "twists": 16}),
+    "250 atoms": ("paper-2-250", {"cell": "primitive", "supercell": 5, "twists": 4}),
+    "512 atoms": ("paper-3-512", {"supercell": 4, "twists": 1, **FIVE}),
 }
-SPREAD = {
-    "8 atoms": {"supercell": 1, "twists": 64},
-    "64 atoms": {"supercell": 2, "twists": 16},
-    "512 atoms": {"supercell": 4, "twists": 1},
+SPREAD: dict[str, tuple[str, dict[str, Any]]] = {
+    "8 atoms": ("paper-3-8", {"supercell": 1, "twists": 64, **FIVE}),
+    "64 atoms": ("paper-3-64", {"supercell": 2, "twists": 16, **FIVE}),
+    "512 atoms": SIZES["512 atoms"],
 }
+"""Supercells of figures 2 and 3: file of the study, and its settings. The largest serves both."""
 TEMPERATURES = (100.0, 200.0, 300.0, 400.0)
 ENERGIES = np.array([1.2, 1.3, 1.5, 1.8, 2.2, 2.6, 3.0, 3.4, 4.0])
 
@@ -68,10 +71,10 @@ def supercells(work: Path, quick: bool) -> None:
         + " " * 12
         + "".join(f"{e:7.1f}" for e in ENERGIES)
     )
-    for name, changes in SIZES.items():
+    for name, (file, changes) in SIZES.items():
         if quick and name != "64 atoms":
             continue
-        last = run(f"paper-2-{name.split()[0]}", work, **changes)
+        last = run(file, work, **changes)
         grid, spectrum = np.asarray(last.spectra[0].energies), last.spectra[0]
         alpha = np.exp(np.interp(ENERGIES, grid, np.log(np.asarray(spectrum.absorption()))))
         error = np.interp(ENERGIES, grid, np.asarray(spectrum.standard_error()))
@@ -98,10 +101,10 @@ def spread(work: Path, quick: bool) -> None:
     """Figure 3."""
     rows, results = [], {}
     print("\nfive snapshots at 300 K: relative standard deviation of the absorption")
-    for name, changes in SPREAD.items():
+    for name, (file, changes) in SPREAD.items():
         if quick and name == "512 atoms":
             continue
-        results[name] = run(f"paper-3-{name.split()[0]}", work, snapshots=5, antithetic=False, **changes)
+        results[name] = run(file, work, **changes)
         spectrum = results[name].spectra[0]
         grid, mean = np.asarray(spectrum.energies), np.asarray(spectrum.absorption())
         relative = np.interp(ENERGIES, grid, np.asarray(spectrum.spread()) / mean)

@@ -11,7 +11,7 @@ are fractional.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,32 @@ class Configurations:
         changes["blocks"] = None if self.blocks is None else self.blocks.take(index)
         changes["labels"] = {level: {n: v[index] for n, v in q.items()} for level, q in self.labels.items()}
         return dataclasses.replace(self, **changes)
+
+    def at_points(self, points: Sequence[Sequence[float]]) -> "Configurations":
+        """With eigenvalues at some of the k points alone, all of the same weight.
+
+        Args:
+            points: fractional; a point stands for its time-reversal image and those a reciprocal vector away.
+
+        Raises:
+            InputError: a point that is not among those of the group.
+        """
+        rows = []
+        for point in np.asarray(points, dtype=float):
+            away = np.stack([self.kpoints - point, self.kpoints + point])
+            found = np.flatnonzero((np.abs(away - np.round(away)).max(axis=2) < 1e-4).any(axis=0))
+            if not len(found):
+                raise InputError(
+                    f"k point {point.tolist()} is not among the {len(self.kpoints)} of {len(self.species)} atoms on mesh "
+                    f"{self.mesh}; choose points of that mesh"
+                )
+            rows.append(found[0])
+        labels = {
+            level: {n: v[:, rows] if n == "eigenvalues" else v for n, v in quantities.items()}
+            for level, quantities in self.labels.items()
+        }
+        weights = np.full(len(rows), 1.0 / len(rows))
+        return dataclasses.replace(self, kpoints=self.kpoints[rows], weights=weights, labels=labels)
 
     @property
     def key(self) -> tuple:

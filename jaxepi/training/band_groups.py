@@ -147,17 +147,18 @@ def importance(group: Group, settings: BandLossSettings) -> Float[np.ndarray, "s
     top = e[:, :, :occupied].max(axis=(1, 2), keepdims=True)
     low, high = settings.window
     inside = (e - top >= low) & (e - top <= high)
-    weight = np.where(near_gap(group, settings), settings.near, 1.0) * inside
+    weight = np.where(near_gap(group, settings.near_width), settings.near, 1.0) * inside
+    weight = weight * np.where(near_gap(group, settings.edge_width), settings.edge, 1.0)
     k = group.held.weights * len(group.held.weights)
     return weight * k[:, None]
 
 
-def near_gap(group: Group, settings: BandLossSettings) -> Bool[np.ndarray, "s k b"]:
-    """States within `near_width` of the band edge on their side."""
+def near_gap(group: Group, width: float) -> Bool[np.ndarray, "s k b"]:
+    """States within some eV of the band edge on their side."""
     e, occupied = group.energies, group.occupied
     top = e[:, :, :occupied].max(axis=(1, 2), keepdims=True)
     bottom = e[:, :, occupied:].min(axis=(1, 2), keepdims=True)
-    return (e >= top - settings.near_width) & (e <= bottom + settings.near_width)
+    return (e >= top - width) & (e <= bottom + width)
 
 
 def band_errors(
@@ -167,7 +168,7 @@ def band_errors(
     error of the gap (eV)."""
     label, occupied = group.energies[rows], group.occupied
     error = aligned(found[rows], occupied, settings.align) - aligned(label, occupied, settings.align)
-    weight, near = importance(group, settings)[rows], near_gap(group, settings)[rows]
+    weight, near = importance(group, settings)[rows], near_gap(group, settings.near_width)[rows]
     k = np.broadcast_to(group.held.weights[None, :, None], error.shape)
     counted = np.where(weight > 0, k, 0.0)
 

@@ -141,10 +141,11 @@ def read_examples(data: DataSettings, loss: LossSettings, seed: int = 0) -> Exam
     parts: list[dict[str, Any]] = []
     theory: dict[str, Any] = {}
     for entry in data.sets:
-        if entry.repeat != 1:
-            raise InputError(
-                f"{entry.path}: repeat {entry.repeat} is for Hamiltonians; give a potential's set a weight"
-            )
+        for name in ("repeat", "points"):
+            if getattr(entry, name) != getattr(SetSettings, name):
+                raise InputError(
+                    f"{entry.path}: {name} {getattr(entry, name)} is for Hamiltonians; give a potential's set a weight"
+                )
         found = read_set(entry.path)
         refuse_missing(found, entry, data.level, loss)
         theory = theory or dict(found.levels[data.level])
@@ -179,10 +180,10 @@ def read_set(path: str) -> DataSet:
 
 
 def with_eigenvalues(entry: SetSettings, level: str) -> list[Configurations]:
-    """The groups of a set that hold eigenvalues at a level, with the kinds and meshes asked for.
+    """The groups of a set that hold eigenvalues at a level, with the kinds, meshes and k points asked for.
 
     Raises:
-        InputError: no such file, level or eigenvalues.
+        InputError: no such file, level, eigenvalues or k point.
     """
     found = read_set(entry.path)
     if level not in found.levels:
@@ -190,7 +191,7 @@ def with_eigenvalues(entry: SetSettings, level: str) -> list[Configurations]:
     groups = [group for group in _chosen(found, entry, level) if "eigenvalues" in group.labels[level]]
     if not groups:
         raise InputError(f"{entry.path} holds no eigenvalues at level {level!r} of the kinds and meshes asked for")
-    return groups
+    return [group.at_points(entry.points) if entry.points else group for group in groups]
 
 
 def refuse_missing(found: DataSet, entry: SetSettings, level: str, loss: LossSettings) -> None:

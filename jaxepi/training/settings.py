@@ -33,8 +33,10 @@ class SetSettings:
         path: HDF5 data set (.h5, .hdf5) or extended XYZ. weight: of its configurations in the loss.
         energy, forces, stress: further weights of these labels; 0 leaves them out.
         kinds, meshes: only configurations of these kinds, and with these k meshes (divisions, "3x3x3", with shifts in
-            units of a division, "2x2x2+0.5,0.5,0.5"); all when empty. repeat: how often an epoch goes through them
-            (training of Hamiltonians; small cells cost little and pin the bands of the crystal).
+            units of a division, "2x2x2+0.5,0.5,0.5"); all when empty.
+        repeat: how often an epoch goes through them (training of Hamiltonians; small cells cost little and pin the bands
+            of the crystal). points: fractional k points that count, the others of the mesh do not (training of
+            Hamiltonians; pins the named gaps of a crystal); all when empty.
     """
 
     path: str = ""
@@ -45,10 +47,14 @@ class SetSettings:
     kinds: tuple[str, ...] = ()
     meshes: tuple[str, ...] = ()
     repeat: int = 1
+    points: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.repeat < 1:
             raise InputError(f"{self.path}: repeat {self.repeat}: give at least one")
+        for point in self.points:
+            if not isinstance(point, list | tuple) or [isinstance(x, int | float) for x in point] != [True] * 3:
+                raise InputError(f"{self.path}: points: {point!r} is no k point; give three fractions, [[0, 0, 0], ...]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +117,8 @@ class BandLossSettings:
             is for "none".
         window: eV, relative to the highest filled state of the labels; states outside do not count.
         near: weight of the states within `near_width` (eV) of the band edge on their side, relative to the others.
+        edge: further factor on those within `edge_width` (eV): few k points hold the edges, so that errors of many times
+            the mean cost little there.
         gap: weight of the squared error of the gap on the k mesh. bands: of the labels that are kept; 0 keeps all.
         points: k points of a training step, those of the band edges and others drawn anew for each step; 0 takes all.
         eigenvalues: weight of the eigenvalues as a whole (eV^2).
@@ -125,6 +133,8 @@ class BandLossSettings:
     window: tuple[float, float] = (-math.inf, math.inf)
     near: float = 4.0
     near_width: float = 3.0
+    edge: float = 1.0
+    edge_width: float = 0.5
     gap: float = 1.0
     bands: int = 0
     points: int = 0
@@ -140,7 +150,7 @@ class BandLossSettings:
         check_choices(self)
         if len(self.window) != 2 or not self.window[0] < self.window[1]:
             raise InputError(f"window {self.window}: give two energies in eV, the lower first")
-        for name in ("near", "near_width"):
+        for name in ("near", "near_width", "edge", "edge_width"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} {getattr(self, name)}: give a positive number")
         if not self.gap >= 0 or min(self.bands, self.points) < 0:

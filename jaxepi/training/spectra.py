@@ -21,12 +21,12 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.structure import Structure
 from jaxepi.training import penalties
-from jaxepi.training.band_groups import Group, aligned, band_errors, bands, bloch, gap, importance, near_gap, refuse
+from jaxepi.training.band_groups import Group, aligned, band_errors, bands, bloch, gap, importance, refuse
 from jaxepi.training.blocks import block_errors
 from jaxepi.training.settings import BandLossSettings
 from jaxepi.tree import pytree, static
 
-__all__ = ["BandOutputs", "BandPlan", "BandProblem", "Group", "aligned", "band_errors", "gap", "importance", "near_gap"]
+__all__ = ["BandOutputs", "BandPlan", "BandProblem", "Group", "aligned", "band_errors", "gap", "importance"]
 
 MEASURES = ("bands_mev", "near_mev", "gap_bias_mev", "gap_scatter_mev")
 """Names of errors, meV: root mean square over all bands in the loss and over those near the gap; mean and standard deviation

@@ -69,6 +69,8 @@ def test_only_the_kinds_and_meshes_asked_for(tmp_path):
     assert set(e.points) == {27.0}
     with pytest.raises(InputError, match=r"meshes 2x2x2, 3x3x3\+0.5,0.5,0.5 and kinds thermal"):
         read(SetSettings(path=str(tmp_path / "two.h5"), kinds=("shear",)))
+    with pytest.raises(InputError, match=r"points .* is for Hamiltonians"):
+        read(SetSettings(path=str(tmp_path / "two.h5"), points=((0.0, 0.0, 0.0),)))
     with pytest.raises(InputError, match=r"repeat 2 is for Hamiltonians"):
         read(SetSettings(path=str(tmp_path / "two.h5"), repeat=2))
 

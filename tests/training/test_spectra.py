@@ -111,6 +111,23 @@ def test_states_near_the_gap_and_in_the_window_count(held):
     assert not weight[(e < -6) | (e > 5)].any()
     assert set(np.unique(np.round(weight[(e > -6) & (e < 5)], 9))) == {1.0, 3.0}
     assert (weight[e == 0] == 3.0).all()
+    edges = spectra.importance(group, dataclasses.replace(loss, edge=5.0, edge_width=0.2)) / np.maximum(weight, 1e-9)
+    bottom = e[:, :, 4:].min(axis=(1, 2), keepdims=True)
+    inside = (e > -6) & (e < 5)
+    assert np.allclose(edges[inside], np.where((e >= -0.2) & (e <= bottom + 0.2), 5.0, 1.0)[inside])
+    assert (edges[e == 0] == 5.0).all()
+
+
+def test_named_k_points_alone_count(held):
+    chosen = [held.kpoints[2].tolist(), (np.array([0.0, 1.0, -2.0]) - held.kpoints[1]).tolist()]
+    part = held.at_points(chosen)
+    assert np.allclose(part.kpoints, held.kpoints[[2, 1]]) and np.allclose(part.weights, 0.5)
+    assert np.array_equal(part.labels["pbe"]["eigenvalues"], held.labels["pbe"]["eigenvalues"][:, [2, 1]])
+    assert spectra.importance(group_of(part), BandLossSettings()).shape[1] == 2
+    with pytest.raises(InputError, match=r"k point \[0.11, 0.0, 0.0\] is not among"):
+        held.at_points([(0.11, 0, 0)])
+    with pytest.raises(InputError, match=r"\(0.0, 0.0\) is no k point"):
+        SetSettings(path="some.h5", points=((0.0, 0.0),))
 
 
 @pytest.mark.parametrize(
