@@ -221,15 +221,22 @@ def transitions(
     orthogonal = "overlap" not in getattr(hamiltonian, "params", {})
     real = k.is_real and orthogonal and not hamiltonian.basis.spinor
     size = hamiltonian.basis.size(structure.species)
-    batch = batches(size, len(k.points), len(snapshots), real, memory_gb)
+    hoppings = len(graph.senders) * hamiltonian.basis.block_size**2
+    batch = batches(size, len(k.points), len(snapshots), real, memory_gb, hoppings)
     dtype = snapshots.positions.dtype
     points, weights = jnp.asarray(k.points, dtype), jnp.asarray(k.weights, dtype)
     args = (hamiltonian, structure, graph, snapshots.positions, points, weights, grid, tensor, real, batch)
     return call_lapack(size, _transitions, *args)
 
 
-def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float) -> tuple[int, int]:
+def batches(
+    size: int, points: int, snapshots: int, real: bool, memory_gb: float, hoppings: int = 0
+) -> tuple[int, int]:
     """How many snapshots and k points are computed together so that about `memory_gb` gigabytes suffice.
+
+    Args:
+        hoppings: elements of all blocks between atoms. Of small cells they, each with its phase and momenta, take more
+            room than the matrices.
 
     Raises:
         InputError: not even one matrix fits; says how much it needs.
@@ -243,7 +250,7 @@ def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float
         )
     if size > 600:
         return 1, 1
-    at_once = max(1, int(0.1 * available / bytes_each))
+    at_once = max(1, int(0.1 * available / (bytes_each + 10 * hoppings * (8 if real else 16))))
     k = max(d for d in range(1, points + 1) if points % d == 0 and d <= at_once)
     return max(1, min(snapshots, at_once // k)), k
 

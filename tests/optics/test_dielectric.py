@@ -288,6 +288,7 @@ def test_single_precision_stays_single_and_agrees(name, silicon):
 
 def test_memory_is_bounded_or_refused():
     assert batches(20, 64, 4, False, 8.0) == (4, 64)
+    assert batches(20, 10000, 4, False, 8.0, hoppings=15600) == (1, 250)  # 2.6 MB a point: far below 10000 points
     assert batches(5120, 1, 4, True, 8.0) == (1, 1)
     with pytest.raises(InputError, match=r"40960 orbitals needs about 134\.2 GB.*more than 8 GB; raise memory_gb"):
         batches(40960, 1, 1, True, 8.0)
