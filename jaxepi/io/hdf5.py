@@ -17,7 +17,9 @@ from jaxepi.io.blocks import PairBlocks
 from jaxepi.io.dataset import TEXTS, Configurations, DataSet, check
 from jaxepi.io.overlap import OverlapFunctions
 
-FORMAT, VERSION = "jaxepi-dataset", 1
+FORMAT, VERSION = "jaxepi-dataset", 2
+READABLE = (1, 2)
+"""Versions of the format: 2 holds blocks in order of distance, 1 as their pairs come."""
 
 QUANTITIES = {
     "energy": ("eV", 7),
@@ -64,8 +66,21 @@ def write(dataset: DataSet, path: str | os.PathLike) -> None:
             _write_group(file.create_group(f"groups/{i:02d}"), group)
 
 
-def _put(node: h5py.Group, name: str, value: np.ndarray, unit: str, decimals: int | None = None) -> None:
+CLOSE = 2048
+"""Blocks of about one distance in a chunk, each element for itself: its numbers then need few bits."""
+
+
+def _put(
+    node: h5py.Group,
+    name: str,
+    value: np.ndarray,
+    unit: str,
+    decimals: int | None = None,
+    chunks: tuple[int, ...] | None = None,
+) -> None:
     options: dict[str, Any] = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if value.size else {}
+    if chunks is not None and value.size:
+        options["chunks"] = tuple(min(c, n) for c, n in zip(chunks, value.shape, strict=True))
     if decimals is not None and value.size:
         options["scaleoffset"] = decimals
         value = np.round(value, decimals)  # onto one grid, so that rewriting a set with more in it changes nothing
@@ -94,13 +109,23 @@ def _write_group(node: h5py.Group, group: Configurations) -> None:
         held = group.blocks
         _put(node, "blocks/offsets", held.offsets, "1")
         _put(node, "blocks/pairs", held.pairs.astype(np.int16), "1")
-        _put(node, "blocks/hamiltonian", held.hamiltonian, "eV", 5)
+        order = np.argsort(_distances(group), kind="stable").astype(np.int32)
+        _put(node, "blocks/order", order, "1")
+        _put(node, "blocks/hamiltonian", held.hamiltonian[order], "eV", 5, (CLOSE, 1, 1))
         node["blocks"].attrs.update({"shells": list(held.shells), "reach_angstrom": held.reach, "level": held.level})
         if held.functions is None:
-            _put(node, "blocks/overlap", held.overlap, "1", 8)
+            _put(node, "blocks/overlap", held.overlap[order], "1", 8, (CLOSE, 1, 1))
         else:
             node["blocks"].attrs["overlap_functions"] = held.functions.digest
             _write_functions(node.file, held.functions)
+
+
+def _distances(group: Configurations) -> np.ndarray:
+    """Length of every pair of a group's blocks, angstrom."""
+    assert group.blocks is not None
+    pairs, row = group.blocks.pairs, np.repeat(np.arange(len(group)), np.diff(group.blocks.offsets))
+    shift = np.einsum("pi,pij->pj", pairs[:, 2:].astype(float), group.cell[row])
+    return np.linalg.norm(group.positions[row, pairs[:, 1]] + shift - group.positions[row, pairs[:, 0]], axis=1)
 
 
 def _write_functions(file: h5py.File, functions: OverlapFunctions) -> None:
@@ -159,8 +184,9 @@ def read(path: str | os.PathLike) -> DataSet:
         found = file.attrs.get("format")
         if found != FORMAT:
             raise InputError(f"{path} has format {found!r}; expected {FORMAT!r}")
-        if int(file.attrs.get("version", -1)) != VERSION:
-            raise InputError(f"{path} has version {file.attrs.get('version')} of {FORMAT}; this code reads {VERSION}")
+        if int(file.attrs.get("version", -1)) not in READABLE:
+            known = " and ".join(map(str, READABLE))
+            raise InputError(f"{path} has version {file.attrs.get('version')} of {FORMAT}; this code reads {known}")
         try:
             levels = {
                 level: {
@@ -203,12 +229,22 @@ def _read_group(node: h5py.Group, where: str) -> Configurations:
         offsets, pairs = (get(f"blocks/{name}", "1").astype(int) for name in ("offsets", "pairs"))
         about = node["blocks"].attrs
         shells = tuple(str(x) for x in about["shells"])
-        hamiltonian, functions = get("blocks/hamiltonian", "eV"), None
+        order = get("blocks/order", "1").astype(int) if "order" in node["blocks"] else np.arange(len(pairs))
+
+        def placed(name: str, unit: str) -> np.ndarray:
+            stored = get(f"blocks/{name}", unit)
+            if not np.array_equal(np.sort(order), np.arange(len(stored))):
+                raise InputError(f"{where}: blocks/order does not name each of {len(stored)} blocks of {name} once")
+            out = np.empty_like(stored)
+            out[order] = stored
+            return out
+
+        hamiltonian, functions = placed("hamiltonian", "eV"), None
         if "overlap_functions" in about:
             functions = _read_functions(node.file, str(about["overlap_functions"]), where)
             overlap = np.zeros_like(hamiltonian)
         else:
-            overlap = get("blocks/overlap", "1")
+            overlap = placed("overlap", "1")
         reach, level = float(about["reach_angstrom"]), str(about["level"])
         blocks = PairBlocks(offsets, pairs, hamiltonian, overlap, shells, reach, level, functions)
     pbc = [bool(p) for p in node.attrs["pbc"]]

@@ -107,6 +107,21 @@ def test_blocks_are_kept_to_1e_5_ev(tmp_path):
         np.testing.assert_allclose(mine.hamiltonian, part.blocks.hamiltonian, atol=1e-5)
         np.testing.assert_allclose(mine.overlap, part.blocks.overlap, atol=1e-8)
     with h5py.File(tmp_path / "a.h5", "a") as file:
+        order = file["groups/00/blocks/order"][...]
+        assert not np.array_equal(order, np.arange(len(order)))
+        for name in ("hamiltonian", "overlap"):  # as version 1 has them
+            replace(file, f"groups/00/blocks/{name}", getattr(group.blocks, name))
+        del file["groups/00/blocks/order"]
+        file.attrs["version"] = 1
+    (old,) = io.read(tmp_path / "a.h5").groups
+    np.testing.assert_array_equal(old.blocks.hamiltonian, group.blocks.hamiltonian)
+    io.write(io.read(tmp_path / "a.h5"), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        replace(file, "groups/00/blocks/order", np.zeros(len(order)))
+    with pytest.raises(InputError, match="order does not name each of 12 blocks of hamiltonian once"):
+        io.read(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        replace(file, "groups/00/blocks/order", order)
         replace(file, "groups/00/blocks/offsets", np.array([0, 3, 6, 9]))
     with pytest.raises(InputError, match="offsets do not divide"):
         io.read(tmp_path / "a.h5")
