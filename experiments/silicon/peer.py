@@ -26,8 +26,8 @@ from jaxepi.training.loop import transformation
 from jaxepi.training.metrics import write_metrics
 from jaxepi.training.settings import BandLossSettings
 
-MODEL = {"base": "si-niquet2009", "cutoff": 5.0, "switch": [2.9, 3.3]}
-LOSS = BandLossSettings(align="valence", near=2.0, near_width=4.0, gap=1.0, points=40)
+MODEL = {"base": "si-niquet2009", "cutoff": 6.0, "switch": [2.9, 3.3]}
+LOSS = BandLossSettings(align="valence", near=2.0, near_width=4.0, edge=4.0, edge_width=1.0, gap=1.0, points=20)
 WINDOW = (-5.0, 4.0)
 """eV about the valence edge, the peer's second measure."""
 
@@ -94,7 +94,7 @@ def main() -> None:
         )
         return
     options.output.mkdir(exist_ok=True)
-    optimizer = training.OptimizerSettings(learning_rate=0.006, schedule="cosine", warmup=5.0)
+    optimizer = training.OptimizerSettings(learning_rate=0.01, schedule="cosine", warmup=5.0)
     run = training.RunSettings(epochs=options.epochs)
     predict = training.predictor(problem)
     state = options.output / "state.npz"

@@ -229,9 +229,7 @@ def transitions(
     return call_lapack(size, _transitions, *args)
 
 
-def batches(
-    size: int, points: int, snapshots: int, real: bool, memory_gb: float, hoppings: int = 0
-) -> tuple[int, int]:
+def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float, hoppings: int = 0) -> tuple[int, int]:
     """How many snapshots and k points are computed together so that about `memory_gb` gigabytes suffice.
 
     Args:

@@ -54,7 +54,9 @@ class SetSettings:
             raise InputError(f"{self.path}: repeat {self.repeat}: give at least one")
         for point in self.points:
             if not isinstance(point, list | tuple) or [isinstance(x, int | float) for x in point] != [True] * 3:
-                raise InputError(f"{self.path}: points: {point!r} is no k point; give three fractions, [[0, 0, 0], ...]")
+                raise InputError(
+                    f"{self.path}: points: {point!r} is no k point; give three fractions, [[0, 0, 0], ...]"
+                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -121,7 +121,8 @@ def test_states_near_the_gap_and_in_the_window_count(held):
 def test_named_k_points_alone_count(held):
     chosen = [held.kpoints[2].tolist(), (np.array([0.0, 1.0, -2.0]) - held.kpoints[1]).tolist()]
     part = held.at_points(chosen)
-    assert np.allclose(part.kpoints, held.kpoints[[2, 1]]) and np.allclose(part.weights, 0.5)
+    assert np.allclose(part.kpoints, held.kpoints[[2, 1]])
+    assert np.allclose(part.weights, 0.5)
     assert np.array_equal(part.labels["pbe"]["eigenvalues"], held.labels["pbe"]["eigenvalues"][:, [2, 1]])
     assert spectra.importance(group_of(part), BandLossSettings()).shape[1] == 2
     with pytest.raises(InputError, match=r"k point \[0.11, 0.0, 0.0\] is not among"):
