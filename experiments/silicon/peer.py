@@ -1,6 +1,6 @@
 """A learned Hamiltonian of silicon from a DeePTB data set alone, scored on frames that training does not see.
 
-    python experiments/silicon/peer.py FOLDER [--epochs 400] [--output FOLDER-jaxepi]
+    python experiments/silicon/peer.py FOLDER [--epochs 3000] [--output FOLDER-jaxepi]
 
 FOLDER holds DeePTB data folders (info.json, xdat.traj, kpoints.npy, eigenvalues.npy): one of the perfect crystal and one
 of molecular dynamics frames of 8 atoms, 28 bands on 354 points of a path. Of the frames, the last three are the test and
@@ -27,7 +27,7 @@ from jaxepi.training.metrics import write_metrics
 from jaxepi.training.settings import BandLossSettings
 
 MODEL = {"base": "si-niquet2009", "cutoff": 6.0, "switch": [2.9, 3.3]}
-LOSS = BandLossSettings(align="valence", near=2.0, near_width=4.0, edge=4.0, edge_width=1.0, gap=1.0, points=20)
+LOSS = BandLossSettings(align="minimum", near=2.0, near_width=4.0, edge=4.0, edge_width=1.0, gap=0.1, points=20)
 WINDOW = (-5.0, 4.0)
 """eV about the valence edge, the peer's second measure."""
 
@@ -82,7 +82,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=1500)
+    parser.add_argument("--epochs", type=int, default=3000)
     parser.add_argument("--output", type=Path, default=Path("silicon-peer"), help="folder of state and measures")
     parser.add_argument("--timing", action="store_true", help="only time a step")
     options = parser.parse_args()
@@ -94,7 +94,7 @@ def main() -> None:
         )
         return
     options.output.mkdir(exist_ok=True)
-    optimizer = training.OptimizerSettings(learning_rate=0.01, schedule="cosine", warmup=5.0)
+    optimizer = training.OptimizerSettings(learning_rate=0.01, schedule="cosine", warmup=5.0, stop=options.epochs)
     run = training.RunSettings(epochs=options.epochs)
     predict = training.predictor(problem)
     state = options.output / "state.npz"
