@@ -1,6 +1,6 @@
 """A learned Hamiltonian of silicon from a DeePTB data set alone, scored on frames that training does not see.
 
-    python experiments/silicon/peer.py FOLDER [--epochs 3000] [--output FOLDER-jaxepi]
+    python experiments/silicon/peer.py FOLDER [--epochs 1500] [--output FOLDER-jaxepi]
 
 FOLDER holds DeePTB data folders (info.json, xdat.traj, kpoints.npy, eigenvalues.npy): one of the perfect crystal and one
 of molecular dynamics frames of 8 atoms, 28 bands on 354 points of a path. Of the frames, the last three are the test and
@@ -82,7 +82,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=3000)
+    parser.add_argument("--epochs", type=int, default=1500)
     parser.add_argument("--output", type=Path, default=Path("silicon-peer"), help="folder of state and measures")
     parser.add_argument("--timing", action="store_true", help="only time a step")
     options = parser.parse_args()

@@ -86,7 +86,7 @@ class Configurations:
         changes["labels"] = {level: {n: v[index] for n, v in q.items()} for level, q in self.labels.items()}
         return dataclasses.replace(self, **changes)
 
-    def at_points(self, points: Sequence[Sequence[float]]) -> "Configurations":
+    def at_points(self, points: Sequence[Sequence[float | int]]) -> "Configurations":
         """With eigenvalues at some of the k points alone, all of the same weight.
 
         Args:

@@ -7,7 +7,7 @@ builder of the model), `[loss]`, `[optimizer]`, `[run]`.
 import dataclasses
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +47,7 @@ class SetSettings:
     kinds: tuple[str, ...] = ()
     meshes: tuple[str, ...] = ()
     repeat: int = 1
-    points: tuple[tuple[float, ...], ...] = ()
+    points: tuple[Sequence[float | int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.repeat < 1:

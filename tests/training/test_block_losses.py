@@ -223,7 +223,7 @@ def test_bands_of_ab_initio_blocks_are_those_of_their_labels(tmp_path):
         matrices = bloch_matrices(found, graph, graph.vectors(structure), cartesian(jnp.asarray(k), structure))
         assert np.allclose(eigh(*matrices, eigvals_only=True)[:12], e[:12], atol=1e-3)
     short = hamiltonians.Hamiltonian(model.params, dataclasses.replace(model.module, cutoff=3.0))
-    with pytest.warns(UserWarning, match=r"reaches 2.96 eV beyond the model's cutoff of 3 angstrom"):
+    with pytest.warns(UserWarning, match=r"reaches 2.62 eV beyond the model's cutoff of 3 angstrom"):
         blocks.targets(held.take([0]), [short.graph(structure)], short, held.blocks.level)
     path.write_text(json.dumps(carbon(["2s", "2p"])))
     with pytest.raises(
