@@ -27,7 +27,7 @@ from jaxepi.training.metrics import write_metrics
 from jaxepi.training.settings import BandLossSettings
 
 MODEL = {"base": "si-niquet2009", "cutoff": 6.0, "switch": [2.9, 3.3]}
-LOSS = BandLossSettings(align="minimum", near=2.0, near_width=4.0, edge=4.0, edge_width=1.0, gap=0.1, points=20)
+LOSS = BandLossSettings(align="valence", near=2.0, near_width=4.0, edge=4.0, edge_width=1.0, gap=0.1, points=20)
 WINDOW = (-5.0, 4.0)
 """eV about the valence edge, the peer's second measure."""
 
