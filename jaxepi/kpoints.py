@@ -57,6 +57,17 @@ def _key(k: np.ndarray) -> tuple[int, ...]:
     return tuple((np.round((k % 1.0) * 1e6).astype(int) % 1_000_000).tolist())
 
 
+def find(points: np.ndarray, k: Sequence[float] | np.ndarray, tolerance: float = 1e-4) -> int | None:
+    """First row of `points` that holds k, its time-reversal image, or one a reciprocal vector away; None without one.
+
+    Args:
+        points: fractional, shape (n, 3). k: fractional. tolerance: largest difference of a component.
+    """
+    away = np.stack([points - np.asarray(k), points + np.asarray(k)])
+    rows = np.flatnonzero((np.abs(away - np.round(away)).max(axis=2) < tolerance).any(axis=0))
+    return int(rows[0]) if len(rows) else None
+
+
 def quasirandom(count: int, start: int = 0, periodic: Sequence[bool] = (True, True, True)) -> KPoints:
     """Points `start` to `start + count` of a low-discrepancy sequence that fills the Brillouin zone evenly, equal weights.
 

@@ -25,6 +25,7 @@ from scipy.linalg import block_diag
 from jaxepi import io
 from jaxepi.errors import InputError
 from jaxepi.io import Configurations, DataSet
+from jaxepi.kpoints import find
 from jaxepi.units import GPA
 
 ROOT = Path(__file__).resolve().parents[1] / "experiments"
@@ -132,18 +133,14 @@ def gap_difference(a: Configurations, i: int, b: Configurations, j: int, level: 
     one, two = (x.labels[level].get("eigenvalues") for x in (a, b))
     if one is None or two is None or a.occupied == 0:
         return None
-    shared = [(p, q) for p, k in enumerate(a.kpoints) for q, m in enumerate(b.kpoints) if same_point(k, m)]
+    rows = [(p, find(b.kpoints, k)) for p, k in enumerate(a.kpoints)]
+    shared = [(p, q) for p, q in rows if q is not None]
     if not shared:
         return None
     p, q = (list(x) for x in zip(*shared, strict=True))
     n = a.occupied
     gap_one, gap_two = (e[:, n].min() - e[:, n - 1].max() for e in (one[i, p], two[j, q]))
     return float(gap_one - gap_two)
-
-
-def same_point(k: np.ndarray, m: np.ndarray) -> bool:
-    """Whether two fractional k points are equal or opposite, up to a reciprocal vector."""
-    return any(np.abs(d - np.round(d)).max() < 1e-5 for d in (k - m, k + m))
 
 
 def differences(name: str, data: DataSet) -> Iterator[list[str]]:

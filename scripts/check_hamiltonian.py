@@ -23,22 +23,13 @@ from scipy.optimize import minimize_scalar
 
 from jaxepi import electrons, hamiltonians, io, units
 from jaxepi.hamiltonians import Hamiltonian
+from jaxepi.kpoints import find
 from jaxepi.structure import Structure
 from jaxepi.training import spectra
 
 NAMED = {"Gamma": (0.0, 0.0, 0.0), "X": (0.0, 0.5, 0.5), "L": (0.0, 0.0, 0.5), "0.75 X": (0.375, 0.375, 0.0)}
 NAMED["0.875 X"] = (0.4375, 0.4375, 0.0)
 HBAR2_OVER_M = units.HBAR2_PER_ELECTRON_MASS
-
-
-def find(points: np.ndarray, k: tuple[float, ...]) -> int | None:
-    """Row of a mesh that holds k (up to reciprocal vectors and sign), or None."""
-    for sign in (1, -1):
-        away = points - sign * np.asarray(k)
-        close = np.abs(away - np.round(away)).max(axis=1) < 1e-4
-        if close.any():
-            return int(close.argmax())
-    return None
 
 
 def named_rows(model: Hamiltonian, path: Path, level: str, a: float) -> list[str]:

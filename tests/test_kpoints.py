@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxepi.errors import InputError
-from jaxepi.kpoints import KPoints, mesh, path
+from jaxepi.kpoints import KPoints, find, mesh, path
 
 
 def wrapped(k):
@@ -31,6 +31,14 @@ def test_partners_are_merged():
     assert len(mesh(3).points) == 14
     assert len(mesh(2).points) == 8
     np.testing.assert_allclose(np.abs(mesh((5, 2, 3)).points).max(axis=0), [2 / 5, 1 / 2, 1 / 3])
+
+
+def test_a_point_is_found_by_its_images():
+    points = mesh((4, 3, 2), (0.0, 0.5, 0.0)).points
+    for row, k in enumerate(points):
+        assert [find(points, image) for image in (k, -k, np.add(k, [1, 0, -2]), np.subtract([0, 3, 1], k))] == [row] * 4
+    assert find(points, points[3] + 1e-3) is None
+    assert find(points, points[3] + 1e-3, tolerance=2e-3) == 3
 
 
 def test_meshes_of_one_and_two_are_real():

@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from jaxepi.errors import InputError
 from jaxepi.io.blocks import PairBlocks
+from jaxepi.kpoints import find
 from jaxepi.tree import pytree, static
 
 TEST_TEMPERATURES = (200.0, 600.0)
@@ -97,14 +98,13 @@ class Configurations:
         """
         rows = []
         for point in np.asarray(points, dtype=float):
-            away = np.stack([self.kpoints - point, self.kpoints + point])
-            found = np.flatnonzero((np.abs(away - np.round(away)).max(axis=2) < 1e-4).any(axis=0))
-            if not len(found):
+            row = find(self.kpoints, point)
+            if row is None:
                 raise InputError(
                     f"k point {point.tolist()} is not among the {len(self.kpoints)} of {len(self.species)} atoms on mesh "
                     f"{self.mesh}; choose points of that mesh"
                 )
-            rows.append(found[0])
+            rows.append(row)
         labels = {
             level: {n: v[:, rows] if n == "eigenvalues" else v for n, v in quantities.items()}
             for level, quantities in self.labels.items()

@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from jaxepi.errors import InputError
 from jaxepi.io.blocks import PairBlocks
+from jaxepi.io.overlap import pair_vectors
 
 Spec = str | Sequence[str]
 """Shells of a species: "2s2p1d" (how many of each) or a list such as ["3s", "3p", "d*"]."""
@@ -130,8 +131,7 @@ def read(
         hamiltonian, overlap = (
             turn @ np.array([x.get(tuple(p), zero) for p in pairs.tolist()]) @ turn.T for x in (h, s)
         )
-        apart = positions[frame][pairs[:, 1]] + pairs[:, 2:] @ cell[frame] - positions[frame][pairs[:, 0]]
-        reach = float(np.linalg.norm(apart, axis=1).max())
+        reach = float(np.linalg.norm(pair_vectors(positions[frame], cell[frame], pairs), axis=1).max())
         out.append(PairBlocks(np.array([0, len(pairs)]), pairs, hamiltonian, overlap, letters, reach, level))
     reach = max(b.reach for b in out)  # one for all, so that they can be held together
     return [PairBlocks(b.offsets, b.pairs, b.hamiltonian, b.overlap, letters, reach, level) for b in out]

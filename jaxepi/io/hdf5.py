@@ -15,7 +15,7 @@ from jaxepi.errors import InputError
 from jaxepi.files import whole
 from jaxepi.io.blocks import PairBlocks
 from jaxepi.io.dataset import TEXTS, Configurations, DataSet, check
-from jaxepi.io.overlap import OverlapFunctions
+from jaxepi.io.overlap import OverlapFunctions, pair_vectors
 
 FORMAT, VERSION = "jaxepi-dataset", 2
 READABLE = (1, 2)
@@ -123,9 +123,9 @@ def _write_group(node: h5py.Group, group: Configurations) -> None:
 def _distances(group: Configurations) -> np.ndarray:
     """Length of every pair of a group's blocks, angstrom."""
     assert group.blocks is not None
-    pairs, row = group.blocks.pairs, np.repeat(np.arange(len(group)), np.diff(group.blocks.offsets))
-    shift = np.einsum("pi,pij->pj", pairs[:, 2:].astype(float), group.cell[row])
-    return np.linalg.norm(group.positions[row, pairs[:, 1]] + shift - group.positions[row, pairs[:, 0]], axis=1)
+    each = np.split(group.blocks.pairs, group.blocks.offsets[1:-1])
+    vectors = [pair_vectors(*of) for of in zip(group.positions, group.cell, each, strict=True)]
+    return np.linalg.norm(np.concatenate(vectors), axis=1)
 
 
 def _write_functions(file: h5py.File, functions: OverlapFunctions) -> None:
@@ -230,11 +230,13 @@ def _read_group(node: h5py.Group, where: str) -> Configurations:
         about = node["blocks"].attrs
         shells = tuple(str(x) for x in about["shells"])
         order = get("blocks/order", "1").astype(int) if "order" in node["blocks"] else np.arange(len(pairs))
+        if not np.array_equal(np.sort(order), np.arange(len(pairs))):
+            raise InputError(f"{where}: blocks/order does not name each of {len(pairs)} blocks once")
 
         def placed(name: str, unit: str) -> np.ndarray:
             stored = get(f"blocks/{name}", unit)
-            if not np.array_equal(np.sort(order), np.arange(len(stored))):
-                raise InputError(f"{where}: blocks/order does not name each of {len(stored)} blocks of {name} once")
+            if len(stored) != len(order):
+                raise InputError(f"{where}: {len(stored)} blocks of {name} for {len(order)} pairs")
             out = np.empty_like(stored)
             out[order] = stored
             return out

@@ -99,13 +99,13 @@ class OverlapFunctions:
         from vesin import NeighborList
 
         n = len(positions)
-        out = self.orbitals(positions[pairs[:, 1]] + pairs[:, 2:] @ cell - positions[pairs[:, 0]])
+        out = self.orbitals(pair_vectors(positions, cell, pairs))
         finder = NeighborList(cutoff=self.reach[1] * Bohr, full_list=True, sorted=True)
         centre, near, shift = finder.compute(points=positions, box=cell, periodic=np.asarray(pbc), quantities="ijS")
         itself = np.arange(n)
         centre, near = np.concatenate([itself, centre]).astype(int), np.concatenate([itself, near]).astype(int)
         shift = np.concatenate([np.zeros((n, 3), int), shift]).astype(int)
-        projected = self.projections(positions[near] + shift @ cell - positions[centre])
+        projected = self.projections(pair_vectors(positions, cell, np.column_stack([centre, near, shift])))
         weighted = np.einsum("vpo,pq->vqo", projected, self.correction)
         keys = _key(pairs[:, 0], pairs[:, 1], pairs[:, 2:])
         order = np.argsort(keys)
@@ -119,6 +119,13 @@ class OverlapFunctions:
             u, v, rows = u[held], v[held], rows[held]
             np.add.at(out, rows, weighted[u].swapaxes(1, 2) @ projected[v])
         return out
+
+
+def pair_vectors(
+    positions: Float[np.ndarray, "n 3"], cell: Float[np.ndarray, "3 3"], pairs: Int[np.ndarray, "p 5"]
+) -> Float[np.ndarray, "p 3"]:
+    """From atom i to atom j of cell R, for pairs (i, j, R), in the unit of the positions."""
+    return positions[pairs[:, 1]] + pairs[:, 2:] @ cell - positions[pairs[:, 0]]
 
 
 def _key(i: np.ndarray, j: np.ndarray, shift: np.ndarray) -> np.ndarray:
