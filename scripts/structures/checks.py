@@ -140,14 +140,6 @@ def gaas_mesh(seed: int) -> list[ase.Atoms]:
     return on_mesh(gaas_cubic(seed)[:3], 4)
 
 
-def bilayer_checks(seed: int, mesh: int = 9) -> list[ase.Atoms]:
-    """The first three 1x1 bilayers, on any mesh: for finer settings, and for bands off the mesh."""
-    structures = bilayers(seed, 3, 1, 9)
-    for atoms in structures:
-        atoms.info["mesh"] = np.array([mesh, mesh, 1])
-    return structures
-
-
 def bilayer_sizes(seed: int) -> list[ase.Atoms]:
     """The AB bilayer at rest, 3.4 angstrom apart, in 1x1 to 4x4 cells: do they give one energy an atom?
 
