@@ -103,7 +103,7 @@ def train_potential(
     before = predict.count
     errors = study.errors(fit.params, predict)
     fit = dataclasses.replace(fit, compilations=fit.compilations + predict.count - before)
-    rows = evaluation.error_rows(study.problem.examples, errors)
+    rows = evaluation.error_rows(study.examples, errors)
     write_metrics(folder / fitting.ERRORS, [dataclasses.asdict(row) for row in rows])
     potential = study.potential(fit.params, with_domain=True)
     card = study.card(fit.params, fit.best, command, rows, fit)

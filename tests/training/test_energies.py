@@ -176,10 +176,12 @@ def test_errors_by_split_kind_and_temperature(path):
         assert row.energy_rmse == pytest.approx(4.0 if row.split == "test" else 2.0)
         assert (row.forces_rmse, row.forces_largest, row.stress_rmse) == pytest.approx((30.0, 30.0, 1.0))
     for split in ("train", "validation", "test"):
-        for group in ("kind", "temperature", "atoms"):
+        for group in ("kind", "temperature", "force", "atoms"):
             mine = [r for r in rows if (r.split, r.group) == (split, group)]
             assert sum(r.configurations for r in mine) == len(e.rows(split))
     assert {r.member for r in rows if r.group == "temperature" and r.split == "test"} == {"200 K"}
+    for row in (r for r in rows if r.group == "force"):
+        assert 3.0 / (int(row.member.split()[2])) <= row.forces_relative <= 3.0 / max(int(row.member.split()[0]), 1e-9)
     text = "\n".join(error_lines(rows))
     assert "meV/atom" in text
     assert "test, 200 K" in text
