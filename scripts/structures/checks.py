@@ -96,9 +96,9 @@ def gaas_differences(seed: int) -> list[ase.Atoms]:
     return differences(gaas_cubic(seed)[0], 0, seed)
 
 
-def bilayer_differences(seed: int) -> list[ase.Atoms]:
-    """Finite differences of the energy along a random direction around a 1x1 bilayer (LCAO has no stress)."""
-    found = differences(bilayers(seed, 2, 1, 9)[1], 1, seed)
+def bilayer_differences(seed: int, repeats: int, mesh: int) -> list[ase.Atoms]:
+    """Finite differences of the energy along a random direction around a bilayer (LCAO has no stress)."""
+    found = differences(bilayers(seed, 2, repeats, mesh)[1], 1, seed)
     return [atoms for atoms in found if atoms.info["kind"] in ("base", "difference-forces")]
 
 
