@@ -38,6 +38,7 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "monolayer-2x2": functools.partial(carbon.monolayers, count=40, repeats=2, mesh=4),
     "monolayer-3x3": functools.partial(carbon.monolayers, count=40, repeats=3, mesh=3),
     "bilayer-sizes": checks.bilayer_sizes,
+    "bilayer-layers": checks.bilayer_layers,
     "bilayer-rotated": checks.bilayer_rotated,
     "bilayer-off-mesh": functools.partial(carbon.bilayers, count=3, repeats=1, mesh=9),
     "bilayer-fine": functools.partial(carbon.bilayers, count=3, repeats=1, mesh=9),

@@ -150,6 +150,23 @@ def bilayer_sizes(seed: int) -> list[ase.Atoms]:
     return [annotate(layers(n, 3.4, STACKINGS["AB"]), "unstrained", "pbe", (mesh, mesh, 1)) for n, mesh in cells]
 
 
+def bilayer_layers(seed: int) -> list[ase.Atoms]:
+    """Bilayers at rest: AB at several distances, and slid along the bonds 3.4 angstrom apart.
+
+    All atoms lie alike between the points of the real-space grid (0.2 angstrom along the normal, a twelfth of a lattice
+    vector in the plane), so that differences of these energies are free of its error.
+    """
+    del seed
+    out = []
+    for distance, sliding in [(d, 1.0) for d in (3.0, 3.2, 3.4, 3.6, 3.8, 4.0)] + [
+        (3.4, s) for s in (0.0, 0.25, 0.5, 0.75, 1.25, 1.5)
+    ]:
+        atoms = layers(1, distance, sliding)
+        atoms.positions[:, 2] += distance / 2 - 1.6
+        out.append(annotate(atoms, "unstrained", "pbe", (8, 8, 1), distance=distance, sliding=sliding))
+    return out
+
+
 def ideal(material: str, a: float, around: str, cells: list[tuple]) -> list[ase.Atoms]:
     """The crystal at rest in several cells: do their meshes give one energy an atom?
 

@@ -7,12 +7,13 @@ import check_potential as check
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from structures.carbon import layers
-from structures.checks import bilayer_phonons
+from structures.carbon import CARBON, layers
+from structures.checks import bilayer_layers, bilayer_phonons
 
 from jaxepi import io, units
 from jaxepi.errors import InputError
 from jaxepi.potentials import Potential
+from jaxepi.structure import Structure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +81,38 @@ def test_labels_made_by_the_model_itself_have_its_phonons(springs, tmp_path):
     io.write(io.gather("springs", {"springs": definition}, parts), tmp_path / "phonons.h5")
     rows = list(check.layered_rows(springs, tmp_path / "phonons.h5", check.MEASURED["graphene"]))
     assert "root mean square of model less springs: 0.000 THz, largest 0.000" in rows
-    (breathing,) = (r for r in rows if r.startswith("| breathing"))
     # One spring a cell between layers of two atoms each: omega^2 = k/m.
     expected = float(units.thz_from_eigenvalue(Springs.stiffness / ase.Atom("C").mass))
-    assert float(breathing.split("|")[2]) == pytest.approx(expected, rel=0.03)
+    assert float(rows[-1].split("breathing ")[1].split()[0]) == pytest.approx(expected, rel=0.03)
+
+
+def test_rigid_layers_of_the_model_itself_have_its_energies_and_breathing_mode(springs, tmp_path):
+    parts = []
+    for atoms in bilayer_layers(0):
+        structure = Structure.from_ase(atoms)
+        labels = {"energy": float(springs.energy(structure, springs.graph(structure))), "forces": np.zeros((4, 3))}
+        extra = {name: atoms.info[name] for name in ("distance", "sliding")}
+        species, pbc = atoms.numbers.tolist(), atoms.pbc.tolist()
+        parts.append(io.single(atoms.positions, atoms.cell.array, species, {"springs": labels}, pbc=pbc, extra=extra))
+    definition = {"code": "springs", "version": "1", "settings": {}}
+    io.write(io.gather("springs", {"springs": definition}, parts), tmp_path / "layers.h5")
+    rows = list(check.rigid_rows(springs, tmp_path / "layers.h5", check.MEASURED["graphene"]))
+    assert "root mean square of model less springs: 0.00 meV/atom, largest 0.00" in rows
+    found = {row.split("|")[1].strip(): row.split("|")[2:4] for row in rows if row.startswith("| ")}
+    expected = float(units.thz_from_eigenvalue(Springs.stiffness / ase.Atom("C").mass))
+    assert [float(x) for x in found["breathing at rest, THz"]] == pytest.approx([expected] * 2, abs=0.006)
+    assert [float(x) for x in found["AB at rest, angstrom apart"]] == pytest.approx([Springs.height] * 2, abs=0.006)
+
+
+def test_sliding_curvature_of_two_stars():
+    def energy(s):
+        angle = 2 * np.pi * s / 3
+        return 0.3 + 0.02 * (2 * np.cos(angle) + np.cos(2 * angle)) - 0.003 * (1 + 2 * np.cos(3 * angle))
+
+    bond, h = CARBON["pbe"] / 3**0.5, 1e-3
+    expected = (energy(1 + h) - 2 * energy(1.0) + energy(1 - h)) / (h * bond) ** 2
+    sliding = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5])
+    assert check.sliding_curvature(sliding, energy(sliding)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_what_cannot_be_compared_is_said(capsys, tmp_path):
