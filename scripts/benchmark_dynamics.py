@@ -151,7 +151,8 @@ def main() -> None:
     parser.add_argument("--timestep", type=float, default=1.0, help="of that run, fs")
     parser.add_argument("--steps", type=int, default=20000, help="of the runs at constant temperature")
     parser.add_argument("--replicas", type=int, default=2)
-    parser.add_argument("--only", choices=["drift", "temperatures", "speed"])
+    parts = ["drift", "temperatures", "speed"]
+    parser.add_argument("--only", choices=parts, nargs="+", default=parts)
     parser.add_argument(
         "--peer", action=argparse.BooleanOptionalAction, default=True, help="time jax-md's potential too"
     )
@@ -172,12 +173,12 @@ def lines(options: argparse.Namespace) -> Iterator[str]:
     crystal = crystals.prepared(loaded, "conventional", "float64")
     yield f"{machine()}, load {os.getloadavg()[0]:.1f}; {options.crystal}, {Path(options.potential).name}"
     small = supercell(crystal, options.sizes[0])
-    if options.only in (None, "drift"):
+    if "drift" in options.only:
         yield drift(crystal, small, options.picoseconds, options.timestep)
-    if options.only in (None, "temperatures"):
+    if "temperatures" in options.only:
         for ensemble in ("langevin", "nose-hoover"):
             yield from temperatures(crystal, small, ensemble, options.steps, options.replicas)
-    if options.only in (None, "speed"):
+    if "speed" in options.only:
         for atoms in options.sizes:
             structure = supercell(crystal, atoms)
             speeds = {d: steps_a_second(crystal.astype(d), structure.astype(d)) for d in (jnp.float64, jnp.float32)}
