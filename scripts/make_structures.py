@@ -30,6 +30,8 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "gaas-cubic": crystals.gaas_cubic,
     "gaas-8": crystals.gaas_8,
     "gaas-16": crystals.gaas_16,
+    "gaas-forces": crystals.gaas_forces,
+    "gaas-16-forces": crystals.gaas_16_forces,
     "bilayer-1x1": functools.partial(carbon.bilayers, count=60, repeats=1, mesh=9),
     "bilayer-1x1-forces": functools.partial(carbon.bilayers, count=60, repeats=1, mesh=8),
     "bilayer-2x2": functools.partial(carbon.bilayers, count=80, repeats=2, mesh=4),

@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,27 +117,15 @@ class GpawLcao:
 
     def label(self, atoms: ase.Atoms) -> dict[str, np.ndarray]:
         from dftd3.ase import DFTD3
-        from gpaw import GPAW, KohnShamConvergenceError, setup_paths
+        from gpaw import KohnShamConvergenceError
 
-        if str(self.basis_folder) not in setup_paths:
-            setup_paths.insert(0, str(self.basis_folder))
         mesh = Mesh.of(atoms)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
         work = ase.Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         dispersion = work.copy()
         dispersion.calc = DFTD3(method="PBE", damping="d3bj")
         with tempfile.TemporaryDirectory(prefix="gpaw-") as folder:
-            work.calc = GPAW(
-                mode="lcao",
-                basis=BASIS,
-                xc="PBE",
-                gpts=grid_of(work.cell.array, self.points),
-                kpts=_points(mesh),
-                occupations={"name": "fermi-dirac", "width": self.width},
-                convergence=self.convergence,
-                symmetry={"point_group": False},
-                txt=str(Path(folder) / "gpaw.txt"),
-            )
+            work.calc = self._calculator(work, mesh, Path(folder) / "gpaw.txt")
             try:
                 out = {
                     f"{self.level}/energy": work.get_potential_energy() + np.array(dispersion.get_potential_energy())
@@ -155,6 +143,30 @@ class GpawLcao:
             raise LabelFailure(f"{self.level}: the result holds NaN")
         seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
         return out | {f"{self.level}/seconds": np.array(seconds), "occupied": np.array(2 * len(atoms))}
+
+    def electronic_energy(self, atoms: ase.Atoms, ghosts: Sequence[int] = ()) -> float:
+        """Energy without dispersion, eV; of the atoms `ghosts` the basis functions alone are there."""
+        work = atoms.copy()
+        work.calc = self._calculator(work, Mesh.of(atoms), None, ghosts)
+        return float(work.get_potential_energy())
+
+    def _calculator(self, work: ase.Atoms, mesh: Mesh, text: Path | None, ghosts: Sequence[int] = ()):
+        from gpaw import GPAW, setup_paths
+
+        if str(self.basis_folder) not in setup_paths:
+            setup_paths.insert(0, str(self.basis_folder))
+        return GPAW(
+            mode="lcao",
+            basis=BASIS,
+            xc="PBE",
+            gpts=grid_of(work.cell.array, self.points),
+            kpts=_points(mesh),
+            occupations={"name": "fermi-dirac", "width": self.width},
+            convergence=self.convergence,
+            symmetry={"point_group": False},
+            setups={"default": "paw", **dict.fromkeys(ghosts, "ghost")},
+            txt=None if text is None else str(text),
+        )
 
     def _matrices(self, work: ase.Atoms, mesh: Mesh) -> dict[str, np.ndarray]:
         """H(R), S(R) in e3nn's order, and the eigenvalues they give on the mesh against GPAW's own."""

@@ -49,9 +49,9 @@ def silicon_phonons(seed: int) -> list[ase.Atoms]:
 
 
 def gaas_phonons(seed: int) -> list[ase.Atoms]:
-    """The same for gallium arsenide on the mesh of `gaas_16`."""
+    """The same for gallium arsenide on the mesh of `gaas_16_forces`."""
     del seed
-    return phonons(bulk("GaAs", "zincblende", a=GAAS["r2scan"]), (2, 2, 2), "r2scan", 2, HALF)
+    return phonons(bulk("GaAs", "zincblende", a=GAAS["r2scan"]), (2, 2, 2), "r2scan", 3, HALF)
 
 
 def bilayer_phonons(seed: int) -> list[ase.Atoms]:

@@ -243,3 +243,17 @@ def gaas_16(seed: int) -> list[ase.Atoms]:
     """16 atoms (2x2x2 primitive cells), thermal, on the shifted 2x2x2 mesh (the primitive shifted 4x4x4)."""
     crystal = Crystal("gaas", cubic=False, repeats=2)
     return displaced([(crystal, 2, HALF, ("r2scan", GAAS["r2scan"]), MEASURED["gaas"])], 20, seed)
+
+
+def gaas_forces(seed: int) -> list[ase.Atoms]:
+    """Eight atoms, thermal and strained, on the shifted 3x3x3 mesh: it has the symmetry of the crystal, and forces on it are
+    within 3 meV/angstrom of the shifted 4x4x4 one (`checks.gaas_mesh`)."""
+    crystal, a = Crystal("gaas", cubic=True), GAAS["r2scan"]
+    thermal = displaced([(crystal, 3, HALF, ("r2scan", a), MEASURED["gaas"])], 60, seed)
+    return thermal[:30] + bent(crystal, a, "r2scan", 3, HALF, 25, seed) + thermal[30:]
+
+
+def gaas_16_forces(seed: int) -> list[ase.Atoms]:
+    """The structures of `gaas_16` on the shifted 3x3x3 mesh."""
+    crystal = Crystal("gaas", cubic=False, repeats=2)
+    return displaced([(crystal, 3, HALF, ("r2scan", GAAS["r2scan"]), MEASURED["gaas"])], 20, seed)
