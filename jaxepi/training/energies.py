@@ -124,6 +124,7 @@ class EnergyProblem:
         module: `site_energies` without fixed terms. fixed: its parameters that are not trained.
         examples: with tables, labels less all that is fixed. packing: of the examples.
         offsets: eV an atom of each mesh, subtracted from its energies, in the order of `meshes`; trained where `free`.
+        ramp: weight of energies in the first step, relative to that in the last.
     """
 
     def __init__(
@@ -136,8 +137,9 @@ class EnergyProblem:
         free: Bool[np.ndarray, "m"],
         dtype: str = "float32",
         seed: int = 0,
+        ramp: float = 1.0,
     ):
-        self.seed = seed
+        self.seed, self.ramp = seed, ramp
         self.module, self.fixed, self.examples, self.packing = module, dict(fixed), examples, packing
         self.meshes, self._mesh = np.unique(examples.mesh.astype(str), return_inverse=True)
         self.offsets, self.free, self.dtype = np.asarray(offsets, np.float64), np.asarray(free, bool), np.dtype(dtype)
@@ -168,7 +170,8 @@ class EnergyProblem:
         }
         fixed = jax.tree.map(lambda x: np.asarray(x, self.dtype), self.fixed)
         numbers = {n: np.asarray(x, self.dtype) for n, x in real.items()}
-        return jax.tree.map(jnp.asarray, {**numbers, **other, "fixed": fixed})
+        progress = np.ones((), self.dtype)
+        return jax.tree.map(jnp.asarray, {**numbers, **other, "fixed": fixed, "progress": progress})
 
     def initial(self, params: Mapping[str, Any], trained: bool) -> dict[str, Any]:
         """Parameters to train from those of the module."""
@@ -207,7 +210,8 @@ class EnergyProblem:
         stress = jnp.mean((found.stress - batch.stress) ** 2, axis=(1, 2))
         virial = stress * (batch.volume / batch.size) ** 2
         terms = jnp.stack([energy, forces, virial], axis=1)
-        loss = jnp.sum(jnp.sum(batch.weights * terms, axis=0) / arrays["content"])
+        scale = jnp.ones(3, terms.dtype).at[0].set(self.ramp ** (1 - arrays["progress"]))
+        loss = jnp.sum(scale * jnp.sum(batch.weights * terms, axis=0) / arrays["content"])
         raw = jnp.stack([energy, forces, stress], axis=1)
         sums = jnp.sum(jnp.where(batch.weights > 0, raw, 0.0), axis=0)
         return loss, dict(zip(LABELS, sums, strict=True))

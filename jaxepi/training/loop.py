@@ -43,7 +43,8 @@ class Problem(Protocol):
     """What is learned: batches, a loss and the measures of success.
 
     A plan is a small pytree of host arrays that names the members of a batch; loss and outputs gather them from `arrays`,
-    which lie on the device, inside jit. Plans of equal shapes are compiled once.
+    which lie on the device, inside jit. Plans of equal shapes are compiled once. A scalar "progress" among the arrays is
+    set to the part of all epochs that has passed.
     """
 
     @property
@@ -212,9 +213,11 @@ class _Loop:
             if reason:
                 self.keep()
                 return reason
-            rate = np.asarray(self.schedule.rate(self.epoch + self.position / len(plans)), self.dtype)
-            plan = plans[self.position]
-            self.device, self.sums, token = self.step(self.device, self.sums, self.arrays, plan, rate)
+            passed = self.epoch + self.position / len(plans)
+            rate, arrays = np.asarray(self.schedule.rate(passed), self.dtype), self.arrays
+            if "progress" in arrays:
+                arrays = {**arrays, "progress": np.asarray(passed / self.run.epochs, self.dtype)}
+            self.device, self.sums, token = self.step(self.device, self.sums, arrays, plans[self.position], rate)
             waiting.append(token)
             if len(waiting) > AHEAD:
                 waiting.popleft().block_until_ready()

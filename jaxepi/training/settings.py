@@ -95,11 +95,14 @@ class LossSettings:
     Attributes:
         energy: of the energy an atom, eV. forces: of force components, eV/angstrom. stress: of the components of stress
             times volume an atom, eV.
+        energy_start: of the energy in the first step; it grows by a constant factor a step to `energy` in the last one.
+            Zero is `energy` throughout. MACE begins with little weight on energies, too ("stage two").
     """
 
     energy: float = 10.0
     forces: float = 1.0
     stress: float = 1.0
+    energy_start: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
@@ -107,6 +110,8 @@ class LossSettings:
                 raise InputError(f"loss weight {name} {value}: give zero or a positive number")
         if not self.energy + self.forces + self.stress > 0:
             raise InputError("all loss weights are zero; give at least one a positive value")
+        if self.energy_start and not self.energy:
+            raise InputError(f"energy_start {self.energy_start} grows to energy 0; give energy a positive weight")
 
 
 @dataclasses.dataclass(frozen=True)

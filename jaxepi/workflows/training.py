@@ -171,7 +171,8 @@ class _Study:
         scale = kept.params["scale"] if kept is not None else found.scale
         fixed = {"reference": np.zeros(len(module.species)), "scale": np.asarray(scale)}
         packing = training.pack(rest.sizes, rest.widths(), run.batch_atoms)
-        problem = EnergyProblem(bare, fixed, rest, packing, found.offsets, found.free, run.dtype, run.seed)
+        ramp = settings.loss.energy_start / settings.loss.energy if settings.loss.energy_start else 1.0
+        problem = EnergyProblem(bare, fixed, rest, packing, found.offsets, found.free, run.dtype, run.seed, ramp)
         start = problem.initial(params, offsets == "trained")
         return cls(settings, module, config, examples, found, problem, start)
 

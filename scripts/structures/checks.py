@@ -187,9 +187,10 @@ def silicon_sizes(seed: int) -> list[ase.Atoms]:
 
 
 def gaas_sizes(seed: int) -> list[ase.Atoms]:
-    """GaAs at rest in 8 atoms on the Gamma-centred mesh and in 16 (gaas-8 and gaas-primitive hold the others)."""
+    """GaAs at rest in 8 atoms on the Gamma-centred mesh and in 16 on both (gaas-8, gaas-forces and gaas-primitive hold the
+    others)."""
     del seed
-    return ideal("gaas", GAAS["r2scan"], "r2scan", [(True, 1, 2, ZERO), (False, 2, 2, HALF)])
+    return ideal("gaas", GAAS["r2scan"], "r2scan", [(True, 1, 2, ZERO), (False, 2, 2, HALF), (False, 2, 3, HALF)])
 
 
 def silicon_relabelled(seed: int) -> list[ase.Atoms]:

@@ -131,6 +131,21 @@ def test_padding_changes_nothing_and_its_gradient_is_finite(path):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+def test_weight_of_energies_grows_to_its_last_value(path):
+    last, p = problem(path), problem(path)
+    p.ramp = 0.01
+    params, plan = parameters(p), p.plans("train")[0]
+
+    def loss(x, progress):
+        arrays = {**x.arrays, "progress": jnp.asarray(progress)}
+        return float(jax.jit(x.loss)(params, arrays, plan)[0])
+
+    energy = loss(last, 1.0) - loss(p, 0.0)  # 0.99 of its term
+    assert energy > 0
+    assert loss(p, 1.0) == pytest.approx(loss(last, 0.0), rel=1e-12)
+    assert loss(last, 1.0) - loss(p, 0.5) == pytest.approx(energy * 0.9 / 0.99, rel=1e-9)
+
+
 def test_offsets_of_meshes_are_added_to_energies_alone(path, tmp_path):
     io.write(labelled(((1, 24),), shift={(2, 2, 2, 0, 0, 0): 0.0, (3, 3, 3, 0, 0, 0): 0.0}), tmp_path / "two.h5")
     p = problem(tmp_path / "two.h5", free=np.array([False, True]))

@@ -52,6 +52,7 @@ def test_a_file_becomes_settings(tmp_path):
         ("epochs = 7", 'dtype = "float16"', "'float16': choose one of float32, float64"),
         ("energy = 5", "energy = -1", "loss weight energy -1"),
         ("energy = 5", "energy = 0\nforces = 0\nstress = 0", "all loss weights are zero"),
+        ("energy = 5", "energy = 0\nenergy_start = 0.1", "energy_start 0.1 grows to energy 0"),
         ("energy = 5", "energy = true", "energy = True; expected a number"),
         ('"cosine"', '"cosin"', "'cosin': choose one of plateau, cosine"),
         ("0.02", "-0.02", "learning_rate -0.02: give a positive number"),
