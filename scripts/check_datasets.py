@@ -94,24 +94,28 @@ def same_geometry(data: DataSet, group: Configurations, row: int) -> Iterator[tu
 
 
 def convergence(name: str, data: DataSet, finer: DataSet) -> Iterator[list[str]]:
-    """Labels against those of the same geometries at finer settings: one row a level and pair of settings.
+    """Labels against those of the same geometries at finer settings: one row a level and pair of settings, of which either
+    the basis or the mesh is finer.
 
     The shift of the energy common to all configurations is taken off the second column of energies: it moves no force
     and no barrier. Gaps are compared between the extreme states of the k points that both meshes hold.
     """
     found: dict[tuple, list] = {}
+    levels = set(data.levels) & set(finer.levels)
+    changed = {x: settings_that_differ(data.levels[x]["settings"], finer.levels[x]["settings"]) for x in levels}
     for group, row in rows_of(finer):
         for own, i in same_geometry(data, group, row):
             for level in sorted(set(own.labels) & set(group.labels)):
+                if changed[level] and own.mesh != group.mesh:
+                    continue
                 found.setdefault((level, len(own.species), own.mesh, group.mesh), []).append((own, i, group, row))
     for (level, n, mesh, fine), pairs in found.items():
         de = np.array([a.labels[level]["energy"][i] - b.labels[level]["energy"][j] for a, i, b, j in pairs]) / n
         df = np.array([a.labels[level]["forces"][i] - b.labels[level]["forces"][j] for a, i, b, j in pairs])
         dgap = [d for pair in pairs if (d := gap_difference(pair[0], pair[1], pair[2], pair[3], level)) is not None]
-        changed = settings_that_differ(data.levels[level]["settings"], finer.levels[level]["settings"])
         yield [
             name, level, str(n), str(len(pairs)),
-            changed or f"{mesh_text(mesh)} to {mesh_text(fine)}",
+            changed[level] or f"{mesh_text(mesh)} to {mesh_text(fine)}",
             f"{1e3 * np.abs(de).max():.1f}", f"{1e3 * np.abs(de - de.mean()).max():.2f}" if len(de) > 1 else "-",
             f"{1e3 * np.sqrt((df**2).mean()):.1f} ({1e3 * np.abs(df).max():.1f})",
             f"{1e3 * np.abs(dgap).max():.1f}" if dgap else "-",
