@@ -78,7 +78,7 @@ def test_cells_that_train_one_model_share_k_points():
     sizes = checks.silicon_sizes(0)
     silicon = [crystals.bent(crystals.Crystal("silicon", True), 5.476, "pbe", 4, HALF, 1, 0)[0], sizes[1]]
     assert unfolded(silicon[0]) == unfolded(silicon[1])
-    _, sixteen = checks.gaas_sizes(0)
+    _, sixteen, _ = checks.gaas_sizes(0)
     eight = crystals.gaas_8(0)[0]
     two = annotate(crystals.Crystal("gaas", False).ideal(5.68), "unstrained", "r2scan", 4, HALF)
     assert unfolded(eight) == unfolded(sixteen) == unfolded(two)
