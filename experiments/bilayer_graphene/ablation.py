@@ -40,8 +40,8 @@ PAPER = "HedgeNet paper (1620 training structures, PBE-D2): 0.1 and 9.5, 0.1 and
 
 
 def settings(base: TrainingSettings, model: str, seed: int, epochs: int, channels: int, train: int) -> TrainingSettings:
-    """Those of one run: what the ablation varies, and the budget that all share; energies weigh alike throughout, for so
-    short a run leaves them no time to catch up."""
+    """Those of one run: what the ablation varies, and the budget that all share; energies weigh alike throughout, as
+    in the runs of ablation.csv."""
     return dataclasses.replace(
         base,
         data=dataclasses.replace(base.data, train=train),

@@ -215,7 +215,7 @@ class _Loop:
                 return reason
             passed = self.epoch + self.position / len(plans)
             rate, arrays = np.asarray(self.schedule.rate(passed), self.dtype), self.arrays
-            if "progress" in arrays:
+            if isinstance(arrays, Mapping) and "progress" in arrays:
                 arrays = {**arrays, "progress": np.asarray(passed / self.run.epochs, self.dtype)}
             self.device, self.sums, token = self.step(self.device, self.sums, arrays, plans[self.position], rate)
             waiting.append(token)

@@ -116,22 +116,18 @@ class GpawLcao:
         Mesh.of(atoms)
 
     def label(self, atoms: ase.Atoms) -> dict[str, np.ndarray]:
-        from dftd3.ase import DFTD3
         from gpaw import KohnShamConvergenceError
 
         mesh = Mesh.of(atoms)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
         work = ase.Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        dispersion = work.copy()
-        dispersion.calc = DFTD3(method="PBE", damping="d3bj")
+        bound = dispersion(work)
         with tempfile.TemporaryDirectory(prefix="gpaw-") as folder:
             work.calc = self._calculator(work, mesh, Path(folder) / "gpaw.txt")
             try:
-                out = {
-                    f"{self.level}/energy": work.get_potential_energy() + np.array(dispersion.get_potential_energy())
-                }
+                out = {f"{self.level}/energy": work.get_potential_energy() + np.array(bound.get_potential_energy())}
                 if self.forces:
-                    forces = work.get_forces() + dispersion.get_forces()
+                    forces = work.get_forces() + bound.get_forces()
                     out[f"{self.level}/forces"] = forces - forces.mean(axis=0)
             except KohnShamConvergenceError as error:
                 raise LabelFailure(f"{self.level}: the self-consistent cycle did not converge") from error
@@ -230,6 +226,15 @@ class GpawLcao:
             found = eigh(*held.bloch(0, point, atoms), eigvals_only=True)[: len(own)]
             worst = max(worst, float(np.abs(found - own).max()))
         return worst
+
+
+def dispersion(atoms: ase.Atoms) -> ase.Atoms:
+    """The same atoms with D3(BJ) for PBE as their calculator."""
+    from dftd3.ase import DFTD3
+
+    out = atoms.copy()
+    out.calc = DFTD3(method="PBE", damping="d3bj")
+    return out
 
 
 def overlap_functions(setups):

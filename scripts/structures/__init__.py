@@ -27,3 +27,11 @@ def annotate(atoms: ase.Atoms, kind: str, around: str, mesh, shift=ZERO, **info)
     divisions = [mesh] * 3 if isinstance(mesh, int) else list(mesh)
     atoms.info = {"kind": kind, "around": around, "mesh": np.array(divisions), "shift": np.array(shift, float), **info}
     return atoms
+
+
+def on_mesh(structures: list[ase.Atoms], mesh: int, shift=HALF) -> list[ase.Atoms]:
+    """The same structures to be labelled on another mesh."""
+    out = [atoms.copy() for atoms in structures]
+    for atoms in out:
+        atoms.info |= {"mesh": np.array([mesh] * 3), "shift": np.array(shift)}
+    return out

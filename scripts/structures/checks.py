@@ -9,7 +9,7 @@ import numpy as np
 from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
-from structures import HALF, ZERO, annotate, strained
+from structures import HALF, ZERO, annotate, on_mesh, strained
 from structures.carbon import STACKINGS, bilayers, layers
 from structures.crystals import (
     GAAS,
@@ -103,14 +103,6 @@ def bilayer_differences(seed: int, repeats: int, mesh: int) -> list[ase.Atoms]:
     return [atoms for atoms in found if atoms.info["kind"] in ("base", "difference-forces")]
 
 
-def on_mesh(structures: list[ase.Atoms], mesh: int, shift=HALF) -> list[ase.Atoms]:
-    """The same structures to be labelled on another mesh."""
-    out = [atoms.copy() for atoms in structures]
-    for atoms in out:
-        atoms.info |= {"mesh": np.array([mesh] * 3), "shift": np.array(shift)}
-    return out
-
-
 def silicon_convergence(seed: int) -> list[ase.Atoms]:
     """Three 8-atom configurations as labelled: for a recipe with a higher cutoff."""
     return silicon_cubic(seed)[:3]
@@ -151,21 +143,23 @@ def bilayer_sizes(seed: int) -> list[ase.Atoms]:
     return [annotate(layers(n, 3.4, STACKINGS["AB"]), "unstrained", "pbe", (mesh, mesh, 1)) for n, mesh in cells]
 
 
-def bilayer_layers(seed: int) -> list[ase.Atoms]:
-    """Bilayers at rest: AB at several distances, and slid along the bonds 3.4 angstrom apart.
+DISTANCES = (3.0, 3.2, 3.4, 3.6, 3.8, 4.0)
+"""Of rigid layers, angstrom: multiples of the spacing of the real-space grid along the normal."""
 
-    All atoms lie alike between the points of the real-space grid (0.2 angstrom along the normal, a twelfth of a lattice
-    vector in the plane), so that differences of these energies are free of its error.
-    """
+
+def rigid_layers(distance: float, sliding: float) -> ase.Atoms:
+    """A bilayer at rest whose atoms lie alike between the points of the real-space grid (0.2 angstrom along the normal, a
+    twelfth of a lattice vector in the plane), so that differences of such energies are free of its error."""
+    atoms = layers(1, distance, sliding)
+    atoms.positions[:, 2] += distance / 2 - 1.6
+    return annotate(atoms, "unstrained", "pbe", (8, 8, 1), distance=distance, sliding=sliding)
+
+
+def bilayer_layers(seed: int) -> list[ase.Atoms]:
+    """Bilayers at rest: AB at several distances, and slid along the bonds 3.4 angstrom apart."""
     del seed
-    out = []
-    for distance, sliding in [(d, 1.0) for d in (3.0, 3.2, 3.4, 3.6, 3.8, 4.0)] + [
-        (3.4, s) for s in (0.0, 0.25, 0.5, 0.75, 1.25, 1.5)
-    ]:
-        atoms = layers(1, distance, sliding)
-        atoms.positions[:, 2] += distance / 2 - 1.6
-        out.append(annotate(atoms, "unstrained", "pbe", (8, 8, 1), distance=distance, sliding=sliding))
-    return out
+    slid = [(3.4, sliding) for sliding in (0.0, 0.25, 0.5, 0.75, 1.25, 1.5)]
+    return [rigid_layers(*place) for place in [*((d, STACKINGS["AB"]) for d in DISTANCES), *slid]]
 
 
 def ideal(material: str, a: float, around: str, cells: list[tuple]) -> list[ase.Atoms]:

@@ -8,7 +8,7 @@ import ase
 import numpy as np
 from ase.build import bulk
 
-from structures import HALF, QUARTER, ZERO, annotate, strained
+from structures import HALF, QUARTER, ZERO, annotate, on_mesh, strained
 
 SILICON = {"measured": 5.431, "hse06-shifted": 5.453, "hse06-gamma": 5.461, "pbe": 5.476}
 """Lattice constants, angstrom: measured at room temperature; relaxed at HSE06 on each 2x2x2 grid of 8 atoms; relaxed at
@@ -255,5 +255,4 @@ def gaas_forces(seed: int) -> list[ase.Atoms]:
 
 def gaas_16_forces(seed: int) -> list[ase.Atoms]:
     """The structures of `gaas_16` on the shifted 3x3x3 mesh."""
-    crystal = Crystal("gaas", cubic=False, repeats=2)
-    return displaced([(crystal, 3, HALF, ("r2scan", GAAS["r2scan"]), MEASURED["gaas"])], 20, seed)
+    return on_mesh(gaas_16(seed), 3)
