@@ -39,6 +39,7 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "bilayer-4x4": functools.partial(carbon.bilayers, count=200, repeats=4, mesh=2),
     "monolayer-2x2": functools.partial(carbon.monolayers, count=40, repeats=2, mesh=4),
     "monolayer-3x3": functools.partial(carbon.monolayers, count=40, repeats=3, mesh=3),
+    "bilayer-thermal": functools.partial(carbon.thermal, count=100, repeats=4, mesh=2),
     "bilayer-sizes": checks.bilayer_sizes,
     "bilayer-layers": checks.bilayer_layers,
     "bilayer-rotated": checks.bilayer_rotated,

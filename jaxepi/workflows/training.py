@@ -129,6 +129,7 @@ class _Study:
 
     Attributes:
         module, config: the energy module with its pair terms, and what builds it. examples: labels as read.
+        expansion: coefficients of the linear expansion, None without one.
         problem: labels less references and pair terms. start: parameters to begin from.
     """
 
@@ -137,6 +138,7 @@ class _Study:
     config: dict[str, Any]
     examples: Examples
     references: References
+    expansion: np.ndarray | None
     problem: EnergyProblem
     start: Any
 
@@ -156,25 +158,33 @@ class _Study:
             config["neighbours"] = _neighbours(examples, len(module.network.relations))
             module = learned.build(config, species)
         module = dataclasses.replace(module, minimum_distance=_shortest(examples))
-        return cls._prepared(settings, module, config, _comparable(examples, settings), kept)
+        return cls._prepared(settings, module, config, _comparable(examples, settings), kept, progress)
 
     @classmethod
     def _prepared(
-        cls, settings: TrainingSettings, module: Any, config: dict[str, Any], examples: Examples, kept: Potential | None
+        cls,
+        settings: TrainingSettings,
+        module: Any,
+        config: dict[str, Any],
+        examples: Examples,
+        kept: Potential | None,
+        progress: bool,
     ) -> "_Study":
         """References, packing and initial parameters."""
         run, offsets = settings.run, settings.data.energy_offsets_per_mesh
+        params = kept.params if kept is not None else module.init(jax.random.key(run.seed))
         bare, rest = references.without_terms(module, examples, run.dtype)
+        known = None if kept is None else params.get("expansion")
+        bare, rest, expansion = references.without_expansion(bare, rest, run.dtype, known, progress)
         found = references.fit_references(rest, module.species, offsets != "none")
         rest = references.without_references(rest, found, module.species)
-        params = kept.params if kept is not None else module.init(jax.random.key(run.seed))
         scale = kept.params["scale"] if kept is not None else found.scale
         fixed = {"reference": np.zeros(len(module.species)), "scale": np.asarray(scale)}
         packing = training.pack(rest.sizes, rest.widths(), run.batch_atoms)
         ramp = settings.loss.energy_start / settings.loss.energy if settings.loss.energy_start else 1.0
         problem = EnergyProblem(bare, fixed, rest, packing, found.offsets, found.free, run.dtype, run.seed, ramp)
         start = problem.initial(params, offsets == "trained")
-        return cls(settings, module, config, examples, found, problem, start)
+        return cls(settings, module, config, examples, found, expansion, problem, start)
 
     @cached_property
     def data_hash(self) -> str:
@@ -188,6 +198,8 @@ class _Study:
     def potential(self, params: Any, with_domain: bool = False) -> Potential:
         """The whole potential from trained parameters."""
         whole = {**params["model"], "reference": self.references.energies, "scale": self.problem.fixed["scale"]}
+        if self.expansion is not None:
+            whole["expansion"] = self.expansion
         if with_domain:
             whole |= domain(self.problem, params["model"])
         # Reference energies are large: they keep double precision in the file, whatever the network was trained in.

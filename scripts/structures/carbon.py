@@ -1,12 +1,20 @@
 """Graphene and its bilayers: distances, slidings, strains in the plane, and displacements half of which are long waves."""
 
+import functools
+
 import ase
 import numpy as np
+from ase.neighborlist import neighbor_list
 
 from structures import annotate, strained
+from structures.crystals import SCHEDULE
 
 CARBON = {"measured": 2.461, "pbe": 2.467}
 """Graphene: measured, and PBE."""
+
+FORCE_CONSTANTS = ((36.50, 24.50, 9.82), (8.80, -3.23, -0.40), (3.00, -5.25, 0.15), (-1.92, 2.29, -0.58))
+"""Of a layer, to its first four shells of neighbours: along the bond, across it in the plane, and out of the plane, in
+10 N/m (Jishi, Venkataraman, Dresselhaus and Dresselhaus, Chem. Phys. Lett. 209, 77 (1993))."""
 
 STACKINGS = {"AA": 0.0, "AB": 1.0, "SP": 1.5}
 """Sliding of the upper layer along the bonds, in bond lengths."""
@@ -33,6 +41,75 @@ def rippled(atoms: ase.Atoms, generator: np.random.Generator, size: float) -> as
         smooth += generator.normal(size=3) * np.sin(phase) / 2
     move = (smooth / max(smooth.std(), 1e-9) + generator.normal(size=smooth.shape)) * size / 2**0.5
     out.positions += move - move.mean(axis=0)
+    return out
+
+
+@functools.cache
+def force_constants(repeats: int):
+    """Of one layer: `FORCE_CONSTANTS` in a cell of `repeats` x `repeats`, images summed."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    from jaxepi.sampling import ForceConstants
+    from jaxepi.structure import Structure
+
+    a = CARBON["pbe"]
+    shells = a * np.array([1 / 3, 1.0, 4 / 3, 7 / 3]) ** 0.5
+    layer = layers(repeats, None)
+    i, j, length, vector = neighbor_list("ijdD", layer, shells[-1] + 0.1)
+    along, up = vector / length[:, None], np.array([0.0, 0.0, 1.0])
+    frame = np.stack([along, np.cross(up, along), np.broadcast_to(up, along.shape)], axis=1)
+    shell = np.abs(length[:, None] - shells).argmin(axis=1)
+    values = np.array(FORCE_CONSTANTS)[shell] * 10 * ase.units.m**-2 * ase.units.J
+    pair = np.einsum("ek,eka,ekb->eab", values, frame, frame)
+    matrix = np.zeros((2, 3, repeats**2, 2, 3))
+    for n in np.flatnonzero(i < 2):
+        matrix[i[n], :, j[n] // 2, j[n] % 2] -= pair[n]
+        matrix[i[n], :, 0, i[n]] += pair[n]
+    structure = Structure.from_ase(layers(1, None)).supercell((repeats, repeats, 1))
+    return ForceConstants(structure, jax.numpy.asarray(matrix))
+
+
+def vibrating(atoms: ase.Atoms, repeats: int, temperature: float, seed: int) -> ase.Atoms:
+    """Every layer of `atoms` displaced by the harmonic modes of graphene at `temperature` (kelvin), zero-point motion
+    included; modes of rigid layers are left as they are."""
+    import jax
+
+    from jaxepi import sampling
+
+    out, per_layer = atoms.copy(), 2 * repeats**2
+    count = len(atoms) // per_layer
+    found = sampling.harmonic(
+        force_constants(repeats), temperature=temperature, count=count, key=jax.random.key(seed)
+    ).displacements
+    top = atoms.positions[:, 2] > atoms.positions[:, 2].mean() + 0.1
+    for layer, move in enumerate(np.asarray(found)):
+        out.positions[top == bool(layer)] += move
+    return out
+
+
+def thermal(seed: int, count: int, repeats: int, mesh: int) -> list[ase.Atoms]:
+    """Bilayers at the temperatures of `SCHEDULE`, 3.2 to 3.6 angstrom apart, slid as `bilayers`, a third of them strained;
+    every seventh is one layer."""
+    generator = np.random.default_rng(seed)
+    out = []
+    for index in range(count):
+        temperature = float(SCHEDULE[index % len(SCHEDULE)])
+        distance = 3.2 + 0.4 * ((index * 0.6180339887) % 1)
+        named = list(STACKINGS)[index % 3] if index % 2 else None
+        sliding = STACKINGS[named] if named else generator.uniform(0.0, 1.5)
+        strain = np.zeros((3, 3))
+        if index % 3 == 0:
+            strain[:2, :2] = generator.uniform(-0.02, 0.02, (2, 2))
+            strain = (strain + strain.T) / 2
+        info: dict = {"temperature": temperature, "strain": strain}
+        if index % 7 == 6:
+            cell, kind = layers(repeats, None), "thermal-monolayer"
+        else:
+            cell, kind = layers(repeats, distance, sliding), f"thermal-{named or 'slid'}"
+            info |= {"distance": distance, "sliding": sliding}
+        atoms = strained(vibrating(cell, repeats, temperature, 1_000_000 * seed + index), strain)
+        out.append(annotate(atoms, kind, "pbe", (mesh, mesh, 1), **info))
     return out
 
 

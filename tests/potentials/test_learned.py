@@ -23,7 +23,10 @@ ROTATION = Rotation.from_rotvec([0.7, -0.4, 1.1]).as_matrix()
 @functools.cache
 def potential(species=(14,), **options):
     module = learned.build({**SMALL, **options}, species)
-    return Potential(module.init(jax.random.key(1)), module)
+    params = module.init(jax.random.key(1))
+    if "expansion" in params:
+        params["expansion"] = 0.03 * jax.random.normal(jax.random.key(2), params["expansion"].shape)
+    return Potential(params, module)
 
 
 def crystal(name="GaAs", structure="zincblende", a=5.65, size=0.1):
@@ -51,6 +54,7 @@ CASES = [
     (potential((31, 33)), crystal()),
     (potential((31, 33), interactions=3, correlation=2, hidden_lmax=2, lmax=2), crystal()),
     (potential((6,), relations="layers"), bilayer()),
+    (potential((31, 33), expansion=((4, 0), (3, 2), (2, 2))), crystal()),
 ]
 
 

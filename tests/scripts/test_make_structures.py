@@ -6,7 +6,9 @@ import make_structures as make
 import numpy as np
 import pytest
 from ase.build import bulk
-from structures import HALF, ZERO, annotate, checks, crystals
+from structures import HALF, ZERO, annotate, carbon, checks, crystals
+
+from jaxepi import units
 
 
 def test_strains_cover_what_is_asked_for():
@@ -61,6 +63,35 @@ def test_finite_differences_surround_their_base():
     assert np.linalg.norm(moves[0], axis=1).max() == pytest.approx(0.01)
     volumes = sorted(a.get_volume() / base.get_volume() for a in images if a.info["kind"] == "difference-isotropic")
     np.testing.assert_allclose(volumes, [0.998**3, 1.002**3])
+
+
+def test_layers_vibrate_as_graphene_does():
+    constants = carbon.force_constants(3)
+    d = np.asarray(constants.dynamical_matrices)
+    modes = np.asarray(units.thz_from_eigenvalue(np.linalg.eigvalsh(d)))
+    np.testing.assert_allclose(np.linalg.eigvalsh(d[0])[:3], 0.0, atol=1e-9)  # translations
+    np.testing.assert_allclose(modes[0, 3:], [25.9, 47.6, 47.6], atol=0.1)  # measured: out of plane 26, E2g 47.4
+    assert modes[1:].min() > 2.0
+    at_k = modes[np.abs(constants.commensurate(half=True) - [1 / 3, 1 / 3, 0]).sum(axis=1).argmin()]
+    assert at_k[1] == pytest.approx(at_k[0], abs=1e-6), "out of plane, two modes have one frequency at K"
+
+
+def test_bilayers_move_by_the_temperature_and_rigid_layers_stay():
+    found = carbon.thermal(1, 14, 2, 4)
+    assert [len(a) for a in found] == [16] * 6 + [8] + [16] * 6 + [8]
+    for atoms in found:
+        heights = atoms.positions[:, 2]
+        upper = heights > heights.mean()
+        if "distance" in atoms.info:
+            assert heights[upper].mean() - heights[~upper].mean() == pytest.approx(atoms.info["distance"], abs=1e-9)
+
+    def spread(temperature):
+        still = carbon.layers(2, 3.4)
+        moves = [carbon.vibrating(still, 2, temperature, seed).positions - still.positions for seed in range(20)]
+        return np.std(moves, axis=(0, 1))
+
+    cold, hot = spread(10.0), spread(600.0)
+    assert hot[2] > 1.3 * cold[2] > 1.3 * cold[0], "soft modes out of the plane first"
 
 
 def unfolded(atoms: ase.Atoms) -> set[tuple]:
