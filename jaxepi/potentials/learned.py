@@ -192,8 +192,9 @@ def build(config: Mapping[str, Any], species: Sequence[int]) -> NetworkEnergy:
             radial_features, radial_layers; relations ("homogeneous", or "layers" for separate weights within and between
             layers); neighbours (typical number, one a relation; null takes the count within the cutoff of a crystal of
             one atom in 20 cubic angstrom); expansion (radial functions and highest l of one, two, three factors of a
-            linear expansion, fitted before the network is trained: [[16, 0], [8, 6], [4, 3]]; [] for none); repulsion (ZBL,
-            true or false); dispersion (false, true, or a table of options of D3).
+            linear expansion, fitted before the network is trained: [[16, 0], [8, 6], [4, 3]]; [] for none); repulsion (ZBL:
+            false, or how far it reaches in sums of covalent radii, true for 1); dispersion (false, true, or a table of
+            options of D3).
         species: atomic numbers.
 
     Raises:
@@ -241,6 +242,8 @@ def _check(c: Mapping[str, Any], species: Sequence[int]) -> None:
             f"expansion {orders}: give radial functions and highest l of one, two and three factors, the first with l = 0, "
             "[[16, 0], [8, 6], [4, 3]]"
         )
+    if not 0 <= c["repulsion"] <= 1:
+        raise InputError(f"repulsion {c['repulsion']}: give true, false or a part of the sum of covalent radii below 1")
     count = 2 if c["relations"] == "layers" else 1
     if c["neighbours"] is not None and (len(c["neighbours"]) != count or min(c["neighbours"]) <= 0):
         raise InputError(f"neighbours {c['neighbours']}: give {count} positive number(s), one a relation")
@@ -252,7 +255,7 @@ def _terms(c: Mapping[str, Any], species: Sequence[int]) -> tuple[PairTerm, ...]
     if c["repulsion"]:
         from jaxepi.potentials.zbl import ZBL
 
-        terms.append(ZBL(tuple(int(z) for z in species)))
+        terms.append(ZBL(tuple(int(z) for z in species), float(c["repulsion"])))
     if c["dispersion"]:
         from jaxepi.potentials.dispersion import Dispersion
 

@@ -20,7 +20,7 @@ from jaxepi.training.energies import Batch, gather, predict, species_index
 from jaxepi.training.examples import Examples
 from jaxepi.training.packing import Plan, pack
 
-RIDGE = 1e-6
+RIDGE = 1e-8
 """Of the linear expansion, relative to the squared norm of each column."""
 
 COLUMNS = 16

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
 
@@ -172,7 +173,7 @@ class _Study:
     ) -> "_Study":
         """References, packing and initial parameters."""
         run, offsets = settings.run, settings.data.energy_offsets_per_mesh
-        params = kept.params if kept is not None else module.init(jax.random.key(run.seed))
+        params = kept.params if kept is not None else _initial(module, run.seed)
         bare, rest = references.without_terms(module, examples, run.dtype)
         known = None if kept is None else params.get("expansion")
         bare, rest, expansion = references.without_expansion(bare, rest, run.dtype, known, progress)
@@ -245,6 +246,20 @@ class _Study:
         if rows is not None:
             card["errors"] = {r.split: _numbers(dataclasses.asdict(r)) for r in rows if r.group == "all"}
         return card if fit is None else {**card, "ended": fit.reason, "epochs": len(fit.history)}
+
+
+def _initial(module: Any, seed: int) -> dict[str, Any]:
+    """Untrained parameters. A network that adds to a linear expansion says nothing at first: its readouts are zero.
+
+    A random one would be larger than what it has to learn, and descent stays where it ends up silencing it.
+    """
+    params = dict(module.init(jax.random.key(seed)))
+    if module.expansion is not None:
+        network = params["network"]
+        params["network"] = {
+            n: jax.tree.map(jnp.zeros_like, x) if n.startswith("readout") else x for n, x in network.items()
+        }
+    return params
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
