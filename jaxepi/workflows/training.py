@@ -251,7 +251,7 @@ class _Study:
 def _initial(module: Any, seed: int) -> dict[str, Any]:
     """Untrained parameters. A network that adds to a linear expansion says nothing at first: its readouts are zero.
 
-    A random one would be larger than what it has to learn, and descent stays where it ends up silencing it.
+    A random one would say more than is left to learn, and descent would first have to silence it.
     """
     params = dict(module.init(jax.random.key(seed)))
     if module.expansion is not None:
