@@ -1,8 +1,8 @@
 """The benchmarks' own bookkeeping, on the smallest cases there are."""
 
-import dataclasses
 import argparse
 import csv
+import dataclasses
 import json
 import subprocess
 
