@@ -150,7 +150,7 @@ class EnergyProblem:
         e, species = self.examples, self.module.species
         energy = e.energy - e.sizes * self.offsets[self._mesh]
         # Of a batch on average, so that the mean over batches is the mean over the set, however they are packed.
-        content = np.maximum(self.content("train"), 1) / len(self.plans("train", 0))
+        content = np.maximum(self.examples.content("train"), 1) / len(self.plans("train", 0))
         real = {
             "positions": e.positions,
             "forces": e.forces,
@@ -216,23 +216,16 @@ class EnergyProblem:
         sums = jnp.sum(jnp.where(batch.weights > 0, raw, 0.0), axis=0)
         return loss, dict(zip(LABELS, sums, strict=True))
 
-    def content(self, split: str) -> Float[np.ndarray, "3"]:
-        """Configurations with energies, atoms with forces and configurations with stress in a split."""
-        rows = self.examples.rows(split)
-        has = self.examples.weights[rows] > 0
-        sizes = self.examples.sizes[rows]
-        return np.array([has[:, 0].sum(), (has[:, 1] * sizes).sum(), has[:, 2].sum()], dtype=float)
-
     def summary(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Root mean squared errors of a training epoch, as in `scores`, of the parameters as they went along."""
         with np.errstate(invalid="ignore"):
-            root = np.sqrt(np.array([sums[n] for n in LABELS]) / self.content("train"))
+            root = np.sqrt(np.array([sums[n] for n in LABELS]) / self.examples.content("train"))
         return dict(zip(MEASURES, (1e3 * root).tolist(), strict=True))
 
     def scores(self, split: str, plans: Sequence[Plan], outputs: Sequence[Prediction]) -> dict[str, float]:
         """Loss and root mean squared errors: energy in meV an atom, forces in meV/angstrom, stress in meV/angstrom^3."""
         errors = self.errors(self.collect(plans, outputs))
-        rows, content = self.examples.rows(split), self.content(split)
+        rows, content = self.examples.rows(split), self.examples.content(split)
         weights, (energy, forces, stress) = self.examples.weights[rows], errors
         squares = [(energy**2)[rows], self.examples.sum((forces**2).mean(axis=1))[rows]]
         squares.append((stress**2).mean(axis=(1, 2))[rows])

@@ -89,6 +89,12 @@ class Examples:
         """Configurations of a split."""
         return np.flatnonzero(self.split == split)
 
+    def content(self, split: str) -> Float[np.ndarray, "3"]:
+        """Configurations with energies, atoms with forces and configurations with stress in a split."""
+        rows = self.rows(split)
+        has = self.weights[rows] > 0
+        return np.array([has[:, 0].sum(), (has[:, 1] * self.sizes[rows]).sum(), has[:, 2].sum()], dtype=float)
+
     def counts(self, species: Sequence[int]) -> Float[np.ndarray, "c s"]:
         """Atoms of each species in each configuration."""
         return np.stack([self.sum(self.numbers == z) for z in species], axis=1)

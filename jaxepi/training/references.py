@@ -176,8 +176,7 @@ def _fit_expansion(
 ) -> Float[np.ndarray, "s v"]:
     """Normal equations, summed batch by batch in double precision; reference energies and offsets of meshes are found along."""
     shape, rows = alone.expansion.shape, examples.rows("train")
-    count, held = int(np.prod(shape)), examples.weights[rows] > 0
-    content = np.maximum([held[:, 0].sum(), (held[:, 1] * examples.sizes[rows]).sum(), held[:, 2].sum()], 1)
+    count, content = int(np.prod(shape)), np.maximum(examples.content("train"), 1)
     root = np.sqrt(examples.weights / (content * [1, 3, 9])) / np.stack(
         [examples.sizes, np.ones(len(examples)), examples.sizes / examples.volume], axis=1
     )
