@@ -1,7 +1,7 @@
 """The linear atomic cluster expansion: an energy of pairs, triples and quadruples of atoms, linear in its coefficients.
 
 Drautz, Phys. Rev. B 99, 014104 (2019). Flows in: coefficients, species, edge vectors by relation. Flows out: an energy an atom.
-Least squares find the coefficients in minutes (`training.references`); a network then learns what they leave.
+Least squares find the coefficients (`training.references`) from what a trained network leaves.
 """
 
 import dataclasses

@@ -192,9 +192,9 @@ def build(config: Mapping[str, Any], species: Sequence[int]) -> NetworkEnergy:
             radial_features, radial_layers; relations ("homogeneous", or "layers" for separate weights within and between
             layers); neighbours (typical number, one a relation; null takes the count within the cutoff of a crystal of
             one atom in 20 cubic angstrom); expansion (radial functions and highest l of one, two, three factors of a
-            linear expansion, fitted before the network is trained: [[16, 0], [8, 6], [4, 3]]; [] for none); repulsion (ZBL:
-            false, or how far it reaches in sums of covalent radii, true for 1); dispersion (false, true, or a table of
-            options of D3).
+            linear expansion, fitted to what the trained network leaves: [[16, 0], [8, 6], [4, 3]]; [] for none); repulsion
+            (ZBL: false, or how far it reaches in sums of covalent radii, true for 1); dispersion (false, true, or a table
+            of options of D3).
         species: atomic numbers.
 
     Raises:

@@ -27,6 +27,7 @@ from jaxepi.training import state as states
 from jaxepi.training.metrics import write_metrics
 from jaxepi.training.schedule import Schedule
 from jaxepi.training.settings import OptimizerSettings, RunSettings
+from jaxepi.training.soap import scale_by_soap
 
 Row = Mapping[str, float | int]
 """Measures by name."""
@@ -298,10 +299,12 @@ class _Loop:
 
 def transformation(settings: OptimizerSettings) -> optax.GradientTransformation:
     """From gradients to directions (to be multiplied by the learning rate and subtracted): clipping, Adam, decay."""
-    adam = optax.scale_by_amsgrad if settings.algorithm == "amsgrad" else optax.scale_by_adam
+    moments = {"adamw": optax.scale_by_adam, "amsgrad": optax.scale_by_amsgrad, "soap": scale_by_soap}[
+        settings.algorithm
+    ]
     matrices = partial(jax.tree.map, lambda x: np.ndim(x) > 1)
     decay = optax.add_decayed_weights(settings.weight_decay, matrices)
-    return optax.chain(optax.clip_by_global_norm(settings.clip), adam(), decay)
+    return optax.chain(optax.clip_by_global_norm(settings.clip), moments(), decay)
 
 
 @contextmanager

@@ -1,5 +1,5 @@
-"""What is known before training: fixed pair terms, a linear expansion, reference energies, offsets of k meshes, the scale
-of forces.
+"""What is known without descent: fixed pair terms, reference energies, offsets of k meshes, the scale of forces before
+training; a linear expansion after it.
 
 Flows in: `Examples` and an energy module. Flows out: numbers for its parameters, and examples less what is known. The
 reference energies are least squares over the training configurations, each divided by its number of atoms.
@@ -20,7 +20,7 @@ from jaxepi.training.energies import Batch, gather, predict, species_index
 from jaxepi.training.examples import Examples
 from jaxepi.training.packing import Plan, pack
 
-RIDGE = 1e-8
+RIDGE = 1e-6
 """Of the linear expansion, relative to the squared norm of each column."""
 
 COLUMNS = 16
@@ -151,41 +151,39 @@ def without_terms(module: Any, examples: Examples, dtype: str) -> tuple[Any, Exa
 
 
 def without_expansion(
-    module: Any, examples: Examples, dtype: str, coefficients: np.ndarray | None = None, progress: bool = False
-) -> tuple[Any, Examples, np.ndarray | None]:
-    """The module without its linear expansion, examples less that energy, and its coefficients.
-
-    The coefficients minimise the loss of the training configurations plus `RIDGE` times the squares that each of them
-    contributes alone (ridge regression with columns scaled to unit norm).
+    module: Any, examples: Examples, coefficients: np.ndarray | None, dtype: str
+) -> tuple[Any, Examples]:
+    """The module without its linear expansion, and examples with its energies, forces and stresses subtracted.
 
     Args:
-        module: may have an `expansion`. coefficients: taken as they are, instead of the fit. progress: a bar on stderr.
+        coefficients: of the expansion; None where it is not known yet, and nothing is subtracted.
     """
-    expansion = getattr(module, "expansion", None)
-    if expansion is None:
-        return module, examples, None
-    alone = _Expansion(module)
+    bare = dataclasses.replace(module, expansion=None)
     if coefficients is None:
-        coefficients = _fit_expansion(alone, examples, module.species, dtype, progress)
-    rest = _less(examples, alone, {"expansion": jnp.asarray(coefficients, dtype)}, module.species, dtype)
-    return dataclasses.replace(module, expansion=None), rest, coefficients
+        return bare, examples
+    params = {"expansion": jnp.asarray(coefficients, dtype)}
+    return bare, _less(examples, _Expansion(module), params, module.species, dtype)
 
 
-def _fit_expansion(
-    alone: _Expansion, examples: Examples, species: Sequence[int], dtype: str, progress: bool
-) -> Float[np.ndarray, "s v"]:
-    """Normal equations, summed batch by batch in double precision; reference energies and offsets of meshes are found along."""
+def fit_expansion(
+    module: Any, examples: Examples, dtype: str, progress: bool = False
+) -> tuple[Float[np.ndarray, "s v"], Float[np.ndarray, "s"]]:
+    """Coefficients of the module's linear expansion, and reference energies (eV a species) that are found along.
+
+    They minimise the loss of the training configurations plus `RIDGE` times the squares that each of them contributes alone
+    (ridge regression with columns scaled to unit norm). Normal equations are summed batch by batch in double precision.
+
+    Args:
+        examples: labels less all else that is known. progress: a bar on stderr.
+    """
+    alone, species = _Expansion(module), module.species
     shape, rows = alone.expansion.shape, examples.rows("train")
     count, content = int(np.prod(shape)), np.maximum(examples.content("train"), 1)
     root = np.sqrt(examples.weights / (content * [1, 3, 9])) / np.stack(
         [examples.sizes, np.ones(len(examples)), examples.sizes / examples.volume], axis=1
     )
-    mesh = np.unique(examples.mesh.astype(str), return_inverse=True)[1]
-    constants = np.concatenate(
-        [examples.counts(species), np.eye(mesh.max() + 1)[mesh] * examples.sizes[:, None]], axis=1
-    )
-    owner = np.repeat(np.arange(len(examples)), examples.sizes)
-    width = count + constants.shape[1] + 1
+    composition, owner = examples.counts(species), np.repeat(np.arange(len(examples)), examples.sizes)
+    width = count + len(species) + 1
     normal = np.zeros((width, width))
 
     def columns(batch: Batch) -> Any:
@@ -197,7 +195,7 @@ def _fit_expansion(
         there, real = plan.configurations >= 0, plan.atoms >= 0
         c, i = plan.configurations[there], plan.atoms[real]
         parts = [
-            (found.energy[:, there], examples.energy[c], root[c, 0], constants[c]),
+            (found.energy[:, there], examples.energy[c], root[c, 0], composition[c]),
             (found.forces[:, real], examples.forces[i], root[owner[i], 1], None),
             (found.stress[:, there], examples.stress[c], root[c, 2], None),
         ]
@@ -211,7 +209,8 @@ def _fit_expansion(
             normal += system.T @ system
     scale = np.sqrt(np.maximum(np.diag(normal)[:-1], np.finfo(float).tiny))
     matrix = normal[:-1, :-1] / scale / scale[:, None] + RIDGE * np.eye(width - 1)
-    return (np.linalg.solve(matrix, normal[:-1, -1] / scale) / scale)[:count].reshape(shape)
+    solution = np.linalg.solve(matrix, normal[:-1, -1] / scale) / scale
+    return solution[:count].reshape(shape), solution[count:]
 
 
 def _less(examples: Examples, module: Any, params: Any, species: Sequence[int], dtype: str) -> Examples:

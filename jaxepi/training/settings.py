@@ -18,7 +18,7 @@ T = TypeVar("T")
 CHOICES = {
     "energy_offsets_per_mesh": ("none", "fixed", "trained"),
     "at_rest": ("kept", "subtracted"),
-    "algorithm": ("adamw", "amsgrad"),
+    "algorithm": ("adamw", "amsgrad", "soap"),
     "schedule": ("plateau", "cosine"),
     "dtype": ("float32", "float64"),
     "align": ("valence", "edge", "minimum", "none"),
@@ -182,7 +182,8 @@ class OptimizerSettings:
     """How parameters are moved.
 
     Attributes:
-        algorithm: "adamw", or "amsgrad" (the same with the largest second moment so far).
+        algorithm: "adamw", "amsgrad" (the same with the largest second moment so far), or "soap" (the same in
+            the eigenbasis of the gradients' averages; see `jaxepi.training.soap`).
         learning_rate: its peak. weight_decay: of matrices, times the learning rate a step. clip: largest global norm of a
             gradient. average: decay of the moving average of parameters, with which is validated and predicted.
         schedule: "plateau" lowers the rate by `factor` when the validation loss has not improved for `patience` epochs;

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
 
@@ -102,7 +101,7 @@ def train_potential(
     own = fitting.fingerprint(settings, study.config, study.data_hash)
     fit, predict = fitting.fit(study.problem, study.start, settings, folder, own, write_best, progress)
     before = predict.count
-    errors = study.errors(fit.params, predict)
+    study, errors = study.expanded(study.errors(fit.params, predict), progress)
     fit = dataclasses.replace(fit, compilations=fit.compilations + predict.count - before)
     rows = evaluation.error_rows(study.examples, errors)
     write_metrics(folder / fitting.ERRORS, [dataclasses.asdict(row) for row in rows])
@@ -130,7 +129,7 @@ class _Study:
 
     Attributes:
         module, config: the energy module with its pair terms, and what builds it. examples: labels as read.
-        expansion: coefficients of the linear expansion, None without one.
+        expansion: coefficients of the linear expansion, None before they are known.
         problem: labels less references and pair terms. start: parameters to begin from.
     """
 
@@ -173,10 +172,10 @@ class _Study:
     ) -> "_Study":
         """References, packing and initial parameters."""
         run, offsets = settings.run, settings.data.energy_offsets_per_mesh
-        params = kept.params if kept is not None else _initial(module, run.seed)
+        params = kept.params if kept is not None else module.init(jax.random.key(run.seed))
         bare, rest = references.without_terms(module, examples, run.dtype)
-        known = None if kept is None else params.get("expansion")
-        bare, rest, expansion = references.without_expansion(bare, rest, run.dtype, known, progress)
+        expansion = None if kept is None else params.get("expansion")
+        bare, rest = references.without_expansion(bare, rest, expansion, run.dtype)
         found = references.fit_references(rest, module.species, offsets != "none")
         rest = references.without_references(rest, found, module.species)
         scale = kept.params["scale"] if kept is not None else found.scale
@@ -199,8 +198,8 @@ class _Study:
     def potential(self, params: Any, with_domain: bool = False) -> Potential:
         """The whole potential from trained parameters."""
         whole = {**params["model"], "reference": self.references.energies, "scale": self.problem.fixed["scale"]}
-        if self.expansion is not None:
-            whole["expansion"] = self.expansion
+        if self.module.expansion is not None:
+            whole["expansion"] = np.zeros(self.module.expansion.shape) if self.expansion is None else self.expansion
         if with_domain:
             whole |= domain(self.problem, params["model"])
         # Reference energies are large: they keep double precision in the file, whatever the network was trained in.
@@ -211,6 +210,22 @@ class _Study:
         plans = [plan for split in evaluation.SPLITS for plan in self.problem.plans(split)]
         outputs = [predict(params, self.problem.arrays, plan) for plan in plans]
         return self.problem.errors(self.problem.collect(plans, jax.device_get(outputs)))
+
+    def expanded(self, errors: Prediction, progress: bool) -> tuple["_Study", Prediction]:
+        """With the linear expansion, if any, fitted to what the network leaves of the training labels; the errors then."""
+        module, dtype = self.module, self.settings.run.dtype
+        if module.expansion is None:
+            return self, errors
+        sizes, counts = self.examples.sizes, self.examples.counts(module.species)
+        left = dataclasses.replace(
+            self.problem.examples, energy=-errors.energy * sizes, forces=-errors.forces, stress=-errors.stress
+        )
+        coefficients, energies = references.fit_expansion(module, left, dtype, progress)
+        left = references.without_expansion(module, left, coefficients, dtype)[1]
+        errors = Prediction(-(left.energy - counts @ energies) / sizes, -left.forces, -left.stress)
+        known = dataclasses.replace(self.references, energies=self.references.energies + energies)
+        whole = coefficients if self.expansion is None else self.expansion + coefficients
+        return dataclasses.replace(self, expansion=whole, references=known), errors
 
     def offsets(self, params: Any) -> dict[str, float]:
         """Offsets of the meshes, eV an atom."""
@@ -246,20 +261,6 @@ class _Study:
         if rows is not None:
             card["errors"] = {r.split: _numbers(dataclasses.asdict(r)) for r in rows if r.group == "all"}
         return card if fit is None else {**card, "ended": fit.reason, "epochs": len(fit.history)}
-
-
-def _initial(module: Any, seed: int) -> dict[str, Any]:
-    """Untrained parameters. A network that adds to a linear expansion says nothing at first: its readouts are zero.
-
-    A random one would say more than is left to learn, and descent would first have to silence it.
-    """
-    params = dict(module.init(jax.random.key(seed)))
-    if module.expansion is not None:
-        network = params["network"]
-        params["network"] = {
-            n: jax.tree.map(jnp.zeros_like, x) if n.startswith("readout") else x for n, x in network.items()
-        }
-    return params
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:

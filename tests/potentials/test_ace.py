@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, graphene
 from ase.neighborlist import neighbor_list
+from scipy.spatial.transform import Rotation
 
 from jaxepi import potentials
 from jaxepi.errors import InputError
@@ -20,12 +21,16 @@ MODEL = {"cutoff": 4.5, "channels": 2, "radial_layers": [4], "repulsion": False}
 def invariants(orders, relations="homogeneous", copies=1, size=0.3):
     atoms = bulk("GaAs", "zincblende", a=5.65, cubic=True).repeat((copies, 1, 1))
     atoms.rattle(size, seed=1)
-    s = Structure.from_ase(atoms)
-    module = learned.build({**MODEL, "expansion": orders, "relations": relations}, (31, 33))
+    return *evaluated(Structure.from_ase(atoms), orders, relations, (31, 33)), atoms
+
+
+def evaluated(s, orders, relations, species):
+    """An expansion and its invariants in a structure."""
+    module = learned.build({**MODEL, "expansion": orders, "relations": relations}, species)
     graph = build_graph(s, 4.5, 0.0, module.network.relations)
     vectors = tuple(table.vectors(s.positions, s.cell) for table in graph.tables)
-    index = jnp.asarray([(31, 33).index(z) for z in s.species])
-    return module.expansion, np.asarray(module.expansion.invariants(index, vectors, graph.tables)), atoms
+    index = jnp.asarray([species.index(z) for z in s.species])
+    return module.expansion, np.asarray(module.expansion.invariants(index, vectors, graph.tables))
 
 
 def test_pairs_and_triples_are_sums_over_neighbours_and_their_angles():
@@ -55,6 +60,28 @@ def test_no_invariant_is_a_combination_of_the_others(orders, relations):
     assert used.shape[1] == found.shape[1] // (2 if relations == "layers" else 1)
     values = np.linalg.svd(used / np.linalg.norm(used, axis=0), compute_uv=False)
     assert values[-1] > 1e-5
+
+
+def test_layers_have_invariants_that_turn_and_swap_with_them():
+    one = graphene(size=(2, 2, 1), vacuum=None)
+    two = one.copy()
+    two.positions += [0.3, 0.2, 3.3]
+    atoms = one + two
+    atoms.cell[2], atoms.pbc = [0.0, 0.0, 20.0], (True, True, False)
+    atoms.rattle(0.1, seed=2)
+    s, order = Structure.from_ase(atoms), np.roll(np.arange(16), 8)
+    turn = jnp.asarray(Rotation.from_rotvec([0.7, -0.4, 1.1]).as_matrix())
+    others = [
+        Structure(s.positions @ turn.T, s.cell @ turn.T, s.species, s.pbc),
+        Structure(-s.positions, s.cell, s.species, s.pbc),
+        Structure(s.positions[order], s.cell, s.species, s.pbc),
+    ]
+    orders = [[4, 0], [4, 3], [2, 2]]
+    expansion, found = evaluated(s, orders, "layers", (6,))
+    assert found.shape[1] == expansion.shape[1]
+    assert (np.abs(found).max(axis=0) > 1e-3).all()
+    for other, expected in zip(others, (found, found, found[order]), strict=True):
+        np.testing.assert_allclose(evaluated(other, orders, "layers", (6,))[1], expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("orders", [[[4, 1]], [[4, 0], [3]], [[0, 0]], [[4, 0]] * 4])

@@ -75,7 +75,7 @@ def curve(found):
     return [{n: v for n, v in row.items() if n != "seconds"} for row in found.history]
 
 
-@pytest.mark.parametrize("algorithm", ["adamw", "amsgrad"])
+@pytest.mark.parametrize("algorithm", ["adamw", "amsgrad", "soap"])
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
 def test_it_finds_the_line(algorithm, schedule):
     optimizer = Optimizer(algorithm=algorithm, schedule=schedule, **{**QUICK, "learning_rate": 0.2, "stop": 40})
