@@ -33,13 +33,17 @@ class Side(NamedTuple):
     vectors: Float[Array, "p n n"]
 
 
+Sides = tuple[Side | None, Side | None]
+"""Left and right; None where nothing is turned."""
+
+
 class State(NamedTuple):
     """Steps taken; first moments; second moments in the turned basis and sides, one a parameter in the order of leaves."""
 
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
     first: Any
     second: list[Array]
-    sides: list[tuple[Side | None, Side | None]]
+    sides: list[Sides]
 
 
 def scale_by_soap() -> optax.GradientTransformation:
@@ -56,7 +60,7 @@ def scale_by_soap() -> optax.GradientTransformation:
         return State(jnp.zeros((), jnp.int32), zeros, second, sides)
 
     def update(gradients: Any, state: State, params: Any = None) -> tuple[Any, State]:
-        count = optax.safe_increment(state.count)
+        count = optax.safe_increment(state.steps)
         first = jax.tree.map(lambda m, g: DECAY * m + (1 - DECAY) * g, state.first, gradients)
         matrices = [_matrices(g) for g in jax.tree.leaves(gradients)]
         sides = _refreshed(state.sides, matrices, count)
@@ -88,16 +92,11 @@ def _begin(matrices: Float[Array, "p a b"], axis: int) -> Side | None:
     return Side(jnp.zeros_like(unit), unit)
 
 
-def _refreshed(
-    sides: list[tuple[Side | None, Side | None]], gradients: list[Array], count: Array
-) -> list[tuple[Side | None, Side | None]]:
+def _refreshed(sides: list[Sides], gradients: list[Array], count: Array) -> list[Sides]:
     """Averages with these gradients; eigenvectors anew in the first step and in every `EVERY`-th."""
     averages = [
-        tuple(
-            None if side is None else DECAY * side.average + (1 - DECAY) * (g @ g.mT if axis == 0 else g.mT @ g)
-            for axis, side in enumerate(pair)
-        )
-        for pair, g in zip(sides, gradients, strict=True)
+        (_averaged(left, g @ g.mT), _averaged(right, g.mT @ g))
+        for (left, right), g in zip(sides, gradients, strict=True)
     ]
     vectors = [tuple(None if side is None else side.vectors for side in pair) for pair in sides]
     which = jnp.where(count == 1, 1, jnp.where(count % EVERY == 0, 2, 0))
@@ -107,20 +106,21 @@ def _refreshed(
         lambda averages, vectors: jax.tree.map(lambda a, q: jnp.linalg.qr(a @ q)[0], averages, vectors),
     ]
     vectors = jax.lax.switch(which, branches, averages, vectors)
-    return [
-        tuple(None if a is None else Side(a, q) for a, q in zip(*pair, strict=True))
-        for pair in zip(averages, vectors, strict=True)
-    ]
+    return jax.tree.map(Side, averages, vectors)
 
 
-def _turned(x: Float[Array, "p a b"], sides: tuple[Side | None, Side | None]) -> Float[Array, "p a b"]:
+def _averaged(side: Side | None, square: Float[Array, "p n n"]) -> Float[Array, "p n n"] | None:
+    return None if side is None else DECAY * side.average + (1 - DECAY) * square
+
+
+def _turned(x: Float[Array, "p a b"], sides: Sides) -> Float[Array, "p a b"]:
     """Into the eigenvectors: Q_L^T X Q_R."""
     left, right = sides
     x = x if left is None else left.vectors.mT @ x
     return x if right is None else x @ right.vectors
 
 
-def _turned_back(x: Float[Array, "p a b"], sides: tuple[Side | None, Side | None]) -> Float[Array, "p a b"]:
+def _turned_back(x: Float[Array, "p a b"], sides: Sides) -> Float[Array, "p a b"]:
     """Out of the eigenvectors: Q_L X Q_R^T."""
     left, right = sides
     x = x if left is None else left.vectors @ x
