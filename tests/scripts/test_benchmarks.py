@@ -8,6 +8,7 @@ import subprocess
 
 import benchmark_dynamics
 import benchmark_potential
+import compare_optimizers
 import pytest
 
 
@@ -52,6 +53,17 @@ def test_dynamics_say_what_they_found_and_write_it(monkeypatch, tmp_path, capsys
     assert "silicon-sw1985" in written
     assert "NVE, 8 atoms, 1 fs, 0.04 ps" in written
     assert all(line in written for line in capsys.readouterr().out.splitlines())
+
+
+def test_optimizers_are_compared_in_everything_else_alike(ablation, tmp_path, capsys):
+    base = ablation.configured(ablation.HERE / "potential.toml")
+    made = compare_optimizers.settings(base, "amsgrad", 0.5, 7)
+    assert (made.loss, made.data) == (base.loss, base.data)
+    assert made.model == {**base.model, "expansion": []}
+    assert made.run == dataclasses.replace(base.run, epochs=7)
+    assert made.optimizer == dataclasses.replace(base.optimizer, algorithm="amsgrad", learning_rate=0.5)
+    assert compare_optimizers.main([str(ablation.HERE / "potential.toml"), str(tmp_path), "--with", "soap"]) == 2
+    assert "--with soap: give an algorithm and its learning rate" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["heterogeneous-2", "homogeneous-2", "homogeneous-4"])
