@@ -298,7 +298,7 @@ class _Loop:
 
 
 def transformation(settings: OptimizerSettings) -> optax.GradientTransformation:
-    """From gradients to directions (to be multiplied by the learning rate and subtracted): clipping, Adam, decay."""
+    """From gradients to directions (to be multiplied by the learning rate and subtracted): clipping, the algorithm, decay."""
     moments = {"adamw": optax.scale_by_adam, "amsgrad": optax.scale_by_amsgrad, "soap": scale_by_soap}[
         settings.algorithm
     ]

@@ -83,6 +83,9 @@ def train_potential(
 ) -> TrainedPotential:
     """Train a potential, or go on with it, and measure it on all splits.
 
+    A linear expansion is fitted last, to what the network leaves: measures of the epochs are the network's, errors by split
+    and parity those of the whole. One that a checkpoint to begin from holds is taken off the labels first, and added to.
+
     Args:
         output: folder for all files; made where its parent stands. progress: bars on stderr.
         resume: False starts over. command: the command line, for the card.
