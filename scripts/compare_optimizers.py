@@ -1,9 +1,9 @@
-"""How far optimizers come in the same epochs: a network alone, trained with each on the data of a potential.
+"""How far optimizers come in the same epochs: a potential trained with each.
 
     python scripts/compare_optimizers.py experiments/silicon/potential.toml WORK [--epochs 30] [--with soap=0.02 amsgrad=0.01]
 
 Prints errors of the training and the validation set after every part of the epochs. Everything but algorithm and learning
-rate is that of the file, the linear expansion left out. Runs keep their state in WORK and go on there.
+rate is that of the file. Runs keep their state in WORK and go on there.
 """
 
 import argparse
@@ -25,7 +25,6 @@ def settings(base: TrainingSettings, algorithm: str, rate: float, epochs: int) -
     """Those of one run."""
     return dataclasses.replace(
         base,
-        model={**base.model, "expansion": []},
         optimizer=dataclasses.replace(base.optimizer, algorithm=algorithm, learning_rate=rate),
         run=dataclasses.replace(base.run, epochs=epochs),
     )

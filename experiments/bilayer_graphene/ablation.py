@@ -40,13 +40,13 @@ PAPER = "HedgeNet paper (1620 training structures, PBE-D2): 0.1 and 9.5, 0.1 and
 
 
 def settings(base: TrainingSettings, model: str, seed: int, epochs: int, channels: int, train: int) -> TrainingSettings:
-    """Those of one run: what the ablation varies, and the budget that all share. Networks learn alone, without a linear
-    expansion, energies weigh alike throughout, and AMSGrad descends, as in the runs of ablation.csv."""
+    """Those of one run: what the ablation varies, and the budget that all share. Energies weigh alike throughout, and
+    AMSGrad descends, as in the runs of ablation.csv."""
     return dataclasses.replace(
         base,
         data=dataclasses.replace(base.data, train=train),
         loss=dataclasses.replace(base.loss, energy_start=0.0),
-        model={**base.model, "expansion": [], "channels": channels, **MODELS[model]},
+        model={**base.model, "channels": channels, **MODELS[model]},
         optimizer=OptimizerSettings("amsgrad", learning_rate=0.01, schedule="cosine", final=0.003),
         run=dataclasses.replace(base.run, seed=seed, epochs=epochs),
     )

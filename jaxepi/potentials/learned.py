@@ -19,7 +19,6 @@ from jaxepi.errors import InputError, refuse_unknown
 from jaxepi.graph import Graph, Relation, Table
 from jaxepi.nn import Checkpoint, read_checkpoint, write_checkpoint
 from jaxepi.nn.checkpoint import compare
-from jaxepi.potentials.ace import Expansion
 from jaxepi.potentials.base import Potential
 from jaxepi.potentials.mace import Mace
 from jaxepi.structure import Structure
@@ -37,7 +36,6 @@ DEFAULTS: dict[str, Any] = {
     "radial_layers": [64, 64, 64],
     "relations": "homogeneous",
     "neighbours": None,
-    "expansion": [],
     "repulsion": True,
     "dispersion": False,
 }
@@ -61,14 +59,14 @@ class PairTerm(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class NetworkEnergy:
-    """Energy module: site energies reference[species] + scale * network + linear expansion + pair terms.
+    """Energy module: site energies reference[species] + scale * network + pair terms.
 
-    Parameters: `network`, `reference` (eV a species, shape (s,)), `scale` (eV), `expansion` (eV, coefficients of the linear
-    expansion, where there is one) and, once trained, `domain` (see `novelty`).
+    Parameters: `network`, `reference` (eV a species, shape (s,)), `scale` (eV), and, once trained, `domain` (see
+    `novelty`).
 
     Attributes:
         network: linen module that gives site energies and invariant features.
-        species: atomic numbers. terms: pair terms. expansion: None without one. skin: of the graph, angstrom.
+        species: atomic numbers. terms: pair terms. skin: of the graph, angstrom.
         minimum_distance: shortest pair distance of the training data, angstrom; 0 where unknown.
     """
 
@@ -77,7 +75,6 @@ class NetworkEnergy:
     terms: tuple[PairTerm, ...] = ()
     skin: float = 0.6
     minimum_distance: float = 0.0
-    expansion: Expansion | None = None
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -96,8 +93,7 @@ class NetworkEnergy:
         count = len(self.network.relations)
         vectors = tuple(jnp.ones((1, 1, 3)) for _ in range(count))
         variables = jax.jit(self.network.init)(key, index, vectors, (table,) * count)
-        found = {"network": variables["params"], "reference": jnp.zeros(len(self.species)), "scale": jnp.ones(())}
-        return found if self.expansion is None else {**found, "expansion": jnp.zeros(self.expansion.shape)}
+        return {"network": variables["params"], "reference": jnp.zeros(len(self.species)), "scale": jnp.ones(())}
 
     def site_energies(
         self,
@@ -116,9 +112,6 @@ class NetworkEnergy:
         read, _ = self.network.apply({"params": params["network"]}, species, vectors[:count], tables[:count])
         reference, scale = (jnp.asarray(params[n]).astype(dtype) for n in ("reference", "scale"))
         energy = reference[species] + scale * read
-        if self.expansion is not None:
-            coefficients = jnp.asarray(params["expansion"])
-            energy = energy + self.expansion.energies(coefficients, species, vectors[:count], tables[:count])
         numbers = jnp.asarray(self.species)[species]
         for term, v, table in zip(self.terms, vectors[count:], tables[count:], strict=True):
             energy = energy + term.energies(numbers, v, table.receivers)
@@ -191,10 +184,8 @@ def build(config: Mapping[str, Any], species: Sequence[int]) -> NetworkEnergy:
         config: kind ("mace"); cutoff, skin (angstrom); channels, lmax, hidden_lmax, correlation, interactions,
             radial_features, radial_layers; relations ("homogeneous", or "layers" for separate weights within and between
             layers); neighbours (typical number, one a relation; null takes the count within the cutoff of a crystal of
-            one atom in 20 cubic angstrom); expansion (radial functions and highest l of one, two, three factors of a
-            linear expansion, fitted to what the trained network leaves: [[16, 0], [8, 6], [4, 3]]; [] for none); repulsion
-            (ZBL: false, or how far it reaches in sums of covalent radii, true for 1); dispersion (false, true, or a table
-            of options of D3).
+            one atom in 20 cubic angstrom); repulsion (ZBL, true or false); dispersion (false, true, or a table of options
+            of D3).
         species: atomic numbers.
 
     Raises:
@@ -215,10 +206,8 @@ def build(config: Mapping[str, Any], species: Sequence[int]) -> NetworkEnergy:
         radial_layers=tuple(int(w) for w in c["radial_layers"]),
         **sizes,
     )
-    orders = tuple((int(n), int(l)) for n, l in c["expansion"])
-    expansion = Expansion(relations, len(species), orders) if orders else None
-    numbers = tuple(int(z) for z in species)
-    return NetworkEnergy(network, numbers, _terms(c, species), float(c["skin"]), expansion=expansion)
+    terms = _terms(c, species)
+    return NetworkEnergy(network, tuple(int(z) for z in species), terms, float(c["skin"]))
 
 
 def _check(c: Mapping[str, Any], species: Sequence[int]) -> None:
@@ -236,14 +225,6 @@ def _check(c: Mapping[str, Any], species: Sequence[int]) -> None:
         raise InputError(f"correlation {c['correlation']}: products of up to 3 factors are implemented")
     if c["hidden_lmax"] > c["lmax"]:
         raise InputError(f"hidden_lmax {c['hidden_lmax']} exceeds lmax {c['lmax']}; lower it")
-    orders = c["expansion"]
-    if len(orders) > 3 or not all(len(x) == 2 and x[0] > 0 and x[1] >= 0 for x in orders) or (orders and orders[0][1]):
-        raise InputError(
-            f"expansion {orders}: give radial functions and highest l of one, two and three factors, the first with l = 0, "
-            "[[16, 0], [8, 6], [4, 3]]"
-        )
-    if not 0 <= c["repulsion"] <= 1:
-        raise InputError(f"repulsion {c['repulsion']}: give true, false or a part of the sum of covalent radii below 1")
     count = 2 if c["relations"] == "layers" else 1
     if c["neighbours"] is not None and (len(c["neighbours"]) != count or min(c["neighbours"]) <= 0):
         raise InputError(f"neighbours {c['neighbours']}: give {count} positive number(s), one a relation")
@@ -255,7 +236,7 @@ def _terms(c: Mapping[str, Any], species: Sequence[int]) -> tuple[PairTerm, ...]
     if c["repulsion"]:
         from jaxepi.potentials.zbl import ZBL
 
-        terms.append(ZBL(tuple(int(z) for z in species), float(c["repulsion"])))
+        terms.append(ZBL(tuple(int(z) for z in species)))
     if c["dispersion"]:
         from jaxepi.potentials.dispersion import Dispersion
 

@@ -1,4 +1,4 @@
-"""Repulsion of nuclei at short range: the universal screened Coulomb potential, switched off towards the bond length.
+"""Repulsion of nuclei at short range: the universal screened Coulomb potential, switched off at the bond length.
 
 Ziegler, Biersack and Littmark, The Stopping and Range of Ions in Matter (Pergamon, 1985). Flows in: atomic numbers, edge
 vectors, neighbours. Flows out: an energy an atom.
@@ -28,22 +28,19 @@ class ZBL:
 
         E = 1/2 sum_ij u(r/r_ij) Z_i Z_j e^2/(4 pi eps0 r) sum_k c_k exp(-d_k r/a_ij),   a_ij = 0.4685/(Z_i^0.23 + Z_j^0.23),
 
-    where the polynomial u with p = 6 (Gasteiger, Gross and Guennemann, ICLR 2020) takes it to zero at `reach` times the
-    sum of the covalent radii, r_ij, with two continuous derivatives.
+    where the polynomial u with p = 6 (Gasteiger, Gross and Guennemann, ICLR 2020) takes it to zero at the sum of the
+    covalent radii, r_ij, with two continuous derivatives.
 
     Attributes:
         species: atomic numbers that occur; they decide how far the term reaches.
-        reach: 1 ends it near the bond length. Less keeps it out of bonds that vibrate: in graphene it would bend as sharply
-            as the bond itself, which smooth functions of distance must then undo.
     """
 
     species: tuple[int, ...]
-    reach: float = 1.0
 
     @property
     def relation(self) -> Relation:
-        """All pairs closer than the largest sum of covalent radii, times `reach`."""
-        return Relation(2 * self.reach * float(max(covalent_radii[z] for z in self.species)))
+        """All pairs closer than the largest sum of covalent radii."""
+        return Relation(2 * float(max(covalent_radii[z] for z in self.species)))
 
     def check(self, species: Sequence[int]) -> None:
         """Refuse elements that the term was not made for.
@@ -66,7 +63,7 @@ class ZBL:
         dtype = vectors.dtype
         radius, power = (jnp.asarray(x, dtype)[numbers] for x in (covalent_radii, _POWERS))
         charge = numbers.astype(dtype)
-        reach = self.reach * (radius[:, None] + radius[receivers])
+        reach = radius[:, None] + radius[receivers]
         # Slots beyond the reach are moved there, where nothing is left; atoms on one another are moved apart.
         r = jnp.sqrt(jnp.clip(jnp.sum(vectors**2, axis=-1), 1e-6, reach**2))
         x = r * (power[:, None] + power[receivers]) / _LENGTH

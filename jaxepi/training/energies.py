@@ -22,7 +22,7 @@ from jaxepi.tree import pytree
 MEASURES = ("energy_mev", "forces_mev", "stress_mev")
 """Names of errors: meV an atom, meV/angstrom, meV/angstrom^3."""
 
-FIXED = ("reference", "scale", "expansion", "domain")
+FIXED = ("reference", "scale", "domain")
 """Parameters of an energy module that are set from data, not trained."""
 
 OFFSET_UNIT = 0.02

@@ -1,30 +1,22 @@
-"""What is known without descent: fixed pair terms, reference energies, offsets of k meshes, the scale of forces before
-training; a linear expansion after it.
+"""What is known before training: reference energies, offsets of k meshes, the scale of forces, and fixed pair terms.
 
-Flows in: `Examples` and an energy module. Flows out: numbers for its parameters, and examples less what is known. The
+Flows in: `Examples` and an energy module. Flows out: numbers for its parameters, and examples less the fixed terms. The
 reference energies are least squares over the training configurations, each divided by its number of atoms.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from tqdm import tqdm
 
-from jaxepi.training.energies import Batch, gather, predict, species_index
+from jaxepi.training.energies import Prediction, gather, predict, species_index
 from jaxepi.training.examples import Examples
-from jaxepi.training.packing import Plan, pack
-
-RIDGE = 1e-6
-"""Of the linear expansion, relative to the squared norm of each column."""
-
-COLUMNS = 16
-"""Columns of the linear expansion that are worked on at once."""
+from jaxepi.training.packing import pack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,121 +118,30 @@ class _Terms:
         return sum(term.energies(numbers, v, table.receivers) for term, v, table in last)
 
 
-class _Expansion:
-    """An energy module that holds the linear expansion of another alone."""
-
-    def __init__(self, module: Any):
-        self.expansion = module.expansion
-
-    def site_energies(self, variables: Any, species: Any, vectors: Any, tables: Any) -> Any:
-        return self.expansion.energies(variables["params"]["expansion"], species, vectors, tables)
-
-
-def without_terms(module: Any, examples: Examples, dtype: str) -> tuple[Any, Examples]:
+def without_terms(module: Any, examples: Examples, dtype: str, atoms: int = 512) -> tuple[Any, Examples]:
     """The module without its fixed pair terms, and examples with their energies, forces and stresses subtracted.
 
     Args:
-        module: may have `terms`, whose relations stand behind those of the network.
+        module: may have `terms`, whose relations stand behind those of the network. atoms: of a batch.
     """
     terms = getattr(module, "terms", ())
     if not terms:
         return module, examples
-    rest = _less(examples, _Terms(module), {}, module.species, dtype)
-    kept = examples.tables[: len(examples.tables) - len(terms)]
-    return dataclasses.replace(module, terms=()), dataclasses.replace(rest, tables=kept)
-
-
-def without_expansion(
-    module: Any, examples: Examples, coefficients: np.ndarray | None, dtype: str
-) -> tuple[Any, Examples]:
-    """The module without its linear expansion, and examples with its energies, forces and stresses subtracted.
-
-    Args:
-        coefficients: of the expansion; None where it is not known yet, and nothing is subtracted.
-    """
-    bare = dataclasses.replace(module, expansion=None)
-    if coefficients is None:
-        return bare, examples
-    params = {"expansion": jnp.asarray(coefficients, dtype)}
-    return bare, _less(examples, _Expansion(module), params, module.species, dtype)
-
-
-def fit_expansion(
-    module: Any, examples: Examples, dtype: str, progress: bool = False
-) -> tuple[Float[np.ndarray, "s v"], Float[np.ndarray, "s"]]:
-    """Coefficients of the module's linear expansion, and reference energies (eV a species) that are found along.
-
-    They minimise the loss of the training configurations plus `RIDGE` times the squares that each of them contributes alone
-    (ridge regression with columns scaled to unit norm). Normal equations are summed batch by batch in double precision.
-
-    Args:
-        examples: labels less all else that is known. progress: a bar on stderr.
-    """
-    alone, species = _Expansion(module), module.species
-    shape, rows = alone.expansion.shape, examples.rows("train")
-    count, content = int(np.prod(shape)), np.maximum(examples.content("train"), 1)
-    root = np.sqrt(examples.weights / (content * [1, 3, 9])) / np.stack(
-        [examples.sizes, np.ones(len(examples)), examples.sizes / examples.volume], axis=1
-    )
-    composition, owner = examples.counts(species), np.repeat(np.arange(len(examples)), examples.sizes)
-    width = count + len(species) + 1
-    normal = np.zeros((width, width))
-
-    def columns(batch: Batch) -> Any:
-        units = jnp.eye(count, dtype=dtype).reshape(count, *shape)
-        return jax.lax.map(lambda c: predict(alone, {"expansion": c}, batch), units, batch_size=COLUMNS)
-
-    told = "linear expansion" if progress else ""
-    for plan, found in _each(examples, species, dtype, columns, rows, atoms=64, told=told):
-        there, real = plan.configurations >= 0, plan.atoms >= 0
-        c, i = plan.configurations[there], plan.atoms[real]
-        parts = [
-            (found.energy[:, there], examples.energy[c], root[c, 0], composition[c]),
-            (found.forces[:, real], examples.forces[i], root[owner[i], 1], None),
-            (found.stress[:, there], examples.stress[c], root[c, 2], None),
-        ]
-        for block, labels, weight, others in parts:
-            system = np.zeros((*labels.shape, width))
-            system[..., :count] = np.moveaxis(block, 0, -1)
-            if others is not None:
-                system[..., count:-1] = others
-            system[..., -1] = labels
-            system = (system * weight.reshape(-1, *[1] * labels.ndim)).reshape(-1, width)
-            normal += system.T @ system
-    scale = np.sqrt(np.maximum(np.diag(normal)[:-1], np.finfo(float).tiny))
-    matrix = normal[:-1, :-1] / scale / scale[:, None] + RIDGE * np.eye(width - 1)
-    solution = np.linalg.solve(matrix, normal[:-1, -1] / scale) / scale
-    return solution[:count].reshape(shape), solution[count:]
-
-
-def _less(examples: Examples, module: Any, params: Any, species: Sequence[int], dtype: str) -> Examples:
-    """Examples less the energies, forces and stresses of a module."""
-    energy, forces, stress = examples.energy.copy(), examples.forces.copy(), examples.stress.copy()
-    everything = np.arange(len(examples))
-    for plan, found in _each(examples, species, dtype, lambda batch: predict(module, params, batch), everything):
-        there, real = plan.configurations >= 0, plan.atoms >= 0
-        energy[plan.configurations[there]] -= np.asarray(found.energy, np.float64)[there]
-        stress[plan.configurations[there]] -= np.asarray(found.stress, np.float64)[there]
-        forces[plan.atoms[real]] -= np.asarray(found.forces, np.float64)[real]
-    return dataclasses.replace(examples, energy=energy, forces=forces, stress=stress)
-
-
-def _each(
-    examples: Examples,
-    species: Sequence[int],
-    dtype: str,
-    function: Callable[[Batch], Any],
-    rows: Int[np.ndarray, "k"],
-    atoms: int = 512,
-    told: str = "",
-) -> Iterator[tuple[Plan, Any]]:
-    """A function of batches of about `atoms` atoms, over some configurations; a bar on stderr where it is to be told."""
     packing = pack(examples.sizes, examples.widths(), atoms, shapes=1)
     arrays = {n: np.asarray(getattr(examples, n), dtype) for n in ("positions", "forces", "cell", "energy", "stress")}
     arrays |= {"weights": examples.weights.astype(dtype), "size": examples.sizes.astype(dtype)}
     arrays |= {"volume": examples.volume.astype(dtype), "mesh": np.zeros(len(examples), np.int32)}
-    arrays |= {"species": species_index(species, examples.numbers)}
+    arrays |= {"species": species_index(module.species, examples.numbers)}
     everything = jax.tree.map(jnp.asarray, {**arrays, "tables": tuple(tuple(part) for part in examples.tables)})
-    evaluate = jax.jit(lambda arrays, plan: function(gather(arrays, plan)))
-    for plan in tqdm(packing.plans(rows), desc=told, unit="batch", disable=not told, leave=False):
-        yield plan, jax.device_get(evaluate(everything, plan))
+    alone = _Terms(module)
+    evaluate = jax.jit(lambda arrays, plan: predict(alone, {}, gather(arrays, plan)))
+    energy, forces, stress = examples.energy.copy(), examples.forces.copy(), examples.stress.copy()
+    for plan in packing.plans(np.arange(len(examples))):
+        found: Prediction = jax.device_get(evaluate(everything, plan))
+        there, real = plan.configurations >= 0, plan.atoms >= 0
+        energy[plan.configurations[there]] -= np.asarray(found.energy, np.float64)[there]
+        stress[plan.configurations[there]] -= np.asarray(found.stress, np.float64)[there]
+        forces[plan.atoms[real]] -= np.asarray(found.forces, np.float64)[real]
+    kept = examples.tables[: len(examples.tables) - len(terms)]
+    bare = dataclasses.replace(module, terms=())
+    return bare, dataclasses.replace(examples, energy=energy, forces=forces, stress=stress, tables=kept)

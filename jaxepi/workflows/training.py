@@ -83,9 +83,6 @@ def train_potential(
 ) -> TrainedPotential:
     """Train a potential, or go on with it, and measure it on all splits.
 
-    A linear expansion is fitted last, to what the network leaves: measures of the epochs are the network's, errors by split
-    and parity those of the whole. One that a checkpoint to begin from holds is taken off the labels first, and added to.
-
     Args:
         output: folder for all files; made where its parent stands. progress: bars on stderr.
         resume: False starts over. command: the command line, for the card.
@@ -104,7 +101,7 @@ def train_potential(
     own = fitting.fingerprint(settings, study.config, study.data_hash)
     fit, predict = fitting.fit(study.problem, study.start, settings, folder, own, write_best, progress)
     before = predict.count
-    study, errors = study.expanded(study.errors(fit.params, predict), progress)
+    errors = study.errors(fit.params, predict)
     fit = dataclasses.replace(fit, compilations=fit.compilations + predict.count - before)
     rows = evaluation.error_rows(study.examples, errors)
     write_metrics(folder / fitting.ERRORS, [dataclasses.asdict(row) for row in rows])
@@ -132,7 +129,6 @@ class _Study:
 
     Attributes:
         module, config: the energy module with its pair terms, and what builds it. examples: labels as read.
-        expansion: coefficients of the linear expansion, None before they are known.
         problem: labels less references and pair terms. start: parameters to begin from.
     """
 
@@ -141,7 +137,6 @@ class _Study:
     config: dict[str, Any]
     examples: Examples
     references: References
-    expansion: np.ndarray | None
     problem: EnergyProblem
     start: Any
 
@@ -161,33 +156,25 @@ class _Study:
             config["neighbours"] = _neighbours(examples, len(module.network.relations))
             module = learned.build(config, species)
         module = dataclasses.replace(module, minimum_distance=_shortest(examples))
-        return cls._prepared(settings, module, config, _comparable(examples, settings), kept, progress)
+        return cls._prepared(settings, module, config, _comparable(examples, settings), kept)
 
     @classmethod
     def _prepared(
-        cls,
-        settings: TrainingSettings,
-        module: Any,
-        config: dict[str, Any],
-        examples: Examples,
-        kept: Potential | None,
-        progress: bool,
+        cls, settings: TrainingSettings, module: Any, config: dict[str, Any], examples: Examples, kept: Potential | None
     ) -> "_Study":
         """References, packing and initial parameters."""
         run, offsets = settings.run, settings.data.energy_offsets_per_mesh
-        params = kept.params if kept is not None else module.init(jax.random.key(run.seed))
         bare, rest = references.without_terms(module, examples, run.dtype)
-        expansion = None if kept is None else params.get("expansion")
-        bare, rest = references.without_expansion(bare, rest, expansion, run.dtype)
         found = references.fit_references(rest, module.species, offsets != "none")
         rest = references.without_references(rest, found, module.species)
+        params = kept.params if kept is not None else module.init(jax.random.key(run.seed))
         scale = kept.params["scale"] if kept is not None else found.scale
         fixed = {"reference": np.zeros(len(module.species)), "scale": np.asarray(scale)}
         packing = training.pack(rest.sizes, rest.widths(), run.batch_atoms)
         ramp = settings.loss.energy_start / settings.loss.energy if settings.loss.energy_start else 1.0
         problem = EnergyProblem(bare, fixed, rest, packing, found.offsets, found.free, run.dtype, run.seed, ramp)
         start = problem.initial(params, offsets == "trained")
-        return cls(settings, module, config, examples, found, expansion, problem, start)
+        return cls(settings, module, config, examples, found, problem, start)
 
     @cached_property
     def data_hash(self) -> str:
@@ -201,8 +188,6 @@ class _Study:
     def potential(self, params: Any, with_domain: bool = False) -> Potential:
         """The whole potential from trained parameters."""
         whole = {**params["model"], "reference": self.references.energies, "scale": self.problem.fixed["scale"]}
-        if self.module.expansion is not None:
-            whole["expansion"] = np.zeros(self.module.expansion.shape) if self.expansion is None else self.expansion
         if with_domain:
             whole |= domain(self.problem, params["model"])
         # Reference energies are large: they keep double precision in the file, whatever the network was trained in.
@@ -213,22 +198,6 @@ class _Study:
         plans = [plan for split in evaluation.SPLITS for plan in self.problem.plans(split)]
         outputs = [predict(params, self.problem.arrays, plan) for plan in plans]
         return self.problem.errors(self.problem.collect(plans, jax.device_get(outputs)))
-
-    def expanded(self, errors: Prediction, progress: bool) -> tuple["_Study", Prediction]:
-        """With the linear expansion, if any, fitted to what the network leaves of the training labels; the errors then."""
-        module, dtype = self.module, self.settings.run.dtype
-        if module.expansion is None:
-            return self, errors
-        sizes, counts = self.examples.sizes, self.examples.counts(module.species)
-        left = dataclasses.replace(
-            self.problem.examples, energy=-errors.energy * sizes, forces=-errors.forces, stress=-errors.stress
-        )
-        coefficients, energies = references.fit_expansion(module, left, dtype, progress)
-        left = references.without_expansion(module, left, coefficients, dtype)[1]
-        errors = Prediction(-(left.energy - counts @ energies) / sizes, -left.forces, -left.stress)
-        known = dataclasses.replace(self.references, energies=self.references.energies + energies)
-        whole = coefficients if self.expansion is None else self.expansion + coefficients
-        return dataclasses.replace(self, expansion=whole, references=known), errors
 
     def offsets(self, params: Any) -> dict[str, float]:
         """Offsets of the meshes, eV an atom."""

@@ -23,10 +23,7 @@ ROTATION = Rotation.from_rotvec([0.7, -0.4, 1.1]).as_matrix()
 @functools.cache
 def potential(species=(14,), **options):
     module = learned.build({**SMALL, **options}, species)
-    params = module.init(jax.random.key(1))
-    if "expansion" in params:
-        params["expansion"] = 0.03 * jax.random.normal(jax.random.key(2), params["expansion"].shape)
-    return Potential(params, module)
+    return Potential(module.init(jax.random.key(1)), module)
 
 
 def crystal(name="GaAs", structure="zincblende", a=5.65, size=0.1):
@@ -54,7 +51,6 @@ CASES = [
     (potential((31, 33)), crystal()),
     (potential((31, 33), interactions=3, correlation=2, hidden_lmax=2, lmax=2), crystal()),
     (potential((6,), relations="layers"), bilayer()),
-    (potential((31, 33), expansion=((4, 0), (3, 2), (2, 2))), crystal()),
 ]
 
 
@@ -193,7 +189,6 @@ def test_parameters_of_another_network_are_refused(tmp_path):
         ({"relations": "many"}, "relations 'many'"),
         ({"lmax": 1, "hidden_lmax": 2}, "hidden_lmax 2 exceeds"),
         ({"correlation": 4}, "correlation 4"),
-        ({"repulsion": 1.5}, "repulsion 1.5"),
         ({"channels": 0}, "channels 0"),
         ({"neighbours": [1.0, 2.0]}, "neighbours"),
     ],

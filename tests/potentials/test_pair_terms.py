@@ -120,12 +120,8 @@ def test_repulsion_is_the_universal_potential_at_short_range():
 
 @pytest.mark.parametrize(
     ("term", "z", "edges"),
-    [
-        (ZBL((6, 14)), (6, 14), (0.76 + 1.11,)),
-        (ZBL((6, 14), 0.75), (6, 14), (0.75 * (0.76 + 1.11),)),
-        (Dispersion(cutoff=8.0), (6, 14), (8.0, 6.0)),
-    ],
-    ids=["repulsion", "short repulsion", "dispersion"],
+    [(ZBL((6, 14)), (6, 14), (0.76 + 1.11,)), (Dispersion(cutoff=8.0), (6, 14), (8.0, 6.0))],
+    ids=["repulsion", "dispersion"],
 )
 def test_energy_and_two_derivatives_are_continuous(term, z, edges):
     """A jump across the edge closes in proportion to the step; a kink in the function or a derivative would stay."""

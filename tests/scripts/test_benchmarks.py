@@ -59,7 +59,7 @@ def test_optimizers_are_compared_in_everything_else_alike(ablation, tmp_path, ca
     base = ablation.configured(ablation.HERE / "potential.toml")
     made = compare_optimizers.settings(base, "amsgrad", 0.5, 7)
     assert (made.loss, made.data) == (base.loss, base.data)
-    assert made.model == {**base.model, "expansion": []}
+    assert made.model == base.model
     assert made.run == dataclasses.replace(base.run, epochs=7)
     assert made.optimizer == dataclasses.replace(base.optimizer, algorithm="amsgrad", learning_rate=0.5)
     assert compare_optimizers.main([str(ablation.HERE / "potential.toml"), str(tmp_path), "--with", "soap"]) == 2
@@ -73,8 +73,7 @@ def test_the_ablation_varies_the_network_and_nothing_else(ablation, name):
     assert (made.optimizer.algorithm, made.data.sets) == ("amsgrad", base.data.sets)
     assert made.loss == dataclasses.replace(base.loss, energy_start=0.0)
     differing = {k for k in made.model if made.model[k] != base.model.get(k)}
-    assert differing <= {"channels", "relations", "interactions", "expansion"}
-    assert not made.model["expansion"], "networks alone are compared"
+    assert differing <= {"channels", "relations", "interactions"}
     assert (made.run.seed, made.run.epochs, made.run.batch_atoms) == (1, 5, base.run.batch_atoms)
 
 

@@ -182,47 +182,6 @@ def test_fixed_pair_terms_and_references_are_only_moved_from_the_model_to_the_la
     np.testing.assert_allclose(errors.stress[0], whole.stress(one, graph) - few.stress[0], atol=1e-9)
 
 
-@functools.cache
-def expanded(path):
-    """A module with a linear expansion, examples, coefficients, and the examples less that expansion."""
-    from jaxepi.potentials import learned
-    from jaxepi.training.references import without_expansion
-
-    small = {"channels": 2, "radial_layers": [4], "cutoff": 3.8, "repulsion": False}
-    module = learned.build({**small, "expansion": [[5, 0], [3, 2]]}, (14,))
-    e = dataclasses.replace(read(path), tables=()).connect(module.relations)
-    coefficients = np.random.default_rng(5).normal(size=module.expansion.shape)
-    bare, rest = without_expansion(module, e, coefficients, "float64")
-    assert bare.expansion is None
-    return module, e, coefficients, rest
-
-
-def test_a_linear_expansion_is_only_moved_from_the_model_to_the_labels(path):
-    module, e, coefficients, rest = expanded(path)
-    params = {**module.init(jax.random.key(0)), "scale": jnp.zeros(()), "expansion": jnp.asarray(coefficients)}
-    whole, one, atoms = Potential(params, module), e.structure(4), slice(e.first[4], e.first[5])
-    graph = whole.graph(one)
-    np.testing.assert_allclose(whole.energy(one, graph), e.energy[4] - rest.energy[4], rtol=1e-9)
-    np.testing.assert_allclose(whole.forces(one, graph), (e.forces - rest.forces)[atoms], atol=1e-9)
-    np.testing.assert_allclose(whole.stress(one, graph), e.stress[4] - rest.stress[4], atol=1e-9)
-
-
-def test_the_fit_of_an_expansion_finds_the_forces_that_one_made(path):
-    from jaxepi.training.references import fit_expansion, without_expansion
-
-    module, e, _, rest = expanded(path)
-    labels = {n: getattr(e, n) - getattr(rest, n) for n in ("energy", "forces", "stress")}
-    made = dataclasses.replace(e, **{**labels, "energy": labels["energy"] - 3.0 * e.sizes})
-    coefficients, energies = fit_expansion(module, made, "float64")
-    left = without_expansion(module, made, coefficients, "float64")[1]
-    test = np.repeat(e.split == "test", e.sizes)
-    assert np.std(left.forces[test]) < 1e-2 * np.std(made.forces[test])
-    train = e.split == "train"
-    energy = left.energy / e.sizes - energies[0]
-    assert np.abs(energy[train]).max() < 1e-2 * np.std((made.energy / e.sizes)[train])
-    assert np.std(left.stress[train]) < 1e-2 * np.std(made.stress[train])
-
-
 def test_errors_by_split_kind_and_temperature(path):
     e = read(path)
     errors = Prediction(np.full(len(e), 0.002), np.full_like(e.positions, -0.03), np.full_like(e.stress, 0.001))

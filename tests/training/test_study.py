@@ -31,7 +31,6 @@ correlation = 2
 interactions = 1
 radial_layers = [8]
 repulsion = false
-expansion = [[4, 0], [2, 1]]
 [optimizer]
 learning_rate = 0.03
 average = 0.9
@@ -97,12 +96,6 @@ def test_the_file_holds_the_potential_that_was_measured(home, finished, dataset)
     assert card["configurations"]["train"] == len(e.rows("train"))
     assert card["provenance"]["command"] == "jaxepi train potential"
     assert str(home) not in json.dumps(card)
-
-
-def test_the_expansion_explains_some_of_what_the_network_leaves(finished):
-    left = {row.split: row.forces_rmse for row in finished.rows if row.group == "all"}
-    assert left["validation"] < 0.9 * finished.fit.best["validation_forces_mev"]
-    assert np.any(finished.potential.params["expansion"])
 
 
 def test_the_domain_ends_at_the_training_set(home, finished):
