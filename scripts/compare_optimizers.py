@@ -47,9 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
     for chosen in options.chosen:
         algorithm, _, rate = chosen.partition("=")
         try:
-            made = settings(base, algorithm, float(rate), options.epochs)
+            number = float(rate)
         except ValueError as error:
             raise InputError(f"--with {chosen}: give an algorithm and its learning rate, soap=0.02") from error
+        made = settings(base, algorithm, number, options.epochs)
         fit = train_potential(made, options.work / f"{algorithm}-{rate}", command=Path(__file__).name).fit
         for part in PARTS:
             row = fit.history[max(1, round(len(fit.history) / part)) - 1]

@@ -225,6 +225,8 @@ def _check(c: Mapping[str, Any], species: Sequence[int]) -> None:
         raise InputError(f"correlation {c['correlation']}: products of up to 3 factors are implemented")
     if c["hidden_lmax"] > c["lmax"]:
         raise InputError(f"hidden_lmax {c['hidden_lmax']} exceeds lmax {c['lmax']}; lower it")
+    if not isinstance(c["repulsion"], bool):
+        raise InputError(f"repulsion {c['repulsion']!r}: give true or false")
     count = 2 if c["relations"] == "layers" else 1
     if c["neighbours"] is not None and (len(c["neighbours"]) != count or min(c["neighbours"]) <= 0):
         raise InputError(f"neighbours {c['neighbours']}: give {count} positive number(s), one a relation")

@@ -2,8 +2,8 @@
 
 Vyas et al., arXiv:2409.11321 (2024). Flows in: gradients. Flows out: directions. Every matrix W of the parameters keeps
 averages of G G^T and G^T G of its gradients; Adam runs on the gradient turned into their eigenvectors, which are refreshed
-by one step of the power method every `EVERY` steps. Energies, forces and stresses pull at the same weights with forces of
-very different size, and no scale per weight can part them; a turned basis can.
+by one step of the power method every `EVERY` steps. A scale per weight cannot tell stiff combinations of weights from soft
+ones; in the turned basis it can.
 """
 
 from typing import Any, NamedTuple

@@ -189,6 +189,7 @@ def test_parameters_of_another_network_are_refused(tmp_path):
         ({"relations": "many"}, "relations 'many'"),
         ({"lmax": 1, "hidden_lmax": 2}, "hidden_lmax 2 exceeds"),
         ({"correlation": 4}, "correlation 4"),
+        ({"repulsion": 0.75}, "repulsion 0.75"),
         ({"channels": 0}, "channels 0"),
         ({"neighbours": [1.0, 2.0]}, "neighbours"),
     ],

@@ -62,8 +62,10 @@ def test_optimizers_are_compared_in_everything_else_alike(ablation, tmp_path, ca
     assert made.model == base.model
     assert made.run == dataclasses.replace(base.run, epochs=7)
     assert made.optimizer == dataclasses.replace(base.optimizer, algorithm="amsgrad", learning_rate=0.5)
-    assert compare_optimizers.main([str(ablation.HERE / "potential.toml"), str(tmp_path), "--with", "soap"]) == 2
-    assert "--with soap: give an algorithm and its learning rate" in capsys.readouterr().err
+    for wrong, message in (("soap", "--with soap: give an algorithm and its learning rate"), ("sgd=1", "sgd")):
+        assert compare_optimizers.main([str(ablation.HERE / "potential.toml"), str(tmp_path), "--with", wrong]) == 2
+        assert message in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["heterogeneous-2", "homogeneous-2", "homogeneous-4"])

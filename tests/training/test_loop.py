@@ -84,10 +84,11 @@ def test_it_finds_the_line(algorithm, schedule):
     assert found.best["validation_loss"] == min(row["validation_loss"] for row in found.history)
 
 
+@pytest.mark.parametrize("algorithm", ["amsgrad", "soap"])
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
 @pytest.mark.parametrize("at", [(3, 0), (4, 2)])
-def test_an_interrupted_run_goes_on_to_the_same_curve(tmp_path, at, schedule):
-    optimizer = Optimizer(**{**QUICK, "patience": 1, "schedule": schedule, "warmup": 2.5})
+def test_an_interrupted_run_goes_on_to_the_same_curve(tmp_path, at, schedule, algorithm):
+    optimizer = Optimizer(**{**QUICK, "patience": 1, "schedule": schedule, "warmup": 2.5, "algorithm": algorithm})
     whole = run(Line(noise=0.3), 9, optimizer)
     problem, files = Line(noise=0.3), {"state": tmp_path / "state.npz", "metrics": tmp_path / "metrics.csv"}
     problem.at = at
