@@ -7,7 +7,8 @@
 Phonons at the wave vectors that fit the labelled supercell come from the same finite displacements (phonopy reduces and
 symmetrises both; pip install phonopy), at the lattice of the labels; those of layers also at rest, on a 6x6 supercell. The
 soft modes of two layers against each other come from energies of rigid layers instead: forces of labels on a real-space grid
-are off by 10 meV/angstrom, over displacements of 0.01 angstrom as much as all that holds the layers together.
+are off by 10 meV/angstrom, over displacements of 0.01 angstrom as much as all that holds the layers together. Elastic
+constants of a layer whose atoms are not relaxed come from the labels' energies, the labels having no stress.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from ase.build import bulk
 from refusals import refusing
 from scipy.optimize import minimize
 from structures.carbon import CARBON, STACKINGS, layers
-from structures.checks import finite_displacements
+from structures.checks import STRAINS, finite_displacements
 
 from jaxepi import io, potentials, sampling, units
 from jaxepi.errors import InputError
@@ -52,6 +53,9 @@ CRYSTALS: dict[str, dict[str, Any]] = {
     "graphene": {
         "labels": "experiments/bilayer_graphene/checks/pbe-d3-phonons.h5",
         "rigid": "experiments/bilayer_graphene/checks/pbe-d3-layers.h5",
+        "strained": "experiments/bilayer_graphene/checks/pbe-d3-strains.h5",
+        "data": "experiments/bilayer_graphene/data/pbe-d3.h5",
+        "finer": "experiments/bilayer_graphene/checks/pbe-d3-tests-fine.h5",
     },
 }
 
@@ -260,15 +264,63 @@ def layered_rows(potential: Potential, path: Path, measured: dict[str, Any]) -> 
     )
 
 
-def rigid_rows(potential: Potential, path: Path, measured: dict[str, Any]) -> Iterator[str]:
-    """Two rigid layers at several distances and slidings: energies, and what follows from them, of model and labels."""
+def both_energies(potential: Potential, path: Path) -> tuple[io.Configurations, list[Atoms], str, list[np.ndarray]]:
+    """The one group of a data set, its cells and its level, and energies: of the model and of the labels, eV."""
     (group,) = io.read(path).groups
     level = next(iter(group.labels))
-    distance, sliding = group.extra["distance"], group.extra["sliding"]
     cells = [Atoms(group.species, x, cell=c, pbc=group.pbc) for x, c in zip(group.positions, group.cell, strict=True)]
     structures = [Structure.from_ase(atoms) for atoms in cells]
     ours = np.array([float(potential.energy(s, potential.graph(s))) for s in structures])
-    columns = [ours, group.labels[level]["energy"]]
+    return group, cells, level, [ours, group.labels[level]["energy"]]
+
+
+def strained_rows(potential: Potential, path: Path) -> Iterator[str]:
+    """Elastic constants of one layer, atoms not relaxed, from energies of strained cells of model and labels."""
+    _, cells, level, columns = both_energies(potential, path)
+    rest = layers(1, None)
+    area = np.linalg.norm(np.cross(*rest.cell[:2]))
+    found = np.array([np.linalg.solve(rest.cell.array, cell.cell.array) - np.eye(3) for cell in cells])[:, :2, :2]
+    constants = []
+    for energies in columns:
+        second = {}
+        for name, direction in STRAINS.items():
+            sizes = np.tensordot(found, direction) / np.sum(np.square(direction))
+            on = np.abs(found - sizes[:, None, None] * np.array(direction)).max(axis=(1, 2)) < 1e-6
+            second[name] = np.polynomial.Polynomial.fit(sizes[on], energies[on], 4).deriv(2)(0.0) / area
+        c11 = second["zigzag"] / units.NEWTON_PER_METRE
+        c12 = second["equal"] / 2 / units.NEWTON_PER_METRE - c11
+        constants.append((c11, c12, second["shear"] / units.NEWTON_PER_METRE))
+    for name, (c11, c12, c66) in zip(("model", level), constants, strict=True):
+        yield f"C11/C12/C66 of one layer, atoms not relaxed, a = {CARBON['pbe']}, {name}: {c11:.0f}/{c12:.0f}/{c66:.0f} N/m"
+
+
+def finer_rows(potential: Potential, data: Path, finer: Path) -> Iterator[str]:
+    """Forces of test configurations that were labelled again on a finer grid: of the model, the labels and the finer ones."""
+    (group,), level = io.read(finer).groups, ""
+    found = {}
+    for standing in io.read(data).groups:
+        for row, name in enumerate(standing.fingerprint):
+            if name in group.fingerprint:
+                level = next(iter(standing.labels))
+                found[name] = standing.labels[level]["forces"][row]
+    rows = [i for i, name in enumerate(group.fingerprint) if name in found]
+    labels = np.stack([found[group.fingerprint[i]] for i in rows])
+    fine = group.labels[next(iter(group.labels))]["forces"][rows]
+    cells = [Atoms(group.species, group.positions[i], cell=group.cell[i], pbc=group.pbc) for i in rows]
+    ours = np.stack([evaluate(potential, cell) for cell in cells])
+    rms = {
+        "model less labels": ours - labels,
+        "model less finer grid": ours - fine,
+        "labels less finer grid": labels - fine,
+    }
+    yield f"Forces of {len(rows)} test cells of {len(group.species)} atoms, {level} again on a finer grid, meV/angstrom"
+    yield ", ".join(f"{name} {1e3 * np.sqrt(np.mean(x**2)):.1f}" for name, x in rms.items())
+
+
+def rigid_rows(potential: Potential, path: Path, measured: dict[str, Any]) -> Iterator[str]:
+    """Two rigid layers at several distances and slidings: energies, and what follows from them, of model and labels."""
+    group, cells, level, columns = both_energies(potential, path)
+    distance, sliding = group.extra["distance"], group.extra["sliding"]
     apart, slid = np.isclose(sliding, STACKINGS["AB"]), np.isclose(distance, 3.4)
     found = []
     for energies in columns:
@@ -348,6 +400,10 @@ def main(arguments: list[str] | None = None) -> int:
         )
     if layered and (ROOT / crystal["rigid"]).is_file():
         parts.append(rigid_rows(potential, ROOT / crystal["rigid"], measured))
+    if layered and (ROOT / crystal["strained"]).is_file():
+        parts.append(strained_rows(potential, ROOT / crystal["strained"]))
+    if layered and (ROOT / crystal["finer"]).is_file():
+        parts.append(finer_rows(potential, ROOT / crystal["data"], ROOT / crystal["finer"]))
     for part in parts:
         for line in part:
             print(line, flush=True)

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxepi.training import OptimizerSettings, TrainingSettings
+from jaxepi.training import TrainingSettings
 from jaxepi.training.metrics import write_metrics
 from jaxepi.workflows.training import TrainedPotential, configured, train_potential
 
@@ -40,14 +40,11 @@ PAPER = "HedgeNet paper (1620 training structures, PBE-D2): 0.1 and 9.5, 0.1 and
 
 
 def settings(base: TrainingSettings, model: str, seed: int, epochs: int, channels: int, train: int) -> TrainingSettings:
-    """Those of one run: what the ablation varies, and the budget that all share. Energies weigh alike throughout, and
-    AMSGrad descends, as in the runs of ablation.csv."""
+    """Those of one run: what the ablation varies, and the budget that all share."""
     return dataclasses.replace(
         base,
         data=dataclasses.replace(base.data, train=train),
-        loss=dataclasses.replace(base.loss, energy_start=0.0),
         model={**base.model, "channels": channels, **MODELS[model]},
-        optimizer=OptimizerSettings("amsgrad", learning_rate=0.01, schedule="cosine", final=0.003),
         run=dataclasses.replace(base.run, seed=seed, epochs=epochs),
     )
 

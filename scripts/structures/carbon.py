@@ -141,3 +141,23 @@ def monolayers(seed: int, count: int, repeats: int, mesh: int) -> list[ase.Atoms
         atoms = rippled(layers(repeats, None), generator, size)
         out.append(annotate(atoms, "monolayer", "pbe", (mesh, mesh, 1), amplitude=size))
     return out
+
+
+def strained_layers(seed: int, count: int, mesh: int) -> list[ase.Atoms]:
+    """1x1 cells strained in the plane by up to 2.5% a component and displaced a little, which elastic constants are learned
+    from: graphene, and every third a bilayer 3.1 to 3.7 angstrom apart."""
+    generator = np.random.default_rng(seed)
+    out = []
+    for index in range(count):
+        distance = generator.uniform(3.1, 3.7) if index % 3 == 2 else None
+        sliding = generator.uniform(0.0, 1.5)
+        strain = np.zeros((3, 3))
+        strain[:2, :2] = generator.uniform(-0.025, 0.025, (2, 2))
+        strain = (strain + strain.T) / 2
+        info: dict = {"strain": strain, "amplitude": generator.uniform(0.002, 0.02)}
+        if distance is not None:
+            info |= {"distance": distance, "sliding": sliding}
+        atoms = rippled(strained(layers(1, distance, sliding), strain), generator, info["amplitude"])
+        kind = "strained-monolayer" if distance is None else "strained-slid"
+        out.append(annotate(atoms, kind, "pbe", (mesh, mesh, 1), **info))
+    return out

@@ -9,8 +9,9 @@ import numpy as np
 from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
+from jaxepi import io
 from structures import HALF, ZERO, annotate, on_mesh, strained
-from structures.carbon import STACKINGS, bilayers, layers
+from structures.carbon import STACKINGS, bilayers, layers, thermal
 from structures.crystals import (
     GAAS,
     SILICON,
@@ -133,6 +134,13 @@ def gaas_mesh(seed: int) -> list[ase.Atoms]:
     return on_mesh([*gaas_cubic(seed)[:3], gaas_forces(seed)[1]], 4)
 
 
+def bilayer_tests(seed: int) -> list[ase.Atoms]:
+    """4x4 bilayers of the test set, every second one thermal while there are: for a recipe with a finer grid."""
+    sets = thermal(seed, 100, 4, 2), bilayers(seed, 100, 4, 2)
+    kept = [[a for a in found if split(a) == "test"] for found in sets]
+    return [atoms for pair in zip(*kept, strict=False) for atoms in pair]
+
+
 def bilayer_sizes(seed: int) -> list[ase.Atoms]:
     """The AB bilayer at rest, 3.4 angstrom apart, in 1x1 to 4x4 cells: do they give one energy an atom?
 
@@ -160,6 +168,30 @@ def bilayer_layers(seed: int) -> list[ase.Atoms]:
     del seed
     slid = [(3.4, sliding) for sliding in (0.0, 0.25, 0.5, 0.75, 1.25, 1.5)]
     return [rigid_layers(*place) for place in [*((d, STACKINGS["AB"]) for d in DISTANCES), *slid]]
+
+
+def split(atoms: ase.Atoms) -> str:
+    """The split a structure falls into once it is labelled."""
+    given = {name: float(value) for name, value in atoms.info.items() if name == "distance"}
+    temperature, strain = atoms.info.get("temperature", np.nan), atoms.info.get("strain", np.zeros((3, 3)))
+    return io.split_of(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), temperature, strain, given)
+
+
+STRAINS = {"equal": ((1.0, 0.0), (0.0, 1.0)), "zigzag": ((1.0, 0.0), (0.0, 0.0)), "shear": ((0.0, 0.5), (0.5, 0.0))}
+"""Of a layer in its plane: along both axes, along the rows of nearest equal atoms, and between them."""
+
+
+def graphene_strains(seed: int) -> list[ase.Atoms]:
+    """Graphene strained by up to 2%, atoms not relaxed: the labels' elastic constants. Atoms and grid points are strained
+    alike, so that the grid's error is the same in all of them but for its spacing."""
+    del seed
+    out = [annotate(layers(1, None), "strained", "pbe", (8, 8, 1), strain=np.zeros((3, 3)))]
+    for direction in STRAINS.values():
+        for size in (-0.02, -0.01, 0.01, 0.02):
+            strain = np.zeros((3, 3))
+            strain[:2, :2] = size * np.array(direction)
+            out.append(annotate(strained(layers(1, None), strain), "strained", "pbe", (8, 8, 1), strain=strain))
+    return out
 
 
 def ideal(material: str, a: float, around: str, cells: list[tuple]) -> list[ase.Atoms]:

@@ -4,11 +4,12 @@ import dataclasses
 
 import ase
 import check_potential as check
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from structures.carbon import CARBON, layers
-from structures.checks import bilayer_layers, bilayer_phonons
+from structures.checks import bilayer_layers, bilayer_phonons, graphene_strains
 
 from jaxepi import io, units
 from jaxepi.errors import InputError
@@ -68,18 +69,26 @@ def test_modes_of_rigid_layers_are_known_by_what_moves():
     assert check.named(found[order], vectors[:, order]) == pytest.approx(expected)
 
 
+def labelled(potential, structures, path, noise=0.0):
+    """Writes a data set that a potential has labelled; noise on the forces, eV/angstrom."""
+    parts = []
+    for atoms in structures:
+        structure = Structure.from_ase(atoms)
+        energy = float(potential.energy(structure, potential.graph(structure)))
+        signs = np.where(np.indices((len(atoms), 3)).sum(axis=0) % 2, -1.0, 1.0)
+        labels = {"energy": energy, "forces": check.evaluate(potential, atoms) + noise * signs}
+        extra = {name: atoms.info[name] for name in ("distance", "sliding") if name in atoms.info}
+        species, pbc = atoms.numbers.tolist(), atoms.pbc.tolist()
+        parts.append(io.single(atoms.positions, atoms.cell.array, species, {"springs": labels}, pbc=pbc, extra=extra))
+    definition = {"code": "springs", "version": "1", "settings": {}}
+    io.write(io.gather("springs", {"springs": definition}, parts), path)
+    return path
+
+
 def test_labels_made_by_the_model_itself_have_its_phonons(springs, tmp_path):
     pytest.importorskip("phonopy")
-    parts = []
-    for atoms in bilayer_phonons(0):
-        labels = {"energy": 0.0, "forces": check.evaluate(springs, atoms)}
-        moved = io.single(
-            atoms.positions, atoms.cell.array, atoms.numbers.tolist(), {"springs": labels}, pbc=atoms.pbc.tolist()
-        )
-        parts.append(moved)
-    definition = {"code": "springs", "version": "1", "settings": {}}
-    io.write(io.gather("springs", {"springs": definition}, parts), tmp_path / "phonons.h5")
-    rows = list(check.layered_rows(springs, tmp_path / "phonons.h5", check.MEASURED["graphene"]))
+    path = labelled(springs, bilayer_phonons(0), tmp_path / "phonons.h5")
+    rows = list(check.layered_rows(springs, path, check.MEASURED["graphene"]))
     assert "root mean square of model less springs (modes above 5 THz): 0.000 THz, largest 0.000" in rows
     # One spring a cell between layers of two atoms each: omega^2 = k/m.
     expected = float(units.thz_from_eigenvalue(Springs.stiffness / ase.Atom("C").mass))
@@ -87,21 +96,38 @@ def test_labels_made_by_the_model_itself_have_its_phonons(springs, tmp_path):
 
 
 def test_rigid_layers_of_the_model_itself_have_its_energies_and_breathing_mode(springs, tmp_path):
-    parts = []
-    for atoms in bilayer_layers(0):
-        structure = Structure.from_ase(atoms)
-        labels = {"energy": float(springs.energy(structure, springs.graph(structure))), "forces": np.zeros((4, 3))}
-        extra = {name: atoms.info[name] for name in ("distance", "sliding")}
-        species, pbc = atoms.numbers.tolist(), atoms.pbc.tolist()
-        parts.append(io.single(atoms.positions, atoms.cell.array, species, {"springs": labels}, pbc=pbc, extra=extra))
-    definition = {"code": "springs", "version": "1", "settings": {}}
-    io.write(io.gather("springs", {"springs": definition}, parts), tmp_path / "layers.h5")
-    rows = list(check.rigid_rows(springs, tmp_path / "layers.h5", check.MEASURED["graphene"]))
+    path = labelled(springs, bilayer_layers(0), tmp_path / "layers.h5")
+    rows = list(check.rigid_rows(springs, path, check.MEASURED["graphene"]))
     assert "root mean square of model less springs: 0.00 meV/atom, largest 0.00" in rows
     found = {row.split("|")[1].strip(): row.split("|")[2:4] for row in rows if row.startswith("| ")}
     expected = float(units.thz_from_eigenvalue(Springs.stiffness / ase.Atom("C").mass))
     assert [float(x) for x in found["breathing at rest, THz"]] == pytest.approx([expected] * 2, abs=0.006)
     assert [float(x) for x in found["AB at rest, angstrom apart"]] == pytest.approx([Springs.height] * 2, abs=0.006)
+
+
+def test_strained_layers_have_the_elastic_constants_that_derivatives_of_the_energy_give(springs, tmp_path):
+    path = labelled(springs, graphene_strains(0), tmp_path / "strains.h5")
+    model, labels = (row.split(": ")[1].split()[0] for row in check.strained_rows(springs, path))
+    assert model == labels
+    rest = Structure.from_ase(layers(1, None))
+    graph = springs.graph(rest)
+    area = float(jnp.linalg.norm(jnp.cross(rest.cell[0], rest.cell[1]))) * units.NEWTON_PER_METRE
+
+    def energy(e):
+        strain = jnp.array([[e[0], e[2] / 2, 0.0], [e[2] / 2, e[1], 0.0], [0.0, 0.0, 0.0]])
+        return springs.energy(rest.strained(strain), graph)
+
+    c = jax.hessian(energy)(jnp.zeros(3)) / area
+    expected = [float(x) for x in (c[0, 0], c[0, 1], c[2, 2])]
+    assert [float(x) for x in model.split("/")] == pytest.approx(expected, abs=0.6)
+
+
+def test_forces_are_compared_with_those_of_a_finer_grid(springs, tmp_path):
+    data = labelled(springs, bilayer_layers(0), tmp_path / "data.h5", noise=0.010)
+    finer = labelled(springs, bilayer_layers(0)[1:4], tmp_path / "finer.h5", noise=-0.002)
+    first, second = check.finer_rows(springs, data, finer)
+    assert "3 test cells of 4 atoms" in first
+    assert second == "model less labels 10.0, model less finer grid 2.0, labels less finer grid 12.0"
 
 
 def test_sliding_curvature_of_two_stars():

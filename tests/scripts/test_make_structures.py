@@ -125,3 +125,18 @@ def test_force_sets_hold_the_strains_that_are_asked_for():
     assert sum("temperature" in a.info for a in structures) == 30
     still = [a for a in structures if "temperature" not in a.info]
     assert all(len({tuple(x) for x in np.round(a.get_scaled_positions() * 4, 6) % 4}) == 8 for a in still)
+
+
+def test_layers_to_be_labelled_again_are_of_the_test_set():
+    again = checks.bilayer_tests(1)
+    assert {checks.split(atoms) for atoms in again} == {"test"}
+    assert len({a.info["kind"].startswith("thermal") for a in again[:2]}) == 2
+    one = carbon.thermal(1, 6, 4, 2)[5]
+    np.testing.assert_allclose(again[0].positions, one.positions, atol=1e-12)
+
+
+def test_strained_layers_are_strained_as_they_say():
+    rest = carbon.layers(1, None).cell.array
+    for atoms in (*carbon.strained_layers(0, 6, 8), *checks.graphene_strains(0)):
+        np.testing.assert_allclose(atoms.cell.array, rest @ (np.eye(3) + atoms.info["strain"]), atol=1e-12)
+    assert [len(a) for a in carbon.strained_layers(0, 6, 8)] == [2, 2, 4, 2, 2, 4]
