@@ -296,24 +296,23 @@ def strained_rows(potential: Potential, path: Path) -> Iterator[str]:
 
 def finer_rows(potential: Potential, data: Path, finer: Path) -> Iterator[str]:
     """Forces of test configurations that were labelled again on a finer grid: of the model, the labels and the finer ones."""
-    (group,), level = io.read(finer).groups, ""
-    found = {}
+    found, level = {}, ""
     for standing in io.read(data).groups:
-        for row, name in enumerate(standing.fingerprint):
-            if name in group.fingerprint:
-                level = next(iter(standing.labels))
-                found[name] = standing.labels[level]["forces"][row]
-    rows = [i for i, name in enumerate(group.fingerprint) if name in found]
-    labels = np.stack([found[group.fingerprint[i]] for i in rows])
-    fine = group.labels[next(iter(group.labels))]["forces"][rows]
-    cells = [Atoms(group.species, group.positions[i], cell=group.cell[i], pbc=group.pbc) for i in rows]
-    ours = np.stack([evaluate(potential, cell) for cell in cells])
-    rms = {
-        "model less labels": ours - labels,
-        "model less finer grid": ours - fine,
-        "labels less finer grid": labels - fine,
-    }
-    yield f"Forces of {len(rows)} test cells of {len(group.species)} atoms, {level} again on a finer grid, meV/angstrom"
+        level = next(iter(standing.labels))
+        found |= dict(zip(standing.fingerprint, standing.labels[level]["forces"], strict=True))
+    ours, labels, fine = [], [], []
+    for group in io.read(finer).groups:
+        forces = group.labels[next(iter(group.labels))]["forces"]
+        for i, name in enumerate(group.fingerprint):
+            if name in found:
+                atoms = Atoms(group.species, group.positions[i], cell=group.cell[i], pbc=group.pbc)
+                ours.append(evaluate(potential, atoms))
+                labels.append(found[name])
+                fine.append(forces[i])
+    columns = zip((ours, ours, labels), (labels, fine, fine), strict=True)
+    first, second, third = (np.concatenate(x) - np.concatenate(y) for x, y in columns)
+    rms = {"model less labels": first, "model less finer grid": second, "labels less finer grid": third}
+    yield f"Forces of {len(ours)} test cells, {level} again on a finer grid, meV/angstrom"
     yield ", ".join(f"{name} {1e3 * np.sqrt(np.mean(x**2)):.1f}" for name, x in rms.items())
 
 

@@ -126,7 +126,7 @@ def test_forces_are_compared_with_those_of_a_finer_grid(springs, tmp_path):
     data = labelled(springs, bilayer_layers(0), tmp_path / "data.h5", noise=0.010)
     finer = labelled(springs, bilayer_layers(0)[1:4], tmp_path / "finer.h5", noise=-0.002)
     first, second = check.finer_rows(springs, data, finer)
-    assert "3 test cells of 4 atoms" in first
+    assert "Forces of 3 test cells" in first
     assert second == "model less labels 10.0, model less finer grid 2.0, labels less finer grid 12.0"
 
 
