@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from check_datasets import rows_of, same_geometry
 from refusals import refusing
 from scipy.optimize import minimize
 from structures.carbon import CARBON, STACKINGS, layers
@@ -295,24 +296,26 @@ def strained_rows(potential: Potential, path: Path) -> Iterator[str]:
 
 
 def finer_rows(potential: Potential, data: Path, finer: Path) -> Iterator[str]:
-    """Forces of test configurations that were labelled again on a finer grid: of the model, the labels and the finer ones."""
-    found, level = {}, ""
-    for standing in io.read(data).groups:
-        level = next(iter(standing.labels))
-        found |= dict(zip(standing.fingerprint, standing.labels[level]["forces"], strict=True))
-    ours, labels, fine = [], [], []
-    for group in io.read(finer).groups:
-        forces = group.labels[next(iter(group.labels))]["forces"]
-        for i, name in enumerate(group.fingerprint):
-            if name in found:
-                atoms = Atoms(group.species, group.positions[i], cell=group.cell[i], pbc=group.pbc)
-                ours.append(evaluate(potential, atoms))
-                labels.append(found[name])
-                fine.append(forces[i])
+    """Forces of test configurations that were labelled again on a finer grid: of the model, the labels and the finer ones.
+
+    Raises:
+        InputError: none of them is in the data set.
+    """
+    standing, ours, labels, fine = io.read(data), [], [], []
+    for group, i in rows_of(io.read(finer)):
+        for own, row in same_geometry(standing, group, i):
+            if own.mesh == group.mesh:
+                ours.append(
+                    evaluate(potential, Atoms(own.species, own.positions[row], cell=own.cell[row], pbc=own.pbc))
+                )
+                labels.append(next(iter(own.labels.values()))["forces"][row])
+                fine.append(next(iter(group.labels.values()))["forces"][i])
+    if not ours:
+        raise InputError(f"{finer} holds no configuration of {data}; label those of make_structures.py again")
     columns = zip((ours, ours, labels), (labels, fine, fine), strict=True)
     first, second, third = (np.concatenate(x) - np.concatenate(y) for x, y in columns)
     rms = {"model less labels": first, "model less finer grid": second, "labels less finer grid": third}
-    yield f"Forces of {len(ours)} test cells, {level} again on a finer grid, meV/angstrom"
+    yield f"Forces of {len(ours)} test cells, labels made again on a finer grid, meV/angstrom"
     yield ", ".join(f"{name} {1e3 * np.sqrt(np.mean(x**2)):.1f}" for name, x in rms.items())
 
 

@@ -31,6 +31,13 @@ def layers(repeats: int, distance: float | None, sliding: float = 0.0, a: float 
     return atoms.repeat((repeats, repeats, 1))
 
 
+def strain_in_plane(generator: np.random.Generator, size: float) -> np.ndarray:
+    """A symmetric strain of the plane, components within `size`."""
+    strain = np.zeros((3, 3))
+    strain[:2, :2] = generator.uniform(-size, size, (2, 2))
+    return (strain + strain.T) / 2
+
+
 def rippled(atoms: ase.Atoms, generator: np.random.Generator, size: float) -> ase.Atoms:
     """Random displacements: root mean square `size` angstrom a component, half of it smooth (long waves of the cell)."""
     out = atoms.copy()
@@ -98,10 +105,7 @@ def thermal(seed: int, count: int, repeats: int, mesh: int) -> list[ase.Atoms]:
         distance = 3.2 + 0.4 * ((index * 0.6180339887) % 1)
         named = list(STACKINGS)[index % 3] if index % 2 else None
         sliding = STACKINGS[named] if named else generator.uniform(0.0, 1.5)
-        strain = np.zeros((3, 3))
-        if index % 3 == 0:
-            strain[:2, :2] = generator.uniform(-0.02, 0.02, (2, 2))
-            strain = (strain + strain.T) / 2
+        strain = strain_in_plane(generator, 0.02) if index % 3 == 0 else np.zeros((3, 3))
         info: dict = {"temperature": temperature, "strain": strain}
         if index % 7 == 6:
             cell, kind = layers(repeats, None), "thermal-monolayer"
@@ -122,10 +126,7 @@ def bilayers(seed: int, count: int, repeats: int, mesh: int) -> list[ase.Atoms]:
         named = list(STACKINGS)[index % 3] if index % 2 else None
         sliding = STACKINGS[named] if named else generator.uniform(0.0, 1.5)
         size = generator.uniform(0.01, 0.07)
-        strain = np.zeros((3, 3))
-        if index % 3 == 0:
-            strain[:2, :2] = generator.uniform(-0.015, 0.015, (2, 2))
-            strain = (strain + strain.T) / 2
+        strain = strain_in_plane(generator, 0.015) if index % 3 == 0 else np.zeros((3, 3))
         atoms = rippled(strained(layers(repeats, distance, sliding), strain), generator, size)
         info = {"distance": distance, "sliding": sliding, "amplitude": size, "strain": strain}
         out.append(annotate(atoms, named or "slid", "pbe", (mesh, mesh, 1), **info))
@@ -151,9 +152,7 @@ def strained_layers(seed: int, count: int, mesh: int) -> list[ase.Atoms]:
     for index in range(count):
         distance = generator.uniform(3.1, 3.7) if index % 3 == 2 else None
         sliding = generator.uniform(0.0, 1.5)
-        strain = np.zeros((3, 3))
-        strain[:2, :2] = generator.uniform(-0.025, 0.025, (2, 2))
-        strain = (strain + strain.T) / 2
+        strain = strain_in_plane(generator, 0.025)
         info: dict = {"strain": strain, "amplitude": generator.uniform(0.002, 0.02)}
         if distance is not None:
             info |= {"distance": distance, "sliding": sliding}

@@ -128,6 +128,9 @@ def test_forces_are_compared_with_those_of_a_finer_grid(springs, tmp_path):
     first, second = check.finer_rows(springs, data, finer)
     assert "Forces of 3 test cells" in first
     assert second == "model less labels 10.0, model less finer grid 2.0, labels less finer grid 12.0"
+    other = labelled(springs, graphene_strains(0)[:2], tmp_path / "other.h5")
+    with pytest.raises(InputError, match="holds no configuration of"):
+        list(check.finer_rows(springs, data, other))
 
 
 def test_sliding_curvature_of_two_stars():
