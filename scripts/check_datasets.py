@@ -301,7 +301,8 @@ def report() -> list[str]:
     lines = [f"Printed by `python scripts/check_datasets.py` ({stamp}).", ""]
     sets = {p: io.read(p) for p in sorted(ROOT.glob("*/data/*.h5"))}
     checks = {p: io.read(p) for p in sorted(ROOT.glob("*/checks/*.h5"))}
-    name = {p: f"{p.parts[-3]}/{p.stem}" for p in [*sets, *checks]}
+    runs = {**sets, **checks}
+    name = {p: f"{p.parts[-3]}/{p.stem}" for p in runs}
     lines += ["### What the sets hold", ""]
     head = ["set", "count by kind", "atoms", "k mesh", "level", "train/val./test", "s a configuration", "\\|F\\| eV/Å",
             "largest sum of F", "gap on the mesh, eV"]  # fmt: skip
@@ -311,9 +312,9 @@ def report() -> list[str]:
     lines += ["### Convergence", ""]
     head = ["set", "level", "atoms", "configurations", "from, to", "energy, meV/atom", "same less common shift",
             "forces, meV/Å: rms (largest)", "gap, meV"]  # fmt: skip
-    pairs = [(p, q) for p in sets for q in checks if p.parts[-3] == q.parts[-3] and q.stem.startswith(f"{p.stem}-")]
+    pairs = [(p, q) for p in sets for q in runs if p.parts[-3] == q.parts[-3] and q.stem.startswith(f"{p.stem}-")]
     pairs = [(p, q) for p, q in pairs if not q.stem.endswith(("differences", "rotated"))]
-    lines += table(head, [row for p, q in pairs for row in convergence(name[p], sets[p], checks[q])])
+    lines += table(head, [row for p, q in pairs for row in convergence(name[p], sets[p], runs[q])])
     lines += ["The crystal at rest in several cells: do their meshes give one energy an atom?", ""]
     head = ["set", "level", "Å³/atom", "atoms", "k mesh", "meV/atom, from the first"]
     lines += table(head, [row for p, data in sets.items() for row in sizes(name[p], data)])
@@ -321,7 +322,7 @@ def report() -> list[str]:
     head = ["runs", "level", "atoms", "k mesh", "what", "finite difference", "from the label", "off by"]
     found = [row for p, data in checks.items() if "differences" in p.stem for row in differences(name[p], data)]
     lines += table(head, found)
-    exact = [row for p, data in [*sets.items(), *checks.items()] for row in matrices(name[p], data)]
+    exact = [row for p, data in runs.items() for row in matrices(name[p], data)]
     if exact:
         lines += ["### H(R) and S(R)", ""]
         head = ["set", "configurations", "atoms", "k mesh", "orbitals an atom", "largest antisymmetric part, eV",

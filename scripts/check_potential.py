@@ -25,7 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from check_datasets import rows_of, same_geometry
 from refusals import refusing
 from scipy.optimize import minimize
 from structures.carbon import CARBON, STACKINGS, layers
@@ -52,11 +51,9 @@ CRYSTALS: dict[str, dict[str, Any]] = {
         "labels": "experiments/gallium_arsenide/checks/r2scan-phonons.h5",
     },
     "graphene": {
-        "labels": "experiments/bilayer_graphene/checks/pbe-d3-phonons.h5",
-        "rigid": "experiments/bilayer_graphene/checks/pbe-d3-layers.h5",
-        "strained": "experiments/bilayer_graphene/checks/pbe-d3-strains.h5",
-        "data": "experiments/bilayer_graphene/data/pbe-d3.h5",
-        "finer": "experiments/bilayer_graphene/checks/pbe-d3-tests-fine.h5",
+        "labels": "experiments/bilayer_graphene/checks/pbe-d3-fine-phonons.h5",
+        "rigid": "experiments/bilayer_graphene/checks/pbe-d3-fine-layers.h5",
+        "strained": "experiments/bilayer_graphene/checks/pbe-d3-fine-strains.h5",
     },
 }
 
@@ -295,30 +292,6 @@ def strained_rows(potential: Potential, path: Path) -> Iterator[str]:
         yield f"C11/C12/C66 of one layer, atoms not relaxed, a = {CARBON['pbe']}, {name}: {c11:.0f}/{c12:.0f}/{c66:.0f} N/m"
 
 
-def finer_rows(potential: Potential, data: Path, finer: Path) -> Iterator[str]:
-    """Forces of test configurations that were labelled again on a finer grid: of the model, the labels and the finer ones.
-
-    Raises:
-        InputError: none of them is in the data set.
-    """
-    standing, ours, labels, fine = io.read(data), [], [], []
-    for group, i in rows_of(io.read(finer)):
-        for own, row in same_geometry(standing, group, i):
-            if own.mesh == group.mesh:
-                ours.append(
-                    evaluate(potential, Atoms(own.species, own.positions[row], cell=own.cell[row], pbc=own.pbc))
-                )
-                labels.append(next(iter(own.labels.values()))["forces"][row])
-                fine.append(next(iter(group.labels.values()))["forces"][i])
-    if not ours:
-        raise InputError(f"{finer} holds no configuration of {data}; label those of make_structures.py again")
-    columns = zip((ours, ours, labels), (labels, fine, fine), strict=True)
-    first, second, third = (np.concatenate(x) - np.concatenate(y) for x, y in columns)
-    rms = {"model less labels": first, "model less finer grid": second, "labels less finer grid": third}
-    yield f"Forces of {len(ours)} test cells, labels made again on a finer grid, meV/angstrom"
-    yield ", ".join(f"{name} {1e3 * np.sqrt(np.mean(x**2)):.1f}" for name, x in rms.items())
-
-
 def rigid_rows(potential: Potential, path: Path, measured: dict[str, Any]) -> Iterator[str]:
     """Two rigid layers at several distances and slidings: energies, and what follows from them, of model and labels."""
     group, cells, level, columns = both_energies(potential, path)
@@ -404,8 +377,6 @@ def main(arguments: list[str] | None = None) -> int:
         parts.append(rigid_rows(potential, ROOT / crystal["rigid"], measured))
     if layered and (ROOT / crystal["strained"]).is_file():
         parts.append(strained_rows(potential, ROOT / crystal["strained"]))
-    if layered and (ROOT / crystal["finer"]).is_file():
-        parts.append(finer_rows(potential, ROOT / crystal["data"], ROOT / crystal["finer"]))
     for part in parts:
         for line in part:
             print(line, flush=True)

@@ -48,8 +48,6 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "bilayer-off-mesh": functools.partial(carbon.bilayers, count=3, repeats=1, mesh=9),
     "bilayer-fine": functools.partial(carbon.bilayers, count=3, repeats=1, mesh=9),
     "bilayer-mesh": functools.partial(carbon.bilayers, count=3, repeats=1, mesh=12),
-    "bilayer-4x4-fine": functools.partial(carbon.bilayers, count=3, repeats=4, mesh=2),
-    "bilayer-tests-fine": checks.bilayer_tests,
     "bilayer-4x4-mesh": functools.partial(carbon.bilayers, count=3, repeats=4, mesh=3),
     "bilayer-differences": functools.partial(checks.bilayer_differences, repeats=1, mesh=9),
     "bilayer-4x4-differences": functools.partial(checks.bilayer_differences, repeats=4, mesh=2),

@@ -36,5 +36,6 @@ RECIPES = {
     "carbon-lcao": ("gpaw-lcao", {**CARBON, "matrices": True}),
     "carbon-lcao-off-mesh": ("gpaw-lcao", {**CARBON, "matrices": True, "off_mesh": 4}),
     "carbon-lcao-fine": ("gpaw-lcao", {**CARBON, "matrices": False, "points": 16}),
+    "carbon-lcao-finest": ("gpaw-lcao", {**CARBON, "matrices": False, "points": 24}),
     "carbon-lcao-forces": ("gpaw-lcao", {**CARBON, "matrices": False}),
 }

@@ -114,6 +114,15 @@ def predict(module: Any, params: Any, batch: Batch) -> Prediction:
     return Prediction(energy, -by_positions, by_strain / batch.volume[:, None, None])
 
 
+def penalty(errors: Any, huber: float) -> Any:
+    """Squares of errors; where `huber` is positive, linear beyond it with the slope there (NumPy or JAX arrays)."""
+    if not huber:
+        return errors**2
+    size = abs(errors)
+    inside = size.clip(max=huber)
+    return inside * (2 * size - inside)
+
+
 class EnergyProblem:
     """The `Problem` of an energy module on some examples.
 
@@ -124,7 +133,7 @@ class EnergyProblem:
         module: `site_energies` without fixed terms. fixed: its parameters that are not trained.
         examples: with tables, labels less all that is fixed. packing: of the examples.
         offsets: eV an atom of each mesh, subtracted from its energies, in the order of `meshes`; trained where `free`.
-        ramp: weight of energies in the first step, relative to that in the last.
+        ramp: weight of energies in the first step, relative to that in the last. huber: see `LossSettings`.
     """
 
     def __init__(
@@ -138,8 +147,9 @@ class EnergyProblem:
         dtype: str = "float32",
         seed: int = 0,
         ramp: float = 1.0,
+        huber: float = 0.0,
     ):
-        self.seed, self.ramp = seed, ramp
+        self.seed, self.ramp, self.huber = seed, ramp, huber
         self.module, self.fixed, self.examples, self.packing = module, dict(fixed), examples, packing
         self.meshes, self._mesh = np.unique(examples.mesh.astype(str), return_inverse=True)
         self.offsets, self.free, self.dtype = np.asarray(offsets, np.float64), np.asarray(free, bool), np.dtype(dtype)
@@ -205,14 +215,19 @@ class EnergyProblem:
         batch = gather(arrays, plan)
         count = batch.cell.shape[0]
         found = self._predict(params, arrays, batch)
-        energy = ((found.energy - batch.energy) / batch.size) ** 2
-        forces = jax.ops.segment_sum(jnp.mean((found.forces - batch.forces) ** 2, axis=1), batch.slots, count)
-        stress = jnp.mean((found.stress - batch.stress) ** 2, axis=(1, 2))
-        virial = stress * (batch.volume / batch.size) ** 2
-        terms = jnp.stack([energy, forces, virial], axis=1)
+        per_atom = (batch.volume / batch.size)[:, None, None]
+        energy, forces = (found.energy - batch.energy) / batch.size, found.forces - batch.forces
+        stress = found.stress - batch.stress
+
+        def mean(values: Array) -> Array:
+            """Of the components of each configuration's forces."""
+            return jax.ops.segment_sum(jnp.mean(values, axis=1), batch.slots, count)
+
+        virial = jnp.mean(penalty(stress * per_atom, self.huber), axis=(1, 2))
+        terms = jnp.stack([penalty(energy, self.huber), mean(penalty(forces, self.huber)), virial], axis=1)
         scale = jnp.ones(3, terms.dtype).at[0].set(self.ramp ** (1 - arrays["progress"]))
         loss = jnp.sum(scale * jnp.sum(batch.weights * terms, axis=0) / arrays["content"])
-        raw = jnp.stack([energy, forces, stress], axis=1)
+        raw = jnp.stack([energy**2, mean(forces**2), jnp.mean(stress**2, axis=(1, 2))], axis=1)
         sums = jnp.sum(jnp.where(batch.weights > 0, raw, 0.0), axis=0)
         return loss, dict(zip(LABELS, sums, strict=True))
 
@@ -226,13 +241,16 @@ class EnergyProblem:
         """Loss and root mean squared errors: energy in meV an atom, forces in meV/angstrom, stress in meV/angstrom^3."""
         errors = self.errors(self.collect(plans, outputs))
         rows, content = self.examples.rows(split), self.examples.content(split)
-        weights, (energy, forces, stress) = self.examples.weights[rows], errors
-        squares = [(energy**2)[rows], self.examples.sum((forces**2).mean(axis=1))[rows]]
-        squares.append((stress**2).mean(axis=(1, 2))[rows])
-        per_atom = (self.examples.volume / self.examples.sizes)[rows]
-        terms = np.stack([squares[0], squares[1], squares[2] * per_atom**2], axis=1)
+        weights, per_atom = self.examples.weights[rows], (self.examples.volume / self.examples.sizes)[:, None, None]
+
+        def each(energy: np.ndarray, forces: np.ndarray, stress: np.ndarray) -> np.ndarray:
+            """One row a configuration: its energy, the mean over its forces and its stress."""
+            columns = [energy, self.examples.sum(forces.mean(axis=1)), stress.mean(axis=(1, 2))]
+            return np.stack(columns, axis=1)[rows]
+
+        terms = each(*(penalty(x, self.huber) for x in (errors.energy, errors.forces, errors.stress * per_atom)))
         loss = np.sum((weights * terms).sum(axis=0) / np.maximum(content, 1))
-        raw = np.where(weights > 0, np.stack(squares, axis=1), 0.0).sum(axis=0)
+        raw = np.where(weights > 0, each(*(x**2 for x in errors)), 0.0).sum(axis=0)
         with np.errstate(invalid="ignore"):
             root = np.sqrt(raw / content)
         return {"loss": float(loss), **dict(zip(MEASURES, (1e3 * root).tolist(), strict=True))}

@@ -127,21 +127,30 @@ def without_terms(module: Any, examples: Examples, dtype: str, atoms: int = 512)
     terms = getattr(module, "terms", ())
     if not terms:
         return module, examples
+    rest = without_model(_Terms(module), {}, examples, dtype, atoms)
+    kept = examples.tables[: len(examples.tables) - len(terms)]
+    return dataclasses.replace(module, terms=()), dataclasses.replace(rest, tables=kept)
+
+
+def without_model(module: Any, params: Any, examples: Examples, dtype: str, atoms: int = 512) -> Examples:
+    """Examples with the energies, forces and stresses that an energy module gives them subtracted.
+
+    Args:
+        module: `site_energies` and `species`. atoms: of a batch.
+    """
     packing = pack(examples.sizes, examples.widths(), atoms, shapes=1)
     arrays = {n: np.asarray(getattr(examples, n), dtype) for n in ("positions", "forces", "cell", "energy", "stress")}
     arrays |= {"weights": examples.weights.astype(dtype), "size": examples.sizes.astype(dtype)}
     arrays |= {"volume": examples.volume.astype(dtype), "mesh": np.zeros(len(examples), np.int32)}
     arrays |= {"species": species_index(module.species, examples.numbers)}
     everything = jax.tree.map(jnp.asarray, {**arrays, "tables": tuple(tuple(part) for part in examples.tables)})
-    alone = _Terms(module)
-    evaluate = jax.jit(lambda arrays, plan: predict(alone, {}, gather(arrays, plan)))
+    evaluate = jax.jit(lambda params, arrays, plan: predict(module, params, gather(arrays, plan)))
+    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), params)
     energy, forces, stress = examples.energy.copy(), examples.forces.copy(), examples.stress.copy()
     for plan in packing.plans(np.arange(len(examples))):
-        found: Prediction = jax.device_get(evaluate(everything, plan))
+        found: Prediction = jax.device_get(evaluate(params, everything, plan))
         there, real = plan.configurations >= 0, plan.atoms >= 0
         energy[plan.configurations[there]] -= np.asarray(found.energy, np.float64)[there]
         stress[plan.configurations[there]] -= np.asarray(found.stress, np.float64)[there]
         forces[plan.atoms[real]] -= np.asarray(found.forces, np.float64)[real]
-    kept = examples.tables[: len(examples.tables) - len(terms)]
-    bare = dataclasses.replace(module, terms=())
-    return bare, dataclasses.replace(examples, energy=energy, forces=forces, stress=stress, tables=kept)
+    return dataclasses.replace(examples, energy=energy, forces=forces, stress=stress)

@@ -97,17 +97,20 @@ class LossSettings:
             times volume an atom, eV.
         energy_start: of the energy in the first step; it grows by a constant factor a step to `energy` in the last one.
             Zero is `energy` throughout. MACE begins with little weight on energies, too ("stage two").
+        huber: errors of these (of stress times volume an atom) beyond so much count linearly, with the slope they have there:
+            a few configurations far from the others decide less. Zero squares all. MACE's `huber_delta` is 0.01.
     """
 
     energy: float = 10.0
     forces: float = 1.0
     stress: float = 1.0
     energy_start: float = 0.0
+    huber: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
             if not 0 <= value < math.inf:
-                raise InputError(f"loss weight {name} {value}: give zero or a positive number")
+                raise InputError(f"{name} {value}: give zero or a positive number")
         if not self.energy + self.forces + self.stress > 0:
             raise InputError("all loss weights are zero; give at least one a positive value")
         if self.energy_start and not self.energy:

@@ -165,14 +165,21 @@ class _Study:
         """References, packing and initial parameters."""
         run, offsets = settings.run, settings.data.energy_offsets_per_mesh
         bare, rest = references.without_terms(module, examples, run.dtype)
-        found = references.fit_references(rest, module.species, offsets != "none")
-        rest = references.without_references(rest, found, module.species)
         params = kept.params if kept is not None else module.init(jax.random.key(run.seed))
-        scale = kept.params["scale"] if kept is not None else found.scale
-        fixed = {"reference": np.zeros(len(module.species)), "scale": np.asarray(scale)}
+        nothing, left = np.zeros(len(module.species)), rest
+        if kept is not None:
+            # References are what its network leaves: another level of theory moves all energies.
+            network = {n: x for n, x in params.items() if n != "domain"}
+            left = references.without_model(bare, {**network, "reference": nothing}, rest, run.dtype)
+        found = references.fit_references(left, module.species, offsets != "none")
+        rest = references.without_references(rest, found, module.species)
+        fixed = {"reference": nothing, "scale": np.asarray(found.scale if kept is None else params["scale"])}
         packing = training.pack(rest.sizes, rest.widths(), run.batch_atoms)
-        ramp = settings.loss.energy_start / settings.loss.energy if settings.loss.energy_start else 1.0
-        problem = EnergyProblem(bare, fixed, rest, packing, found.offsets, found.free, run.dtype, run.seed, ramp)
+        loss = settings.loss
+        ramp = loss.energy_start / loss.energy if loss.energy_start else 1.0
+        problem = EnergyProblem(
+            bare, fixed, rest, packing, found.offsets, found.free, run.dtype, run.seed, ramp, loss.huber
+        )
         start = problem.initial(params, offsets == "trained")
         return cls(settings, module, config, examples, found, problem, start)
 

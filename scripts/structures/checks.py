@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from jaxepi import io
 from structures import HALF, ZERO, annotate, on_mesh, strained
-from structures.carbon import STACKINGS, bilayers, layers, thermal
+from structures.carbon import STACKINGS, bilayers, layers
 from structures.crystals import (
     GAAS,
     SILICON,
@@ -134,13 +134,6 @@ def gaas_mesh(seed: int) -> list[ase.Atoms]:
     return on_mesh([*gaas_cubic(seed)[:3], gaas_forces(seed)[1]], 4)
 
 
-def bilayer_tests(seed: int) -> list[ase.Atoms]:
-    """4x4 bilayers of the test set, every second one thermal while there are: for a recipe with a finer grid."""
-    sets = thermal(seed, 100, 4, 2), bilayers(seed, 100, 4, 2)
-    kept = [[a for a in found if split(a) == "test"] for found in sets]
-    return [atoms for pair in zip(*kept, strict=False) for atoms in pair]
-
-
 def bilayer_sizes(seed: int) -> list[ase.Atoms]:
     """The AB bilayer at rest, 3.4 angstrom apart, in 1x1 to 4x4 cells: do they give one energy an atom?
 
@@ -152,12 +145,12 @@ def bilayer_sizes(seed: int) -> list[ase.Atoms]:
 
 
 DISTANCES = (3.0, 3.2, 3.4, 3.6, 3.8, 4.0)
-"""Of rigid layers, angstrom: multiples of the spacing of the real-space grid along the normal."""
+"""Of rigid layers, angstrom: multiples of the spacing of the real-space grid along the normal (12 divisions)."""
 
 
 def rigid_layers(distance: float, sliding: float) -> ase.Atoms:
-    """A bilayer at rest whose atoms lie alike between the points of the real-space grid (0.2 angstrom along the normal, a
-    twelfth of a lattice vector in the plane), so that differences of such energies are free of its error."""
+    """A bilayer at rest whose atoms lie alike between the points of the real-space grid of 12 divisions (0.2 angstrom along the
+    normal, a twelfth of a lattice vector in the plane), so that differences of such energies are free of its error."""
     atoms = layers(1, distance, sliding)
     atoms.positions[:, 2] += distance / 2 - 1.6
     return annotate(atoms, "unstrained", "pbe", (8, 8, 1), distance=distance, sliding=sliding)
@@ -168,13 +161,6 @@ def bilayer_layers(seed: int) -> list[ase.Atoms]:
     del seed
     slid = [(3.4, sliding) for sliding in (0.0, 0.25, 0.5, 0.75, 1.25, 1.5)]
     return [rigid_layers(*place) for place in [*((d, STACKINGS["AB"]) for d in DISTANCES), *slid]]
-
-
-def split(atoms: ase.Atoms) -> str:
-    """The split a structure falls into once it is labelled."""
-    given = {name: float(value) for name, value in atoms.info.items() if name == "distance"}
-    temperature, strain = atoms.info.get("temperature", np.nan), atoms.info.get("strain", np.zeros((3, 3)))
-    return io.split_of(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), temperature, strain, given)
 
 
 STRAINS = {"equal": ((1.0, 0.0), (0.0, 1.0)), "zigzag": ((1.0, 0.0), (0.0, 0.0)), "shear": ((0.0, 0.5), (0.5, 0.0))}
@@ -222,7 +208,6 @@ def gaas_sizes(seed: int) -> list[ase.Atoms]:
 
 def silicon_relabelled(seed: int) -> list[ase.Atoms]:
     """One imported configuration on each mesh, to label again: do the imported labels agree with ours?"""
-    from jaxepi import io
 
     del seed
     data = io.read(Path(__file__).resolve().parents[2] / "experiments/silicon/data/hse06.h5")

@@ -122,17 +122,6 @@ def test_strained_layers_have_the_elastic_constants_that_derivatives_of_the_ener
     assert [float(x) for x in model.split("/")] == pytest.approx(expected, abs=0.6)
 
 
-def test_forces_are_compared_with_those_of_a_finer_grid(springs, tmp_path):
-    data = labelled(springs, bilayer_layers(0), tmp_path / "data.h5", noise=0.010)
-    finer = labelled(springs, bilayer_layers(0)[1:4], tmp_path / "finer.h5", noise=-0.002)
-    first, second = check.finer_rows(springs, data, finer)
-    assert "Forces of 3 test cells" in first
-    assert second == "model less labels 10.0, model less finer grid 2.0, labels less finer grid 12.0"
-    other = labelled(springs, graphene_strains(0)[:2], tmp_path / "other.h5")
-    with pytest.raises(InputError, match="holds no configuration of"):
-        list(check.finer_rows(springs, data, other))
-
-
 def test_sliding_curvature_of_two_stars():
     def energy(s):
         angle = 2 * np.pi * s / 3

@@ -1,7 +1,5 @@
 """Structures to label: deterministic, strained as asked, displaced as the temperature asks."""
 
-from pathlib import Path
-
 import ase
 import ase.io
 import make_structures as make
@@ -10,7 +8,7 @@ import pytest
 from ase.build import bulk
 from structures import HALF, ZERO, annotate, carbon, checks, crystals
 
-from jaxepi import io, units
+from jaxepi import units
 
 
 def test_strains_cover_what_is_asked_for():
@@ -127,15 +125,6 @@ def test_force_sets_hold_the_strains_that_are_asked_for():
     assert sum("temperature" in a.info for a in structures) == 30
     still = [a for a in structures if "temperature" not in a.info]
     assert all(len({tuple(x) for x in np.round(a.get_scaled_positions() * 4, 6) % 4}) == 8 for a in still)
-
-
-def test_layers_to_be_labelled_again_are_the_test_cells_that_were():
-    experiments = Path(__file__).resolve().parents[2] / "experiments"
-    groups = io.read(experiments / "bilayer_graphene" / "checks" / "pbe-d3-tests-fine.h5").groups
-    assert {split for group in groups for split in group.split} == {"test"}
-    labelled = [x for group in groups for x in group.positions]
-    for atoms in checks.bilayer_tests(1)[: len(labelled)]:
-        assert min(np.abs(atoms.positions - x).max() for x in labelled) < 1e-6
 
 
 def test_strained_layers_are_strained_as_they_say():

@@ -13,7 +13,7 @@ from jaxepi import io
 from jaxepi.potentials import Potential
 from jaxepi.potentials.zbl import ZBL
 from jaxepi.training import DataSettings, EnergyProblem, LossSettings, SetSettings, error_rows, examples, pack
-from jaxepi.training.energies import OFFSET_UNIT, Prediction
+from jaxepi.training.energies import OFFSET_UNIT, Prediction, penalty
 from jaxepi.training.evaluation import error_lines
 
 LOSS = LossSettings(energy=10.0, forces=1.0, stress=2.0)
@@ -86,10 +86,12 @@ def test_forces_are_the_derivative_of_the_energy_along_a_random_direction(path):
     np.testing.assert_allclose((up - down) / (2 * step), along, rtol=1e-6)
 
 
-def test_the_loss_of_an_epoch_is_the_mean_over_the_set_however_it_is_packed(path):
+@pytest.mark.parametrize("huber", [0.0, 0.01])
+def test_the_loss_of_an_epoch_is_the_mean_over_the_set_however_it_is_packed(path, huber):
     values = []
     for atoms in (16, 100):
         p = problem(path, atoms=atoms)
+        p.huber = huber
         params = parameters(p)
         plans = p.plans("train", 4)
         loss, predict = jax.jit(p.loss), jax.jit(p.outputs)
@@ -98,6 +100,14 @@ def test_the_loss_of_an_epoch_is_the_mean_over_the_set_however_it_is_packed(path
     outputs = [jax.device_get(predict(params, p.arrays, plan)) for plan in p.plans("train")]
     values.append(p.scores("train", p.plans("train"), outputs)["loss"])
     np.testing.assert_allclose(values, values[0], rtol=1e-9)
+
+
+def test_errors_beyond_hubers_threshold_count_linearly_with_the_slope_they_have_there():
+    np.testing.assert_allclose(penalty(np.array([-3.0, 0.0, 0.5, 2.0, 5.0]), 2.0), [8.0, 0.0, 0.25, 4.0, 16.0])
+    slope = jax.vmap(jax.grad(lambda x: penalty(x, 2.0)))
+    np.testing.assert_allclose(
+        slope(jnp.array([-3.0, 0.0, 0.5, 1.999, 2.001])), [-4.0, 0.0, 1.0, 3.998, 4.0], atol=1e-6
+    )
 
 
 def test_measures_along_the_way_and_at_the_end_agree(path):

@@ -149,6 +149,20 @@ def test_a_checkpoint_can_be_the_beginning_and_a_wrong_one_is_refused(home, fini
     assert "silicon.h5 cannot be read" in err
 
 
+def test_a_level_whose_energies_are_shifted_is_met_from_the_first_step(home, finished, run):
+    """Reference energies are what the network of the checkpoint leaves, not the mean of the few new labels."""
+    io.write(labelled(shift={(2, 2, 2, 0, 0, 0): -3.0}), home / "shifted.h5")
+    text = CONFIG.replace("silicon.h5", "shifted.h5").replace("[model]", "train = 3\n[model]")
+    text = text.replace("0.03", "1e-9").replace("[run]", '[run]\nstart = "config-training/potential.npz"')
+    assert run("--epochs", 1, "--output", "shifted", config="shifted.toml", text=text)[0] == 0
+    found, before = (
+        next(r for r in rows(home / folder / "errors.csv") if (r["split"], r["group"]) == ("test", "all"))
+        for folder in ("shifted", "config-training")
+    )
+    assert float(found["forces_rmse"]) == pytest.approx(float(before["forces_rmse"]), rel=1e-3)
+    assert float(found["energy_rmse"]) < 2 * float(before["energy_rmse"])
+
+
 def test_other_settings_are_refused_unless_told_to_start_over(home, finished, run):
     status, _, err = run("--seed", 5)
     assert status == 2
