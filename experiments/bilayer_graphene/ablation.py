@@ -2,7 +2,7 @@
 
     python experiments/bilayer_graphene/ablation.py [--quick] [--epochs 60] [--channels 8] [--work WORK]
 
-Trains three networks on the data of potential.toml, three seeds each (of initial weights and of the order of batches), with
+Trains three networks on the data of pretraining.toml, three seeds each (of initial weights and of the order of batches), with
 the same data, batches, epochs and schedule: one kind of edges with two layers of interactions, the same with four, and
 separate weights for edges within and between layers with two. Prints their errors on the test set, and writes them with
 mean and spread over seeds to ablation.csv beside this file. Resumable: every run keeps its state in WORK. `--quick` trains
@@ -87,7 +87,7 @@ def printed(r: Mapping[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=HERE / "potential.toml", help="data, loss and schedule")
+    parser.add_argument("--config", type=Path, default=HERE / "pretraining.toml", help="data, loss and schedule")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder of the runs (default: beside this)")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--channels", type=int, default=8)
