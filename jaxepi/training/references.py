@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxepi.training.energies import Prediction, gather, predict, species_index
+from jaxepi.training.energies import EnergyProblem
 from jaxepi.training.examples import Examples
 from jaxepi.training.packing import pack
 
@@ -139,18 +139,9 @@ def without_model(module: Any, params: Any, examples: Examples, dtype: str, atom
         module: `site_energies` and `species`. atoms: of a batch.
     """
     packing = pack(examples.sizes, examples.widths(), atoms, shapes=1)
-    arrays = {n: np.asarray(getattr(examples, n), dtype) for n in ("positions", "forces", "cell", "energy", "stress")}
-    arrays |= {"weights": examples.weights.astype(dtype), "size": examples.sizes.astype(dtype)}
-    arrays |= {"volume": examples.volume.astype(dtype), "mesh": np.zeros(len(examples), np.int32)}
-    arrays |= {"species": species_index(module.species, examples.numbers)}
-    everything = jax.tree.map(jnp.asarray, {**arrays, "tables": tuple(tuple(part) for part in examples.tables)})
-    evaluate = jax.jit(lambda params, arrays, plan: predict(module, params, gather(arrays, plan)))
-    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), params)
-    energy, forces, stress = examples.energy.copy(), examples.forces.copy(), examples.stress.copy()
-    for plan in packing.plans(np.arange(len(examples))):
-        found: Prediction = jax.device_get(evaluate(params, everything, plan))
-        there, real = plan.configurations >= 0, plan.atoms >= 0
-        energy[plan.configurations[there]] -= np.asarray(found.energy, np.float64)[there]
-        stress[plan.configurations[there]] -= np.asarray(found.stress, np.float64)[there]
-        forces[plan.atoms[real]] -= np.asarray(found.forces, np.float64)[real]
-    return dataclasses.replace(examples, energy=energy, forces=forces, stress=stress)
+    meshes = len(np.unique(examples.mesh.astype(str)))
+    problem = EnergyProblem(module, params, examples, packing, np.zeros(meshes), np.zeros(meshes, bool), dtype)
+    plans, evaluate = packing.plans(np.arange(len(examples))), jax.jit(problem.outputs)
+    found = problem.collect(plans, [jax.device_get(evaluate({"model": {}}, problem.arrays, plan)) for plan in plans])
+    rest = {n: getattr(examples, n) - x for n, x in found._asdict().items()}
+    return dataclasses.replace(examples, **rest)

@@ -208,7 +208,6 @@ def gaas_sizes(seed: int) -> list[ase.Atoms]:
 
 def silicon_relabelled(seed: int) -> list[ase.Atoms]:
     """One imported configuration on each mesh, to label again: do the imported labels agree with ours?"""
-
     del seed
     data = io.read(Path(__file__).resolve().parents[2] / "experiments/silicon/data/hse06.h5")
     out = []
