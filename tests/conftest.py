@@ -1,10 +1,14 @@
 """Shared fixtures. The package is imported under jaxtyping's hook, so every annotated shape is checked at run time."""
 
+import os
+
 import jax
 import scipy.linalg  # noqa: F401  (loads the OpenBLAS that JAX calls, so that the limit below reaches it)
 from jaxtyping import install_import_hook
 from threadpoolctl import threadpool_limits
 
 jax.config.update("jax_enable_x64", True)
+# Most of the time goes into compiling: code that runs for milliseconds is not worth LLVM's optimization.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 install_import_hook("jaxepi", "beartype.beartype")
 threadpool_limits(1, user_api="blas")  # tests run side by side on few cores

@@ -6,6 +6,7 @@ graph) -> Blocks` (the signature of a linen module) and the attributes `basis`, 
 
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
@@ -97,6 +98,7 @@ class Hamiltonian:
             checked(structure, graph)
         return graph
 
+    @jax.jit
     def blocks(self, structure: Structure, graph: Graph) -> Blocks:
         """H(R) and S(R) of `structure` on the edges of `graph`, eV."""
         return self.module.apply({"params": self.params}, structure, graph)

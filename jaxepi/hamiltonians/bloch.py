@@ -115,6 +115,7 @@ def bloch_many(
     return h, assemble(unit, blocks.overlap)
 
 
+@jax.jit
 def hamiltonian_k(
     hamiltonian: Hamiltonian, structure: Structure, graph: Graph, k: Float[Array, "3"]
 ) -> tuple[Complex[Array, "N N"], Complex[Array, "N N"] | None]:
@@ -123,6 +124,7 @@ def hamiltonian_k(
     return bloch_matrices(blocks, graph, graph.vectors(structure), cartesian(k, structure))
 
 
+@jax.jit
 def hamiltonian_gradient(
     hamiltonian: Hamiltonian, structure: Structure, graph: Graph, k: Float[Array, "3"]
 ) -> tuple[Complex[Array, "3 N N"], Complex[Array, "3 N N"] | None]:

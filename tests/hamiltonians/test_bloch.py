@@ -15,9 +15,6 @@ from jaxepi.hamiltonians.bloch import scatter, signs
 from jaxepi.structure import Structure
 
 K = jnp.array([0.13, -0.27, 0.36])
-AT = jax.jit(hamiltonian_k)
-GRADIENT = jax.jit(hamiltonian_gradient)
-BLOCKS = jax.jit(lambda hamiltonian, structure, graph: hamiltonian.blocks(structure, graph))
 
 
 def crystal(name):
@@ -42,7 +39,7 @@ class Case:
 
     def at(self, k, structure=None):
         structure = self.moved if structure is None else structure
-        return AT(self.hamiltonian, structure, self.graph, k)
+        return hamiltonian_k(self.hamiltonian, structure, self.graph, k)
 
 
 CASES = {
@@ -73,7 +70,7 @@ def test_matrices_are_hermitian_and_overlap_is_positive(case):
 
 
 def test_gradient_equals_finite_differences(case):
-    got = GRADIENT(case.hamiltonian, case.moved, case.graph, K)
+    got = hamiltonian_gradient(case.hamiltonian, case.moved, case.graph, K)
     to_fractional = jnp.linalg.inv(case.moved.reciprocal)
     step = 1e-3
 
@@ -109,7 +106,7 @@ def test_translation_and_a_change_of_cell_leave_the_matrix_alone(case):
     image = case.ideal.with_positions(case.ideal.positions.at[1].add(case.ideal.cell[0] - case.ideal.cell[1]))
     graph = case.hamiltonian.graph(image)
     moved = image.with_positions(image.positions + (case.moved.positions - case.ideal.positions))
-    np.testing.assert_allclose(AT(case.hamiltonian, moved, graph, K)[0], here, atol=1e-10)
+    np.testing.assert_allclose(hamiltonian_k(case.hamiltonian, moved, graph, K)[0], here, atol=1e-10)
 
 
 def test_permutation_of_atoms(case):
@@ -131,7 +128,7 @@ def test_at_invariant_k_the_real_matrix_has_the_same_spectrum(case):
     if case.hamiltonian.basis.spinor or "overlap" in case.hamiltonian.params:
         pytest.skip("real arithmetic is for orthogonal spinless bases")
     k = jnp.array([0.5, 0.0, 0.5 if case.ideal.pbc[2] else 0.0])
-    blocks = BLOCKS(case.hamiltonian, case.moved, case.graph)
+    blocks = case.hamiltonian.blocks(case.moved, case.graph)
     sign = signs(case.graph, k, jnp.float64)[:, None, None]
     real = scatter(blocks.onsite, sign * blocks.hopping, blocks, case.graph)
     assert real.dtype == jnp.float64
@@ -184,7 +181,7 @@ def test_boykin_refuses_a_rotated_reference():
 def test_spin_orbit_splits_p_into_quartet_and_doublet():
     case = Case("gaas-boykin2002", True)
     without = dataclasses.replace(case.hamiltonian, params={**case.hamiltonian.params, "spin_orbit": jnp.zeros(2)})
-    coupling = BLOCKS(case.hamiltonian, case.ideal, case.graph).onsite - BLOCKS(without, case.ideal, case.graph).onsite
+    coupling = case.hamiltonian.blocks(case.ideal, case.graph).onsite - without.blocks(case.ideal, case.graph).onsite
     kinds = case.hamiltonian.basis.kinds(case.ideal.species)
     for block, strength in zip(coupling, case.hamiltonian.params["spin_orbit"][kinds], strict=True):
         np.testing.assert_allclose(block, block.conj().T, atol=1e-14)
@@ -196,7 +193,7 @@ def test_spin_orbit_splits_p_into_quartet_and_doublet():
 
 def test_without_coupling_a_spinor_doubles_every_level():
     case = Case("si-niquet2009")
-    blocks = BLOCKS(case.hamiltonian, case.moved, case.graph)
+    blocks = case.hamiltonian.blocks(case.moved, case.graph)
     spinor = blocks.as_spinor()
     h, _ = hamiltonians.bloch_matrices(spinor, case.graph, case.graph.vectors(case.moved), 0.3 * jnp.ones(3))
     single, _ = hamiltonians.bloch_matrices(blocks, case.graph, case.graph.vectors(case.moved), 0.3 * jnp.ones(3))
@@ -211,10 +208,10 @@ def test_precision_follows_the_structure(name):
     case = Case(hamiltonian, spin_orbit)
     single = case.ideal.astype(jnp.float32)
     graph = case.hamiltonian.graph(single)
-    blocks = BLOCKS(case.hamiltonian, single, graph)
+    blocks = case.hamiltonian.blocks(single, graph)
     assert blocks.hopping.dtype == jnp.float32
     assert blocks.onsite.dtype in (jnp.float32, jnp.complex64)
-    h, _ = AT(case.hamiltonian, single, graph, jnp.asarray(K, jnp.float32))
+    h, _ = hamiltonian_k(case.hamiltonian, single, graph, jnp.asarray(K, jnp.float32))
     assert h.dtype == jnp.complex64
     reference, _ = case.at(K, case.ideal)
     np.testing.assert_allclose(h, reference, atol=2e-5 * float(jnp.abs(reference).max()))

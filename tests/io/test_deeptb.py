@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import h5py
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from jaxepi.kpoints import mesh
 from jaxepi.structure import Structure
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "peer-data" / "silicon"
-BLOCKS = jax.jit(lambda model, structure, graph: model.blocks(structure, graph))
 LEVELS = {"model": {"code": "jaxepi", "version": "1", "settings": {"set": "si-vogl1983"}}}
 
 
@@ -65,7 +63,7 @@ def labelled(frames, blocks=True):
 def pair_blocks(model, structure):
     """H(R) of a published set as the store holds it, S the identity."""
     graph = model.graph(structure)
-    found = BLOCKS(model, structure, graph)
+    found = model.blocks(structure, graph)
     ends = np.column_stack([graph.senders, graph.receivers, graph.shifts])
     kept = np.array(first(ends))
     own = np.column_stack([np.arange(len(structure))] * 2 + [np.zeros((len(structure), 3), int)])

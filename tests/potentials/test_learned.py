@@ -102,12 +102,12 @@ def test_the_energy_is_smooth_through_the_cutoff():
         return p.energy(Structure(x, cell, (14, 14)), graph)
 
     graph = p.graph(Structure.create([[0, 0, 0], [4.4, 0, 0]], cell, (14, 14)))
-    alone = float(pair(jnp.asarray(5.0)))
-    for f, bound in ((lambda r: pair(r) - alone, 1e-9), (jax.grad(pair), 1e-5), (jax.grad(jax.grad(pair)), 1e-2)):
-        inside, outside = (float(f(jnp.asarray(r))) for r in (4.5 - 1e-4, 4.5 + 1e-4))
-        assert outside == 0.0
-        assert abs(inside) < bound
-    assert abs(float(pair(jnp.asarray(2.5))) - alone) > 1e-3
+    first = jax.grad(pair)
+    all_orders = jax.jit(lambda r: (pair(r) - pair(5.0), first(r), jax.grad(first)(r)))
+    for inside, outside, bound in zip(all_orders(4.5 - 1e-4), all_orders(4.5 + 1e-4), (1e-9, 1e-5, 1e-2), strict=True):
+        assert float(outside) == 0.0
+        assert abs(float(inside)) < bound
+    assert abs(float(all_orders(2.5)[0])) > 1e-3
 
 
 def test_isolated_atoms_and_cells_of_one_atom_have_finite_forces():

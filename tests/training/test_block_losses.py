@@ -28,13 +28,10 @@ BILAYERS = Path(__file__).parents[2] / "experiments/bilayer_graphene/data/lcao.h
 WITH_OVERLAP = {**MODEL, "base": "si-nrl1999", "cutoff": 3.6, "switch": [3.1, 3.4]}
 
 
-BLOCKS = jax.jit(lambda h, structure, graph: h.blocks(structure, graph))
-
-
 def pair_blocks(h, structure, letters, index, stretch):
     """Blocks of a model as a data set holds them: each pair once, orbitals in another order, none of norm one."""
     graph = h.graph(structure)
-    found = BLOCKS(h, structure, graph)
+    found = h.blocks(structure, graph)
     n, width = len(structure), found.onsite.shape[1]
     edges = np.column_stack([graph.senders, graph.receivers, graph.shifts])
     once = [r for r, (i, j, *x) in enumerate(edges.tolist()) if (i, j, *x) <= (j, i, *(-y for y in x))]
@@ -67,9 +64,9 @@ def labelled(h, letters, index, stretch, count=6):
 
 def perturbed(h, size=0.3):
     """With other learned corrections than none."""
-    keys = iter(jax.random.split(jax.random.key(1), 99))
-    moved = jax.tree.map(lambda x: x + size * jax.random.normal(next(keys), x.shape), h.params["network"])
-    onsite = h.params["base"]["onsite"] + size * jax.random.normal(next(keys), h.params["base"]["onsite"].shape)
+    random = np.random.default_rng(1)
+    moved = jax.tree.map(lambda x: x + size * random.normal(size=x.shape), h.params["network"])
+    onsite = h.params["base"]["onsite"] + size * random.normal(size=h.params["base"]["onsite"].shape)
     return dataclasses.replace(h, params={"base": {**h.params["base"], "onsite": onsite}, "network": moved})
 
 
@@ -131,7 +128,7 @@ def test_a_shift_of_all_energies_is_no_error_unless_asked_for(overlapping):
     group = group_of(data, start)
     graph, target = (jax.tree.map(lambda x: x[0], x) for x in (group.graphs, group.blocks))
     structure = Structure.create(group.held.positions[0], group.held.cell[0], group.held.species)
-    own = BLOCKS(teacher, structure, graph)
+    own = teacher.blocks(structure, graph)
     unit = jnp.eye(own.onsite.shape[1])
     shifted = dataclasses.replace(own, onsite=own.onsite + 0.7 * unit, hopping=own.hopping + 0.7 * own.overlap)
     assert float(blocks.block_errors(shifted, target, graph, True)[0]) < 1e-20
@@ -146,7 +143,8 @@ def test_losses_and_penalties_have_the_derivatives_of_finite_differences(overlap
     published = hamiltonians.Hamiltonian(params, module.base)
     problem = spectra.BandProblem(start, [group_of(data, start)], loss, 4, "float64", published=published)
     arrays, plan, moved = problem.arrays, problem.plans("train")[0], perturbed(start, 0.2).params
-    direction = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size), jnp.shape(x)), moved)
+    random = np.random.default_rng(2)
+    direction = jax.tree.map(lambda x: random.normal(size=np.shape(x)), moved)
     line = jax.jit(jax.value_and_grad(lambda t: problem.loss(_moved(moved, direction, t), arrays, plan)[0]))
     value, slope = line(0.0)
     step = 1e-6
@@ -172,7 +170,7 @@ def _moved(params, direction, t):
 
 def bloch_matrices_of(h, structure, k):
     graph = h.graph(structure)
-    found = BLOCKS(h, structure, graph)
+    found = h.blocks(structure, graph)
     return bloch_matrices(found, graph, graph.vectors(structure), cartesian(jnp.asarray(k), structure))
 
 
@@ -195,7 +193,7 @@ def test_penalties_measure_the_distance_from_the_published_set(orthogonal):
     structure = Structure.create(data.groups[0].positions[0], data.groups[0].cell[0], data.groups[0].species)
     graph = start.graph(structure)
     wide = padded(graph, tuple(n + 3 for n in shape_of(graph)))
-    own = BLOCKS(start, structure, wide)
+    own = start.blocks(structure, wide)
     assert float(penalties.onsite_change(own, own)) == 0
     lifted = dataclasses.replace(own, onsite=own.onsite + 0.4 * jnp.eye(5))
     assert float(penalties.onsite_change(lifted, own)) < 1e-15
