@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, dataclass_transform
 
 import jax
+import numpy as np
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
@@ -12,8 +13,9 @@ def pytree(cls: type) -> type:
 
     Fields declared with `static()` are hashed with the tree structure (a change recompiles); all others are leaves.
     Unflattening bypasses `__init__`, so transformations may put tracers, `None` or axis numbers in the fields.
+    Printed, arrays of more than nine numbers are their type and shape, so that a model with its weights stays readable.
     """
-    cls = dataclasses.dataclass(frozen=True)(cls)
+    cls = dataclasses.dataclass(frozen=True, repr=False)(cls)
     names = [f.name for f in dataclasses.fields(cls)]
     meta = [f.name for f in dataclasses.fields(cls) if f.metadata.get("static")]
     data = [n for n in names if n not in meta]
@@ -33,8 +35,27 @@ def pytree(cls: type) -> type:
             object.__setattr__(obj, name, value)
         return obj
 
+    def show(obj):
+        fields = (f"{n}={jax.tree.map(_Shown, getattr(obj, n)) if n in data else getattr(obj, n)!r}" for n in names)
+        return f"{cls.__name__}({', '.join(fields)})"
+
+    if "__repr__" not in vars(cls):
+        cls.__repr__ = show  # type: ignore[assignment]
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
+
+
+class _Shown:
+    """A leaf as it is printed: an array by type and shape (float32[8,3]) unless it is small, anything else as it is."""
+
+    def __init__(self, leaf: Any) -> None:
+        self.text = repr(leaf)
+        if isinstance(leaf, np.ndarray | jax.Array):
+            small = leaf.size <= 9 and not isinstance(leaf, jax.core.Tracer)
+            self.text = repr(leaf.tolist()) if small else f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def static(**kwargs: Any) -> Any:
