@@ -36,26 +36,27 @@ def pytree(cls: type) -> type:
         return obj
 
     def show(obj):
-        fields = (f"{n}={jax.tree.map(_Shown, getattr(obj, n)) if n in data else getattr(obj, n)!r}" for n in names)
+        fields = (f"{n}={jax.tree.map(_shown, getattr(obj, n)) if n in data else getattr(obj, n)!r}" for n in names)
         return f"{cls.__name__}({', '.join(fields)})"
 
-    if "__repr__" not in vars(cls):
-        cls.__repr__ = show  # type: ignore[assignment]
+    cls.__repr__ = show  # type: ignore[assignment]
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
 
 
-class _Shown:
+class _Text(str):
+    """Printed without quotation marks."""
+
+    __repr__ = str.__str__
+
+
+def _shown(leaf: Any) -> _Text:
     """A leaf as it is printed: an array by type and shape (float32[8,3]) unless it is small, anything else as it is."""
-
-    def __init__(self, leaf: Any) -> None:
-        self.text = repr(leaf)
-        if isinstance(leaf, np.ndarray | jax.Array):
-            small = leaf.size <= 9 and not isinstance(leaf, jax.core.Tracer)
-            self.text = repr(leaf.tolist()) if small else f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-
-    def __repr__(self) -> str:
-        return self.text
+    if not isinstance(leaf, np.ndarray | jax.Array):
+        return _Text(repr(leaf))
+    if leaf.size <= 9 and not isinstance(leaf, jax.core.Tracer):
+        return _Text(leaf.tolist())
+    return _Text(f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]")
 
 
 def static(**kwargs: Any) -> Any:

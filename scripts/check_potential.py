@@ -7,7 +7,7 @@
 Phonons at the wave vectors that fit the labelled supercell come from the same finite displacements (phonopy reduces and
 symmetrises both; pip install phonopy), at the lattice of the labels; those of layers also at rest, on a 6x6 supercell. The
 soft modes of two layers against each other come from energies of rigid layers instead: forces of labels on a real-space grid
-are off by 10 meV/angstrom, over displacements of 0.01 angstrom as much as all that holds the layers together. Elastic
+are off by some meV/angstrom, over displacements of 0.01 angstrom as much as all that holds the layers together. Elastic
 constants of a layer whose atoms are not relaxed come from the labels' energies, the labels having no stress.
 """
 
