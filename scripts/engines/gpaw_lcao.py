@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from scipy.linalg import block_diag
 
 from engines import LabelFailure, Mesh
 from engines.gpaw_code import INSTALL, STOPS, _points
+from engines.lcao_sums import installed
 from jaxepi.errors import InputError
 
 SHELLS = ("s", "p", "s", "p", "d")
@@ -75,7 +77,7 @@ class GpawLcao:
         level: its name. points: of the real-space grid along a lattice vector of graphene, see `grid_of`. reach: H(R) and
             S(R) beyond it are zero, angstrom. width: Fermi-Dirac smearing, eV. matrices: whether to store H(R) and S(R).
             forces: whether to compute them. off_mesh: number of random k points at which bands of H(R), S(R) are compared
-            with GPAW's at fixed density.
+            with GPAW's at fixed density. own_sums: density and forces by `lcao_sums` instead of by GPAW's, which are slower.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class GpawLcao:
         matrices: bool,
         forces: bool = True,
         off_mesh: int = 0,
+        own_sums: bool = True,
     ):
         try:
             import dftd3.ase  # noqa: F401
@@ -97,7 +100,7 @@ class GpawLcao:
             raise InputError(INSTALL) from error
         self.level, self.points, self.reach, self.width = level, points, reach, width
         self.convergence, self.matrices, self.forces = dict(convergence), matrices, forces
-        self.off_mesh = off_mesh
+        self.off_mesh, self.own_sums = off_mesh, own_sums
         self.basis_folder = _basis()
         settings: dict[str, Any] = {
             "mode": "LCAO",
@@ -122,7 +125,8 @@ class GpawLcao:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
         work = ase.Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         bound = dispersion(work)
-        with tempfile.TemporaryDirectory(prefix="gpaw-") as folder:
+        sums = installed() if self.own_sums and max(mesh.divisions) > 1 else nullcontext()
+        with tempfile.TemporaryDirectory(prefix="gpaw-") as folder, sums:
             work.calc = self._calculator(work, mesh, Path(folder) / "gpaw.txt")
             try:
                 out = {f"{self.level}/energy": work.get_potential_energy() + np.array(bound.get_potential_energy())}
