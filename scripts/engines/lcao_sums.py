@@ -24,7 +24,8 @@ import numpy as np
 from jaxepi.errors import InputError
 
 SOURCE = Path(__file__).with_suffix(".c")
-FLAGS = ("-Ofast", "-march=native", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-shared", "-fPIC")
+"""Sums in any order, as vectors want it; not -Ofast, which would make the whole process flush small numbers to zero."""
 
 
 class Functions(ctypes.Structure):
