@@ -30,7 +30,7 @@ def first(data: DataSet, atoms: int) -> ase.Atoms:
     for group in data.groups:
         if len(group.species) == atoms:
             found = ase.Atoms(group.species, positions=group.positions[0], cell=group.cell[0], pbc=group.pbc)
-            found.info["mesh"] = [int(n) for n in group.mesh[:3]]
+            found.info |= {"mesh": [int(n) for n in group.mesh[:3]], "shift": list(group.mesh[3:])}
             return found
     raise InputError(
         f"{data.name} holds no configuration of {atoms} atoms; it has {sorted({len(g.species) for g in data.groups})}"
