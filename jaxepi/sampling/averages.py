@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+ENOUGH = 8
+"""Replicas whose scatter tells an error, to a quarter of it."""
+
 
 class Average(NamedTuple):
     """Mean and variance of a series, each with its standard error; NaN for errors of a single number."""
@@ -22,7 +25,9 @@ def average(series: Float[np.ndarray, "f r"]) -> Average:
     """Mean and variance of a stationary series of f frames in r independent replicas.
 
     Errors take correlations in time into account: the variance of a mean is that of the series, times twice the
-    integrated autocorrelation time, over f r (Sokal, in: Functional Integration, Plenum (1997), p. 131).
+    integrated autocorrelation time, over f r (Sokal, in: Functional Integration, Plenum (1997), p. 131). What outlasts a run
+    is not seen in it (a Nose-Hoover chain leaves few, nearly harmonic modes with the energy they happen to get): from
+    `ENOUGH` replicas on, the error is that of their scatter if it is larger.
     """
     mean = float(np.mean(series))
     squares = (series - mean) ** 2
@@ -53,4 +58,7 @@ def autocorrelation_time(series: Float[np.ndarray, "f r"], window: float = 5.0) 
 def _error(series: np.ndarray) -> float:
     if series.size < 2:
         return float("nan")
-    return float(np.sqrt(series.var() * 2 * autocorrelation_time(series) / series.size))
+    within = np.sqrt(series.var() * 2 * autocorrelation_time(series) / series.size)
+    replicas = series.shape[1]
+    between = series.mean(axis=0).std(ddof=1) / replicas**0.5 if replicas >= ENOUGH else 0.0
+    return float(max(within, between))

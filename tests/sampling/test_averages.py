@@ -25,6 +25,16 @@ def test_errors_are_the_spread_of_repetitions():
         assert abs(values.mean() - truth) < 4 * values.std() / 60**0.5
 
 
+def test_what_outlasts_a_run_is_in_the_error_of_many_replicas():
+    """Every replica keeps an offset of its own for ever, too small to be seen among the correlations of a run."""
+    rng = np.random.default_rng(6)
+    found = [average(rng.normal(size=(500, 16)) + 0.1 * rng.normal(size=16)) for _ in range(60)]
+    means = np.array([a.mean for a in found])
+    errors = np.array([a.mean_error for a in found])
+    np.testing.assert_allclose(errors.mean(), means.std(), rtol=0.25)
+    np.testing.assert_allclose(errors.mean(), (0.1**2 + 1 / 500) ** 0.5 / 4, rtol=0.15)
+
+
 def test_autocorrelation_time_of_a_known_series():
     """Sum over lags of memory^|lag|, halved: (1 + memory)/(1 - memory)/2."""
     series = correlated(np.random.default_rng(1), 20000, 4, 0.9)
