@@ -204,7 +204,7 @@ def _md_options(command: argparse.ArgumentParser) -> None:
 
 
 def _materials_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", nargs="?", default=None, help="print the card of this material")
+    command.add_argument("name", nargs="?", default=None, help="print the card of this material, or of a learned potential")
 
 
 def _train_options(command: argparse.ArgumentParser) -> None:
@@ -364,9 +364,14 @@ def _train(options: dict[str, Any]) -> None:
 
 
 def _materials(options: dict[str, Any]) -> None:
-    from jaxepi import materials
+    import json
+
+    from jaxepi import materials, potentials
 
     chosen = options["name"]
+    if chosen and chosen not in materials.available() and (chosen in potentials.available() or chosen.endswith(".npz")):
+        print(json.dumps(potentials.card(chosen), indent=2, ensure_ascii=False))
+        return
     for name in [chosen] if chosen else materials.available():
         card = dict(materials.load(name).card)
         if not chosen:
@@ -384,6 +389,6 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[
     "sample": (_sample_options, _sample, "snapshots at temperatures, to extended XYZ or HDF5"),
     "train": (_train_options, _train, "train a model on labelled configurations; errors in meV and angstrom"),
     "md": (_md_options, _md, "molecular dynamics at temperatures: trajectory and log of temperatures and energies"),
-    "materials": (_materials_options, _materials, "shipped materials, and their cards"),
+    "materials": (_materials_options, _materials, "shipped materials, and the cards of these and of learned potentials"),
 }
 """Commands: their options, what runs them, their description."""

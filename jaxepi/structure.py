@@ -64,7 +64,10 @@ class Structure:
                 raise InputError(f"{name} hold NaN or infinity (first in row {row}); repair the structure file")
         volume = float(np.linalg.det(c))
         if abs(volume) < 1e-6:
-            raise InputError(f"the cell has volume {volume:.3g} angstrom^3; its lattice vectors are linearly dependent")
+            raise InputError(
+                f"the cell has volume {volume:.3g} angstrom^3; its lattice vectors are linearly dependent; "
+                "give three that are not (a molecule: atoms.center(vacuum=10) in ASE)"
+            )
         if volume < 0:
             raise InputError(f"the cell is left-handed (volume {volume:.3f} angstrom^3); swap two lattice vectors")
         structure = cls(

@@ -227,6 +227,7 @@ def test_bad_structures_are_refused(run, folder, message):
         ("phonons graphene", "graphene has no potential"),
         ("sample silicon --output out.cif", "out.cif"),
         ("materials lead", "no material 'lead'"),
+        ("materials silicon-mvff", "no card of 'silicon-mvff'"),
         ("guess", "invalid choice: 'guess'"),
     ],
 )
@@ -293,6 +294,7 @@ def test_gap_bands_phonons_and_materials_print_known_numbers(run, folder):
     assert status == 0
     assert out.split()[0] == "galliumarsenide"
     assert "niquet" in run("materials", "silicon")[1]
+    assert '"forces_rmse"' in run("materials", "silicon-pbe")[1]
 
 
 @pytest.mark.parametrize("name", ["out.xyz", "out.h5"])

@@ -63,6 +63,9 @@ def read_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:
             f"checkpoint {path} has version {header.get('version')!r}; this jaxepi reads version {VERSION}: use the "
             "release that wrote it, or train the model again"
         )
+    for name in ("kind", "config", "arrays", "card"):
+        if name not in header:
+            raise InputError(f"checkpoint {path} lacks {name!r} in its header; the file is incomplete: copy it again")
     if kind not in (None, header["kind"]):
         raise InputError(f"{path} holds a model of kind {header['kind']!r}; expected a {kind}")
     if header["config"].get("units") != UNITS:

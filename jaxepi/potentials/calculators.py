@@ -1,5 +1,6 @@
 """ASE's calculator interface for every potential."""
 
+import warnings
 from typing import Any, Literal
 
 import jax
@@ -12,6 +13,7 @@ from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.potentials import topology
 from jaxepi.potentials.base import Potential
+from jaxepi.potentials.domain import extrapolations
 from jaxepi.structure import Structure
 
 
@@ -19,7 +21,7 @@ class PotentialCalculator(Calculator):
     """Energy (eV), forces (eV/angstrom) and stress (eV/angstrom^3) of a `Potential` for `ase.Atoms`.
 
     Potentials that share their energy out among the atoms also give `energies` (eV). All come from one evaluation. Made
-    by `calculator`.
+    by `calculator`. Warns, once each, of atoms outside the training data of a learned potential.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 (as ASE declares it)
@@ -32,6 +34,7 @@ class PotentialCalculator(Calculator):
         self.graph: Graph | None = None
         self._topology: tuple | None = None
         self._shape: topology.Shape = ()
+        self._warned: set[str] = set()
         with self._precision():
             real = jnp.inexact
             self.potential = jax.tree.map(
@@ -46,7 +49,12 @@ class PotentialCalculator(Calculator):
         with self._precision():
             structure = Structure.from_ase(self.atoms).astype(self.dtype)  # type: ignore[arg-type]
             found = jax.tree.map(np.asarray, _evaluate(self.potential, structure, self._graph(structure)))
-        energy, energies, forces, stress = found
+        energy, energies, forces, stress, closest, novelty = found
+        for kind, what in extrapolations(self.potential.module, float(closest), float(novelty)):
+            if kind not in self._warned:
+                self._warned.add(kind)
+                formula = self.atoms.get_chemical_formula()  # type: ignore[union-attr]
+                warnings.warn(f"{formula} has {what}; energies there are extrapolated", stacklevel=2)
         self.results = {
             "energy": float(energy),
             "free_energy": float(energy),
@@ -66,29 +74,34 @@ class PotentialCalculator(Calculator):
         if kept is not None and kind == self._topology and topology.valid(kept, structure):
             return kept
         if kept is None or kind != self._topology or getattr(self.potential.module, "permanent_bonds", False):
-            self.graph, self._topology, self._shape = self.potential.graph(structure), kind, ()
+            self.graph, self._topology, self._shape = topology.built(self.potential, structure), kind, ()
         else:
             self.graph, self._shape = topology.graph(self.potential, structure, self._shape)
         return self.graph
 
 
 @jax.jit
-def _evaluate(potential: Potential, structure: Structure, graph: Graph) -> tuple[Any, Any, Any, Any]:
-    """Energy, energies of the atoms (or None), forces and stress."""
+def _evaluate(potential: Potential, structure: Structure, graph: Graph) -> tuple[Any, ...]:
+    """Energy, energies of the atoms (or None), forces, stress, the shortest distance and the novelty."""
     variables, module = {"params": potential.params}, potential.module
     shared = getattr(module, "energies", None)
 
+    nothing = jnp.zeros((), structure.positions.dtype)
+    unlike = getattr(module, "novelty", lambda *_: nothing)
+
     def energy(positions: Any, strain: Any) -> tuple[Any, Any]:
         moved = structure.with_positions(positions).strained(0.5 * (strain + strain.T))
+        novelty = jax.lax.stop_gradient(unlike(variables, moved, graph))
         if shared is None:
-            return module.apply(variables, moved, graph), None
+            return module.apply(variables, moved, graph), (None, novelty)
         energies = shared(variables, moved, graph)
-        return jnp.sum(energies), energies
+        return jnp.sum(energies), (energies, novelty)
 
     zero = jnp.zeros((3, 3), structure.cell.dtype)
     both = jax.value_and_grad(energy, argnums=(0, 1), has_aux=True)(structure.positions, zero)
-    (total, energies), (slope, virial) = both
-    return total, energies, -slope, virial / structure.volume
+    (total, (energies, novelty)), (slope, virial) = both
+    closest = jnp.sqrt(jnp.min(jnp.sum(graph.vectors(structure) ** 2, axis=1), initial=jnp.inf))
+    return total, energies, -slope, virial / structure.volume, closest, novelty
 
 
 def calculator(potential: Potential, dtype: Literal["float64", "float32"] = "float64") -> PotentialCalculator:

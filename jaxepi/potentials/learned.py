@@ -86,6 +86,11 @@ class NetworkEnergy:
         """Of the longest relation, angstrom."""
         return max(relation.cutoff for relation in self.relations)
 
+    @property
+    def reach(self) -> float:
+        """Of what was learned, angstrom: an atom farther from all others is lost, whatever the pair terms reach."""
+        return max(relation.cutoff for relation in self.network.relations)
+
     def init(self, key: Array) -> dict[str, Any]:
         """Untrained parameters, float64 where the session allows it: reference energies zero, scale one."""
         index = jnp.zeros(1, jnp.int32)
@@ -219,17 +224,30 @@ def _check(c: Mapping[str, Any], species: Sequence[int]) -> None:
     if not species or len(set(species)) != len(species):
         raise InputError(f"species {list(species)}: give every atomic number once")
     for name, low in SIZES.items():
-        if int(c[name]) < low:
-            raise InputError(f"{name} {c[name]}: give at least {low}")
+        if not _number(c[name], int) or c[name] < low:
+            raise InputError(f"{name} {c[name]!r}: give a whole number, at least {low}")
+    for name, least in (("cutoff", 1e-3), ("skin", 0.0)):
+        if not _number(c[name]) or not least <= c[name] < np.inf:
+            raise InputError(f"{name} {c[name]!r}: give a length in angstrom, at least {least:g}")
+    widths = c["radial_layers"]
+    if not isinstance(widths, list | tuple) or not all(_number(w, int) and w > 0 for w in widths):
+        raise InputError(f"radial_layers {widths!r}: give a list of positive whole numbers, for example [64, 64, 64]")
     if c["correlation"] > 3:
         raise InputError(f"correlation {c['correlation']}: products of up to 3 factors are implemented")
     if c["hidden_lmax"] > c["lmax"]:
         raise InputError(f"hidden_lmax {c['hidden_lmax']} exceeds lmax {c['lmax']}; lower it")
     if not isinstance(c["repulsion"], bool):
         raise InputError(f"repulsion {c['repulsion']!r}: give true or false")
-    count = 2 if c["relations"] == "layers" else 1
-    if c["neighbours"] is not None and (len(c["neighbours"]) != count or min(c["neighbours"]) <= 0):
-        raise InputError(f"neighbours {c['neighbours']}: give {count} positive number(s), one a relation")
+    if not isinstance(c["dispersion"], bool | Mapping):
+        raise InputError(f"dispersion {c['dispersion']!r}: give true, false or a table of its options")
+    count, typical = 2 if c["relations"] == "layers" else 1, c["neighbours"]
+    listed = isinstance(typical, list | tuple) and len(typical) == count
+    if typical is not None and not (listed and all(_number(x) and x > 0 for x in typical)):
+        raise InputError(f"neighbours {typical!r}: give a list of {count} positive number(s), one a relation")
+
+
+def _number(value: Any, kinds: Any = (int, float)) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _terms(c: Mapping[str, Any], species: Sequence[int]) -> tuple[PairTerm, ...]:
@@ -243,6 +261,11 @@ def _terms(c: Mapping[str, Any], species: Sequence[int]) -> tuple[PairTerm, ...]
         from jaxepi.potentials.dispersion import Dispersion
 
         given = c["dispersion"] if isinstance(c["dispersion"], Mapping) else {}
+        names = [f.name for f in dataclasses.fields(Dispersion) if f.name != "species"]
+        refuse_unknown(given, names, "dispersion")
+        for name, value in given.items():
+            if not _number(value):
+                raise InputError(f"dispersion {name} {value!r}: give a number")
         terms.append(Dispersion(**{"species": tuple(int(z) for z in species), **given}))
     for term in terms:
         term.check(species)
@@ -293,6 +316,11 @@ def read(path: str | Path) -> tuple[Potential, Mapping[str, Any]]:
         InputError: what `read_checkpoint` refuses, or parameters that do not belong to its configuration.
     """
     found = read_checkpoint(path, "potential")
+    for name in ("model", "species", "minimum_distance"):
+        if name not in found.config:
+            raise InputError(
+                f"checkpoint {path} lacks {name!r} in its configuration; the file is incomplete: copy it again"
+            )
     module = build(found.config["model"], found.config["species"])
     module = dataclasses.replace(module, minimum_distance=float(found.config["minimum_distance"]))
     compare(jax.eval_shape(module.init, jax.random.key(0)), found.params, path)

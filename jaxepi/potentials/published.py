@@ -1,6 +1,7 @@
 """Potentials by name or file: published sets (JSON) and learned ones (one-file checkpoints in `models/`)."""
 
 import json
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,17 +54,31 @@ def citation(name: str) -> str:
     Raises:
         InputError: an unknown name, or a file that `load` refuses.
     """
-    checkpoint = _shipped().get(name)
-    if checkpoint is not None or name.endswith(".npz"):
-        from jaxepi.nn import read_checkpoint
-
-        return str(read_checkpoint(checkpoint or name).card.get("citation", "no citation"))
+    if name in _shipped() or name.endswith(".npz"):
+        return str(card(name).get("citation", "no citation"))
     if name.endswith(".json"):
         return "; ".join(str(entry.get("citation", "no citation")) for entry in _sets(Path(name)).values())
     sets = _published()
     if name not in sets:
         raise InputError(f"unknown potential {name!r}; known: {', '.join(available())}")
     return sets[name]["citation"]
+
+
+def card(name: str) -> Mapping[str, Any]:
+    """What a learned potential says of itself: its data, errors (meV/atom, meV/angstrom), domain and origin.
+
+    Args:
+        name: of a shipped model, or the path of a checkpoint (ending in .npz).
+
+    Raises:
+        InputError: a name or file without a card.
+    """
+    from jaxepi.nn import read_checkpoint
+
+    checkpoint = _shipped().get(name)
+    if checkpoint is None and not name.endswith(".npz"):
+        raise InputError(f"no card of {name!r}; learned potentials have one: {', '.join(_shipped())}, or a .npz file")
+    return read_checkpoint(checkpoint or name, "potential").card
 
 
 def _shipped() -> dict[str, Path]:

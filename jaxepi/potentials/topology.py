@@ -21,7 +21,7 @@ _STEP = 8  # columns come in multiples of this many
 
 def graph(potential: Potential, structure: Structure, shape: Shape = ()) -> tuple[Graph, Shape]:
     """The graph of a structure, and its shape, which is `shape` wherever that suffices."""
-    found = _built(potential, structure)
+    found = built(potential, structure)
     shape = _fitting([found], shape)
     return padded(found, shape), shape
 
@@ -30,7 +30,7 @@ def graphs(
     potential: Potential, structure: Structure, positions: Float[Array, "r n 3"], shape: Shape = ()
 ) -> tuple[Graph, Shape]:
     """One graph a run, built from its positions, angstrom; and their shape, which is `shape` wherever that suffices."""
-    found = [_built(potential, structure.with_positions(x)) for x in positions]
+    found = [built(potential, structure.with_positions(x)) for x in positions]
     shape = _fitting(found, shape)
     return jax.tree.map(lambda *x: jnp.stack(x), *(padded(one, shape) for one in found)), shape
 
@@ -43,8 +43,8 @@ def valid(graph: Graph, structure: Structure) -> bool:
     return bool(narrowest * left >= graph.cutoff)
 
 
-def _built(potential: Potential, structure: Structure) -> Graph:
-    """A new graph, without the warnings that came with the first one."""
+def built(potential: Potential, structure: Structure) -> Graph:
+    """A new graph, without warnings: whoever moves atoms looks after them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return potential.graph(structure)

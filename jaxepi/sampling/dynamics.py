@@ -19,6 +19,7 @@ from tqdm import tqdm
 from jaxepi.errors import InputError
 from jaxepi.potentials import topology
 from jaxepi.potentials.base import Potential
+from jaxepi.potentials.domain import extrapolations
 from jaxepi.sampling.integrators import Chunk, Ensemble, Frame, Integration, Model, engine
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
@@ -105,7 +106,7 @@ class Dynamics:
         warn: is told, once each, that a run is outside its potential's training data or has atoms closer than those.
 
     Raises:
-        InputError: no temperatures, or ones that are not positive; no replicas.
+        InputError: no temperatures, or ones that are not positive; no replicas; a single atom.
     """
 
     def __init__(
@@ -119,6 +120,8 @@ class Dynamics:
         warn: Callable[[str], None] | None = None,
     ) -> None:
         _check_runs(temperatures, replicas)
+        if len(structure) < 2:
+            raise InputError("molecular dynamics of one atom: its centre of mass stays at rest; give a supercell")
         self.step = 0
         self.rebuilt = 0
         self.integration = integration or Integration()
@@ -135,7 +138,8 @@ class Dynamics:
         keys = jax.random.split(start, len(self._kelvin))
         self._states = self._engine.start(structure, forces, keys, self._kelvin)
         self._chunk = 16
-        self._alone = self._frame().loneliest.max() > self._model.graph.cutoff
+        self._reach = getattr(potential.module, "reach", self._model.graph.cutoff)
+        self._alone = self._frame().loneliest.max() > self._reach
 
     def advance(self, steps: int, progress: Callable[[int], object] | None = None) -> Frame:
         """Make `steps` steps and look; `progress` is told of every few steps made.
@@ -227,7 +231,7 @@ class Dynamics:
     def _look(self) -> Frame:
         """A frame, refused when an atom is lost; warnings about what the potential does not know."""
         frame, module = self._frame(), self._model.potential.module
-        lost = frame.loneliest > self._model.graph.cutoff
+        lost = frame.loneliest > self._reach
         if not self._alone and lost.any():
             run = int(np.flatnonzero(lost)[0])
             raise DynamicsError(
@@ -235,29 +239,14 @@ class Dynamics:
                 f"{frame.loneliest[run]:.2f} angstrom away; lower the temperature",
                 self.step,
             )
-        least = getattr(module, "minimum_distance", None) or 0.0
-        run = int(frame.closest.argmin())
-        if frame.closest[run] < least:
-            self._once(
-                "distance",
-                run,
-                f"has two atoms {frame.closest[run]:.3f} angstrom apart, closer than in any training structure "
-                f"({least:.3f})",
-            )
-        run = int(frame.novelty.argmax())
-        if frame.novelty[run] > 1:
-            self._once(
-                "novelty",
-                run,
-                f"has an atom outside the training data of the potential (distance {frame.novelty[run]:.2f}, where 1 is "
-                "the edge)",
-            )
+        runs = {"distance": int(frame.closest.argmin()), "novelty": int(frame.novelty.argmax())}
+        closest, novelty = float(frame.closest[runs["distance"]]), float(frame.novelty[runs["novelty"]])
+        for kind, what in extrapolations(module, closest, novelty):
+            if kind not in self._warned:
+                self._warned.add(kind)
+                kelvin = float(self._kelvin[runs[kind]])
+                self._warn(f"step {self.step}: the run at {kelvin:g} K has {what}; it is extrapolated there")
         return frame
-
-    def _once(self, kind: str, run: int, what: str) -> None:
-        if kind not in self._warned:
-            self._warned.add(kind)
-            self._warn(f"step {self.step}: the run at {float(self._kelvin[run]):g} K {what}; it is extrapolated there")
 
 
 def trajectories(

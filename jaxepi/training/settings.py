@@ -284,6 +284,8 @@ def read_settings(path: str | Path, loss: type = LossSettings) -> TrainingSettin
     path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; give a TOML file of settings") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a TOML file: {error}") from error
     refuse_unknown(content, [f.name for f in dataclasses.fields(TrainingSettings)], f"{path}")

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxepi import plotting, training
 from jaxepi.errors import InputError
+from jaxepi.io import store
 from jaxepi.training import LossSettings, TrainingSettings
 from jaxepi.training.loop import Compiled, Fit, Problem, Row
 
@@ -74,14 +75,20 @@ def refuse_other_model(path: str, held: Mapping[str, Any], asked: Mapping[str, A
             )
 
 
-def fingerprint(settings: TrainingSettings, config: Mapping[str, Any], data_hash: str) -> dict[str, Any]:
+def fingerprint(settings: TrainingSettings, config: Mapping[str, Any], data_hash: str, start: Any) -> dict[str, Any]:
     """What a run must share to go on from a state: all but how long it may take and where the files are.
 
-    The number of epochs decides the learning rates of a cosine schedule, and nothing of those of a plateau.
+    The number of epochs decides the learning rates of a cosine schedule and the weight of energies that grows (`energy_start`),
+    and nothing else.
+
+    Args:
+        start: the model of the checkpoint to begin from, or None: the initial parameters then follow from the seed.
     """
     own = settings.asdict()
-    free = ["max_minutes", "save_minutes", "start"]
-    free += ["epochs"] if settings.optimizer.schedule == "plateau" else []
+    free = ["max_minutes", "save_minutes"]
+    grows = getattr(settings.loss, "energy_start", 0.0) > 0
+    free += ["epochs"] if settings.optimizer.schedule == "plateau" and not grows else []
+    own["run"]["start"] = "" if start is None else store.fingerprint(start)
     own["run"] = {n: v for n, v in own["run"].items() if n not in free}
     own["data"] = {n: v for n, v in own["data"].items() if n != "sets"}
     return finite({**own, "model": dict(config), "data_hash": data_hash})

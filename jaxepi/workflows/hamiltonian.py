@@ -81,7 +81,7 @@ def train_hamiltonian(
     def write_best(params: Any, row: Row) -> None:
         sk.write(_model(problem, params), config, folder / MODEL, _card(settings, config, problem, row, command))
 
-    own = fitting.fingerprint(settings, config, data_hash(problem))
+    own = fitting.fingerprint(settings, config, data_hash(problem), _begun(settings, problem))
     fit, predict = fitting.fit(problem, problem.initial(), settings, folder, own, write_best, progress)
     plans = [plan for split in SPLITS for plan in problem.plans(split)]
     outputs = jax.device_get([predict(fit.params, problem.arrays, plan) for plan in plans])
@@ -146,6 +146,11 @@ def summary_lines(result: TrainedHamiltonian) -> Iterator[str]:
     yield from fitting.ending(result.fit, result.files)
 
 
+def _begun(settings: TrainingSettings, problem: spectra.BandProblem) -> Hamiltonian | None:
+    """The model of the checkpoint that training begins from, if there is one."""
+    return problem.hamiltonian if settings.run.start else None
+
+
 def _model(problem: spectra.BandProblem, params: Any) -> Hamiltonian:
     """The model with trained parameters."""
     return dataclasses.replace(problem.hamiltonian, params=jax.tree.map(np.asarray, params))
@@ -157,6 +162,7 @@ def _card(
     """What a user of the model must know: data, errors, domain, provenance."""
     temperature = np.concatenate([g.held.temperature[problem.rows(g, "train")] for g in problem.groups])
     sets = ", ".join(sorted({Path(entry.path).name for entry in settings.data.sets}))
+    begun = _begun(settings, problem)
     card: dict[str, Any] = {
         "citation": f"trained by jaxepi on {sets} at level {settings.data.level}, from {config['base']}",
         "level": settings.data.level,
@@ -165,6 +171,8 @@ def _card(
         "temperatures_kelvin": fitting.kelvin_range(temperature),
         "zero_of_energy": "undetermined: spectra are compared relative to their filled bands",
         "best_epoch": dict(best),
-        "provenance": store.provenance(fitting.recorded(settings, config), {}, command, data_hash=data_hash(problem)),
+        "provenance": store.provenance(
+            fitting.recorded(settings, config), {"start": begun} if begun else {}, command, data_hash=data_hash(problem)
+        ),
     }
     return card if rows is None else {**card, "errors_mev": {r["split"]: r for r in rows if r["group"] == "all"}}

@@ -98,7 +98,7 @@ def train_potential(
     def write_best(params: Any, row: Row) -> None:
         learned.write(study.potential(params), study.config, folder / MODEL, study.card(params, row, command))
 
-    own = fitting.fingerprint(settings, study.config, study.data_hash)
+    own = fitting.fingerprint(settings, study.config, study.data_hash, study.kept)
     fit, predict = fitting.fit(study.problem, study.start, settings, folder, own, write_best, progress)
     before = predict.count
     errors = study.errors(fit.params, predict)
@@ -130,6 +130,7 @@ class _Study:
     Attributes:
         module, config: the energy module with its pair terms, and what builds it. examples: labels as read.
         problem: labels less references and pair terms. start: parameters to begin from.
+        kept: the checkpoint they are of, if any.
     """
 
     settings: TrainingSettings
@@ -139,6 +140,7 @@ class _Study:
     references: References
     problem: EnergyProblem
     start: Any
+    kept: Potential | None
 
     @classmethod
     def of(cls, settings: TrainingSettings, progress: bool) -> "_Study":
@@ -172,6 +174,8 @@ class _Study:
             network = {n: x for n, x in params.items() if n != "domain"}
             left = references.without_model(bare, {**network, "reference": nothing}, rest, run.dtype)
         found = references.fit_references(left, module.species, offsets != "none")
+        if kept is not None and not (rest.weights[rest.rows("train"), 0] > 0).any():
+            found = dataclasses.replace(found, energies=np.asarray(params["reference"]))
         rest = references.without_references(rest, found, module.species)
         fixed = {"reference": nothing, "scale": np.asarray(found.scale if kept is None else params["scale"])}
         packing = training.pack(rest.sizes, rest.widths(), run.batch_atoms)
@@ -181,7 +185,7 @@ class _Study:
             bare, fixed, rest, packing, found.offsets, found.free, run.dtype, run.seed, ramp, loss.huber
         )
         start = problem.initial(params, offsets == "trained")
-        return cls(settings, module, config, examples, found, problem, start)
+        return cls(settings, module, config, examples, found, problem, start, kept)
 
     @cached_property
     def data_hash(self) -> str:
@@ -234,7 +238,10 @@ class _Study:
             "energy_offsets_ev_per_atom": self.offsets(params),
             "best_epoch": _numbers(best),
             "provenance": store.provenance(
-                fitting.recorded(self.settings, self.config), {}, command, data_hash=self.data_hash
+                fitting.recorded(self.settings, self.config),
+                {} if self.kept is None else {"start": self.kept},
+                command,
+                data_hash=self.data_hash,
             ),
         }
         if rows is not None:

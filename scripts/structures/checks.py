@@ -137,10 +137,10 @@ def gaas_mesh(seed: int) -> list[ase.Atoms]:
 def bilayer_sizes(seed: int) -> list[ase.Atoms]:
     """The AB bilayer at rest, 3.4 angstrom apart, in 1x1 to 4x4 cells: do they give one energy an atom?
 
-    The 1x1 cell on 9x9 points and 3x3 share their k points, and so do the 1x1 cell on 8x8, 2x2 and 4x4.
+    The 1x1 cell on 9x9 points and 3x3 share their k points, and so do the 1x1 cell on 8x8, 2x2 and 4x4; 16x16 is denser.
     """
     del seed
-    cells = ((1, 8), (2, 4), (4, 2), (1, 9), (3, 3))
+    cells = ((1, 8), (2, 4), (4, 2), (1, 9), (3, 3), (1, 16))
     return [annotate(layers(n, 3.4, STACKINGS["AB"]), "unstrained", "pbe", (mesh, mesh, 1)) for n, mesh in cells]
 
 
@@ -153,7 +153,7 @@ def rigid_layers(distance: float, sliding: float) -> ase.Atoms:
     normal, a twelfth of a lattice vector in the plane), so that differences of such energies are free of its error."""
     atoms = layers(1, distance, sliding)
     atoms.positions[:, 2] += distance / 2 - 1.6
-    return annotate(atoms, "unstrained", "pbe", (8, 8, 1), distance=distance, sliding=sliding)
+    return annotate(atoms, "unstrained", "pbe", (16, 16, 1), distance=distance, sliding=sliding)
 
 
 def bilayer_layers(seed: int) -> list[ase.Atoms]:
@@ -171,12 +171,12 @@ def graphene_strains(seed: int) -> list[ase.Atoms]:
     """Graphene strained by up to 2%, atoms not relaxed: the labels' elastic constants. Atoms and grid points are strained
     alike, so that the grid's error is the same in all of them but for its spacing."""
     del seed
-    out = [annotate(layers(1, None), "strained", "pbe", (8, 8, 1), strain=np.zeros((3, 3)))]
+    out = [annotate(layers(1, None), "strained", "pbe", (16, 16, 1), strain=np.zeros((3, 3)))]
     for direction in STRAINS.values():
         for size in (-0.02, -0.01, 0.01, 0.02):
             strain = np.zeros((3, 3))
             strain[:2, :2] = size * np.array(direction)
-            out.append(annotate(strained(layers(1, None), strain), "strained", "pbe", (8, 8, 1), strain=strain))
+            out.append(annotate(strained(layers(1, None), strain), "strained", "pbe", (16, 16, 1), strain=strain))
     return out
 
 

@@ -58,6 +58,18 @@ def test_what_does_not_fit_is_refused(path, change, message):
         nn.read_checkpoint(path)
 
 
+@pytest.mark.parametrize("name", ["kind", "config", "arrays", "card"])
+def test_an_incomplete_header_is_refused(path, name):
+    with np.load(path) as file:
+        arrays = {n: file[n] for n in file.files}
+    content = json.loads(str(arrays["header.json"]))
+    del content[name]
+    with path.open("wb") as file:
+        np.savez(file, **{**arrays, "header.json": np.array(json.dumps(content))})
+    with pytest.raises(InputError, match=f"lacks '{name}' in its header"):
+        nn.read_checkpoint(path)
+
+
 def test_a_truncated_file_is_refused(path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="cannot be read"):

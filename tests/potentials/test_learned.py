@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -136,6 +137,17 @@ def test_layers_differ_only_through_their_weights():
     assert abs(float(energy(other, s) - energy(whole, s))) > 1e-4
 
 
+def test_an_image_of_a_layer_that_no_bonds_lead_to_is_another_layer():
+    """Graphite with one layer a cell has half the energy of the cell repeated along its normal."""
+    layer = graphene(vacuum=None)
+    layer.cell[2], layer.pbc = [0.7, 0.4, 3.3], True
+    layer.rattle(0.02, seed=1)
+    s, p = Structure.from_ase(layer), potential((6,), relations="layers", neighbours=(10.0, 10.0))
+    assert (np.asarray(p.graph(s).tables[1].mask).sum(axis=1) > 0).all()
+    np.testing.assert_allclose(energy(p, s.supercell((1, 1, 2))), 2 * energy(p, s), rtol=1e-12)
+    np.testing.assert_allclose(energy(p, s.supercell((2, 1, 1))), 2 * energy(p, s), rtol=1e-12)
+
+
 def test_force_constants_and_batches_work_like_for_any_potential():
     p = potential()
     base = Structure.from_ase(bulk("Si", cubic=False, a=5.43))
@@ -191,7 +203,18 @@ def test_parameters_of_another_network_are_refused(tmp_path):
         ({"correlation": 4}, "correlation 4"),
         ({"repulsion": 0.75}, "repulsion 0.75"),
         ({"channels": 0}, "channels 0"),
+        ({"channels": "many"}, "channels 'many': give a whole number"),
+        ({"channels": 4.7}, "channels 4.7"),
+        ({"cutoff": "five"}, "cutoff 'five': give a length"),
+        ({"cutoff": -1.0}, "cutoff -1.0"),
+        ({"skin": -0.1}, "skin -0.1"),
+        ({"radial_layers": 64}, "radial_layers 64: give a list"),
+        ({"radial_layers": [-4]}, "radial_layers"),
+        ({"dispersion": "yes"}, "dispersion 'yes'"),
+        ({"dispersion": {"cutof": 9.0}}, "did you mean 'cutoff'"),
+        ({"dispersion": {"cutoff": "far"}}, "dispersion cutoff 'far'"),
         ({"neighbours": [1.0, 2.0]}, "neighbours"),
+        ({"neighbours": 10.0}, "neighbours 10.0"),
     ],
 )
 def test_bad_configurations_are_refused(options, message):
@@ -207,3 +230,22 @@ def test_other_elements_are_refused_and_close_atoms_warned_of():
     close = Structure.from_ase(Atoms("Si2", [[0, 0, 0], [2.0, 0, 0]], cell=[10, 10, 10], pbc=True))
     with pytest.warns(UserWarning, match=r"2\.000 angstrom apart"):
         dataclasses.replace(p, module=module).graph(close)
+
+
+def test_the_calculator_warns_once_of_what_was_not_learned():
+    p = potential()
+    p = dataclasses.replace(p, module=dataclasses.replace(p.module, minimum_distance=2.2))
+    atoms = bulk("Si", a=5.43)
+    atoms.calc = potentials.calculator(p)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.get_potential_energy()
+        kept = atoms.calc.graph
+    atoms.positions[1] -= 0.1
+    with pytest.warns(UserWarning, match=r"Si2 has two atoms 2\.\d+ angstrom apart, closer than in any training"):
+        atoms.get_potential_energy()
+    assert atoms.calc.graph is kept
+    atoms.positions[1] -= 0.05
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.get_potential_energy()

@@ -1,14 +1,21 @@
 """Loading potentials by name and from files."""
 
+import csv
 import json
 from importlib import resources
+from pathlib import Path
 
+import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
-from jaxepi import potentials
+from jaxepi import potentials, training
 from jaxepi.errors import InputError
 from jaxepi.structure import Structure
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+GRAPHENE = "bilayer_graphene"
 
 
 def content() -> dict:
@@ -19,6 +26,32 @@ def test_every_published_set_loads_and_cites_its_source():
     for name in potentials.available():
         assert potentials.load(name).module.cutoff > 0
         assert potentials.citation(name)
+
+
+@pytest.mark.filterwarnings("ignore:.*outside the training data")
+@pytest.mark.parametrize(
+    ("name", "material", "atoms"),
+    [
+        ("silicon-pbe", "silicon", 8),
+        ("galliumarsenide-r2scan", "gallium_arsenide", 8),
+        ("graphene-pbe-d3", GRAPHENE, 2),
+    ],
+)
+def test_a_shipped_potential_has_the_errors_of_its_table(name, material, atoms):
+    """Forces in the smallest cells of the test set, through ASE: weights, basis and units still belong together."""
+    folder = EXPERIMENTS / material
+    table = csv.DictReader((folder / "potential" / "errors.csv").open())
+    (row,) = (r for r in table if (r["split"], r["group"], r["member"]) == ("test", "atoms", str(atoms)))
+    settings = training.read_settings(folder / "potential.toml")
+    held = training.read_examples(settings.data, settings.loss, settings.run.seed)
+    chosen = np.flatnonzero((held.split == "test") & (held.sizes == atoms))
+    assert len(chosen) == int(row["configurations"])
+    calculator, errors = potentials.calculator(potentials.load(name), "float32"), []
+    for c in chosen:
+        mine = slice(held.first[c], held.first[c + 1])
+        cell = Atoms(held.numbers[mine], held.positions[mine], cell=held.cell[c], pbc=held.pbc[c])
+        errors.append(calculator.get_forces(cell) - held.forces[mine])
+    np.testing.assert_allclose(1e3 * np.sqrt(np.mean(np.square(errors))), float(row["forces_rmse"]), rtol=2e-3)
 
 
 def test_unknown_names_list_the_known():

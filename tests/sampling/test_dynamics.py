@@ -55,6 +55,12 @@ def test_nve_conserves_energy_and_settles_at_the_target(stillinger_weber):
     np.testing.assert_allclose(run.times, 200 + 20 * np.arange(1, 101))
 
 
+def test_a_single_atom_is_refused():
+    silicon = Structure.from_ase(bulk("Si", crystalstructure="sc", a=2.5))
+    with pytest.raises(InputError, match="give a supercell"):
+        sampling.Dynamics(potentials.load("silicon-sw1985"), silicon, [300.0], KEY)
+
+
 @pytest.mark.parametrize("ensemble", ["langevin", "nose-hoover"])
 def test_canonical_temperatures_of_four_targets_in_one_call(ensemble):
     """Mean T and variance 2 T^2/(3n - 3) within four standard errors, which are small."""

@@ -13,6 +13,7 @@ from studies import folder_of, interrupted_after, rows
 
 from jaxepi import io
 from jaxepi.errors import InputError
+from jaxepi.nn import read_checkpoint
 from jaxepi.potentials import learned
 from jaxepi.workflows import training
 
@@ -140,6 +141,15 @@ def test_a_checkpoint_can_be_the_beginning_and_a_wrong_one_is_refused(home, fini
     assert status == 0
     first = float(rows(home / "further" / "metrics.csv")[0]["validation_forces_mev"])
     assert first < 0.6 * float(finished.fit.history[0]["validation_forces_mev"])
+    # The same configuration with other parameters under the same name is another beginning.
+    kept, card = learned.read(home / "config-training" / "potential.npz")
+    config = read_checkpoint(home / "config-training" / "potential.npz").config["model"]
+    moved = dataclasses.replace(kept, params={**kept.params, "reference": kept.params["reference"] + 1.0})
+    learned.write(moved, config, home / "moved.npz", card)
+    other = start.replace("config-training/potential.npz", "moved.npz")
+    status, _, err = run("--epochs", 1, "--output", "further", config="further.toml", text=other)
+    assert status == 2
+    assert "run.start was" in err
     wrong = start.replace("channels = 4", "channels = 8")
     status, _, err = run("--output", "none", config="wrong.toml", text=wrong)
     assert status == 2
