@@ -204,7 +204,9 @@ def _md_options(command: argparse.ArgumentParser) -> None:
 
 
 def _materials_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", nargs="?", default=None, help="print the card of this material, or of a learned potential")
+    command.add_argument(
+        "name", nargs="?", default=None, help="print the card of this material, or of a learned potential"
+    )
 
 
 def _train_options(command: argparse.ArgumentParser) -> None:
@@ -389,6 +391,10 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[
     "sample": (_sample_options, _sample, "snapshots at temperatures, to extended XYZ or HDF5"),
     "train": (_train_options, _train, "train a model on labelled configurations; errors in meV and angstrom"),
     "md": (_md_options, _md, "molecular dynamics at temperatures: trajectory and log of temperatures and energies"),
-    "materials": (_materials_options, _materials, "shipped materials, and the cards of these and of learned potentials"),
+    "materials": (
+        _materials_options,
+        _materials,
+        "shipped materials, and the cards of these and of learned potentials",
+    ),
 }
 """Commands: their options, what runs them, their description."""
