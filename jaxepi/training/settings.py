@@ -278,14 +278,12 @@ def read_settings(path: str | Path, loss: type = LossSettings) -> TrainingSettin
         loss: what [loss] is read into.
 
     Raises:
-        InputError: the file is missing or not TOML, an unknown key (with the nearest known one), or a value that is
-            refused.
+        InputError: the file is not TOML, an unknown key (with the nearest known one), or a value that is refused.
+            OSError: the file cannot be read.
     """
     path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; give a TOML file of settings") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a TOML file: {error}") from error
     refuse_unknown(content, [f.name for f in dataclasses.fields(TrainingSettings)], f"{path}")
