@@ -243,12 +243,9 @@ def _bonded(structure: Structure, stretch: float = 1.25) -> tuple[np.ndarray, np
         for atom in order[1:].tolist():
             image[atom] = image[parent[atom]] + bond[int(parent[atom]), atom]
     around = image[i] + s - image[j]
-    directions = np.zeros((count, 3, 3))
-    for one in range(count):
-        directions[one] = (
-            np.linalg.pinv(mine) @ mine if (mine := np.unique(around[layer[i] == one], axis=0)).any() else 0
-        )
-    return layer.astype(np.int32), image, directions
+    spread = np.zeros((count, 3, 3))
+    np.add.at(spread, layer[i], around[:, :, None] * around[:, None, :])
+    return layer.astype(np.int32), image, np.linalg.pinv(spread, rcond=1e-9) @ spread
 
 
 def _rows(senders: np.ndarray, chosen: np.ndarray, n: int) -> np.ndarray:

@@ -49,6 +49,14 @@ class Potential:
         return self.module.apply({"params": self.params}, structure, graph)
 
     @jax.jit
+    def novelty(self, structure: Structure, graph: Graph) -> Float[Array, ""]:
+        """Largest distance of an atom from the training data, 1 at its edge; 0 where the module has no such measure."""
+        measure = getattr(self.module, "novelty", None)
+        if measure is None:
+            return jnp.zeros((), structure.positions.dtype)
+        return measure({"params": self.params}, structure, graph)
+
+    @jax.jit
     def forces(self, structure: Structure, graph: Graph) -> Float[Array, "n 3"]:
         """Forces, eV/angstrom: minus the derivative of the energy by positions."""
         return -jax.grad(lambda x: self.energy(structure.with_positions(x), graph))(structure.positions)

@@ -86,12 +86,9 @@ def _evaluate(potential: Potential, structure: Structure, graph: Graph) -> tuple
     variables, module = {"params": potential.params}, potential.module
     shared = getattr(module, "energies", None)
 
-    nothing = jnp.zeros((), structure.positions.dtype)
-    unlike = getattr(module, "novelty", lambda *_: nothing)
-
     def energy(positions: Any, strain: Any) -> tuple[Any, Any]:
         moved = structure.with_positions(positions).strained(0.5 * (strain + strain.T))
-        novelty = jax.lax.stop_gradient(unlike(variables, moved, graph))
+        novelty = potential.novelty(moved, graph)
         if shared is None:
             return module.apply(variables, moved, graph), (None, novelty)
         energies = shared(variables, moved, graph)

@@ -20,6 +20,7 @@ from jaxepi.graph import Graph, Relation, Table
 from jaxepi.nn import Checkpoint, read_checkpoint, write_checkpoint
 from jaxepi.nn.checkpoint import compare
 from jaxepi.potentials.base import Potential
+from jaxepi.potentials.domain import extrapolations
 from jaxepi.potentials.mace import Mace
 from jaxepi.structure import Structure
 
@@ -171,12 +172,8 @@ class NetworkEnergy:
                     "or train one on data that holds it"
                 )
         lengths = np.linalg.norm(np.asarray(graph.reference), axis=1)
-        if lengths.size and lengths.min() < self.minimum_distance:
-            warnings.warn(
-                f"two atoms are {lengths.min():.3f} angstrom apart, closer than in any training structure "
-                f"({self.minimum_distance:.3f}); energies there are extrapolated",
-                stacklevel=3,
-            )
+        for _, what in extrapolations(self, float(lengths.min(initial=np.inf)), 0.0):
+            warnings.warn(f"the structure has {what}; energies there are extrapolated", stacklevel=3)
 
     def _index(self, structure: Structure) -> Array:
         return jnp.asarray([self.species.index(z) for z in structure.species], jnp.int32)

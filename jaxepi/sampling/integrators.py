@@ -263,8 +263,6 @@ def _observe(model: Model, state: Any) -> Frame:
     kinetic = 0.5 * jnp.sum(state.momentum**2 / mass)
     lengths = jnp.sqrt(jnp.sum(graph.vectors(structure) ** 2, axis=1))
     nearest = jnp.take(lengths, graph.neighbours, mode="fill", fill_value=jnp.inf).min(axis=1)
-    module = model.potential.module
-    novelty = getattr(module, "novelty", lambda *_: jnp.zeros((), positions.dtype))
     return Frame(
         positions,
         2 * kinetic / (_freedom(model.structure) * KB),
@@ -272,5 +270,5 @@ def _observe(model: Model, state: Any) -> Frame:
         kinetic,
         nearest.min(),
         nearest.max(),
-        novelty({"params": model.potential.params}, structure, graph),
+        model.potential.novelty(structure, graph),
     )

@@ -222,6 +222,12 @@ def test_bad_configurations_are_refused(options, message):
         learned.build({**SMALL, **options}, (14,))
 
 
+def test_an_atom_is_lost_when_the_network_no_longer_sees_it():
+    """Whatever dispersion reaches."""
+    module = potential((6,), dispersion=True).module
+    assert (module.reach, module.cutoff) == (4.5, 12.0)
+
+
 def test_other_elements_are_refused_and_close_atoms_warned_of():
     p = potential()
     with pytest.raises(InputError, match="atom 0 is C; this model was trained on Si"):

@@ -15,7 +15,6 @@ from jaxepi.errors import InputError
 from jaxepi.structure import Structure
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-GRAPHENE = "bilayer_graphene"
 
 
 def content() -> dict:
@@ -34,7 +33,7 @@ def test_every_published_set_loads_and_cites_its_source():
     [
         ("silicon-pbe", "silicon", 8),
         ("galliumarsenide-r2scan", "gallium_arsenide", 8),
-        ("graphene-pbe-d3", GRAPHENE, 2),
+        ("graphene-pbe-d3", "bilayer_graphene", 2),
     ],
 )
 def test_a_shipped_potential_has_the_errors_of_its_table(name, material, atoms):

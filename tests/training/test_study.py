@@ -15,7 +15,7 @@ from jaxepi import io
 from jaxepi.errors import InputError
 from jaxepi.nn import read_checkpoint
 from jaxepi.potentials import learned
-from jaxepi.workflows import training
+from jaxepi.workflows import fitting, training
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -157,6 +157,26 @@ def test_a_checkpoint_can_be_the_beginning_and_a_wrong_one_is_refused(home, fini
     status, _, err = run(config="wrong.toml", text=start.replace("config-training/potential.npz", "silicon.h5"))
     assert status == 2
     assert "silicon.h5 cannot be read" in err
+
+
+def test_forces_alone_leave_the_reference_energies_of_the_checkpoint(home, finished, run):
+    text = CONFIG.replace("[optimizer]", "[loss]\nenergy = 0.0\n[optimizer]")
+    text += 'start = "config-training/potential.npz"\n'
+    assert run("--epochs", 1, "--output", "forces", config="forces.toml", text=text)[0] == 0
+    found, before = (learned.read(home / f / "potential.npz")[0].params for f in ("forces", "config-training"))
+    assert before["reference"] != 0
+    np.testing.assert_array_equal(found["reference"], before["reference"])
+
+
+@pytest.mark.parametrize(("energy_start", "bound"), [(0.0, False), (0.1, True)])
+def test_epochs_bind_a_run_on_a_plateau_only_where_energies_gain_weight(home, energy_start, bound):
+    settings = training.configured(home / "config.toml")
+    settings = dataclasses.replace(
+        settings,
+        optimizer=dataclasses.replace(settings.optimizer, schedule="plateau"),
+        loss=dataclasses.replace(settings.loss, energy_start=energy_start),
+    )
+    assert ("epochs" in fitting.fingerprint(settings, {}, "", None)["run"]) == bound
 
 
 def test_a_level_whose_energies_are_shifted_is_met_from_the_first_step(home, finished, run):
