@@ -43,6 +43,7 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "monolayer-2x2": functools.partial(carbon.monolayers, count=40, repeats=2, mesh=4),
     "monolayer-3x3": functools.partial(carbon.monolayers, count=40, repeats=3, mesh=3),
     "bilayer-thermal": functools.partial(carbon.thermal, count=100, repeats=4, mesh=2),
+    "bilayer-thermal-dense": functools.partial(carbon.thermal, count=100, repeats=4, mesh=4),
     "graphene-strained": functools.partial(carbon.strained_layers, count=36, mesh=8),
     "graphene-strained-dense": functools.partial(carbon.strained_layers, count=36, mesh=16),
     "bilayer-sizes": checks.bilayer_sizes,

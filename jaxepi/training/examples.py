@@ -43,7 +43,8 @@ class Examples:
         first: index of the first atom of each configuration, and the number of all atoms.
         cell: angstrom. energy: eV. stress: eV/angstrom^3.
         weights: of energy, forces and stress in the loss; 0 where there is no label.
-        temperature: kelvin, NaN where there is none. points: of the k mesh, 1 where unknown.
+        temperature: kelvin, NaN where there is none. strain: relative to the lattice of the unstrained crystal.
+        points: of the k mesh, 1 where unknown.
         split, kind, mesh, source: words, one a configuration; `mesh` names the density of k points (see
             `mesh_density`), `source` the set.
         tables: neighbours by relation; empty until `connect`. theory: code, version and settings of the level.
@@ -58,6 +59,7 @@ class Examples:
     stress: Float[np.ndarray, "c 3 3"]
     weights: Float[np.ndarray, "c 3"]
     temperature: Float[np.ndarray, "c"]
+    strain: Float[np.ndarray, "c 3 3"]
     points: Float[np.ndarray, "c"]
     split: np.ndarray
     kind: np.ndarray
@@ -282,6 +284,7 @@ def _group(group: Configurations, entry: SetSettings, level: str, loss: LossSett
         "stress": values["stress"],
         "weights": np.tile(np.asarray(weights, np.float64), (s, 1)),
         "temperature": group.temperature,
+        "strain": group.strain,
         "points": np.full(s, points),
         "split": np.array(group.split, dtype=object),
         "kind": np.array(group.kind, dtype=object),
@@ -301,6 +304,10 @@ def thin(examples: Examples, train: int, seed: int) -> Examples:
     sizes = examples.sizes
     atoms = np.repeat(np.isin(np.arange(len(examples)), keep), sizes)
     per_atom = {n: getattr(examples, n)[atoms] for n in ("positions", "numbers", "forces")}
-    names = ("cell", "energy", "stress", "weights", "temperature", "points", "split", "kind", "mesh", "source", "pbc")
+    kept = {
+        field.name: getattr(examples, field.name)[keep]
+        for field in dataclasses.fields(examples)
+        if field.name not in (*per_atom, "first", "tables", "theory")
+    }
     first = np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64)
-    return dataclasses.replace(examples, first=first, **per_atom, **{n: getattr(examples, n)[keep] for n in names})
+    return dataclasses.replace(examples, first=first, **per_atom, **kept)

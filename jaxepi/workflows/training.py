@@ -225,6 +225,7 @@ class _Study:
         """What a user of the model must know: data, errors, domain, provenance."""
         e, data = self.examples, self.settings.data
         counts = {split: int((e.split == split).sum()) for split in evaluation.SPLITS}
+        principal = np.linalg.eigvalsh(e.strain[e.split == "train"])
         sets = ", ".join(sorted(set(e.source)))
         card: dict[str, Any] = {
             "citation": f"trained by jaxepi on {sets} at level {data.level} ({e.theory.get('code')})",
@@ -234,6 +235,7 @@ class _Study:
             "kinds": sorted(set(e.kind)),
             "atoms": sorted({int(n) for n in e.sizes}),
             "temperatures_kelvin": fitting.kelvin_range(e.temperature[e.split == "train"]),
+            "principal_strains": [float(principal.min(initial=0.0)), float(principal.max(initial=0.0))],
             "minimum_distance_angstrom": self.module.minimum_distance,
             "energy_offsets_ev_per_atom": self.offsets(params),
             "best_epoch": _numbers(best),

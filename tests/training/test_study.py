@@ -95,6 +95,9 @@ def test_the_file_holds_the_potential_that_was_measured(home, finished, dataset)
     assert card["errors"]["test"]["forces_rmse"] == pytest.approx(error["test"].forces_rmse)
     assert card["level"] == {"model": dict(dataset.levels["model"])}
     assert card["configurations"]["train"] == len(e.rows("train"))
+    principal = np.linalg.eigvalsh(e.strain[e.rows("train")])
+    assert card["principal_strains"] == [principal.min(), principal.max()]
+    assert -0.02 < principal.min() < -0.005 < 0.005 < principal.max() < 0.02
     assert card["provenance"]["command"] == "jaxepi train potential"
     assert str(home) not in json.dumps(card)
 
