@@ -4,9 +4,10 @@
 
 Trains three networks from scratch on the data of potential.toml with the loss and schedule of pretraining.toml, three
 seeds each (of initial weights and of the order of batches), with the same data, batches, epochs and schedule: one kind of
-edges with two layers of interactions, the same with four, and separate weights for edges within and between layers with two. Prints their errors on the test set, and writes them with
-mean and spread over seeds to ablation.csv beside this file. Resumable: every run keeps its state in WORK. `--quick` trains
-one seed of smaller networks on a few configurations for minutes, and writes its table to WORK.
+edges with two layers of interactions, the same with four, and separate weights for edges within and between layers with
+two. Prints their errors on the test set, and writes them with mean and spread over seeds to ablation.csv beside this
+file. Resumable: every run keeps its state in WORK. `--quick` trains one seed of smaller networks on a few configurations
+for minutes, and writes its table to WORK.
 """
 
 import argparse
