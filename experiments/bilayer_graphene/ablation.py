@@ -2,12 +2,11 @@
 
     python experiments/bilayer_graphene/ablation.py [--quick] [--epochs 60] [--channels 8] [--work WORK]
 
-Trains three networks from scratch on the data of potential.toml with the loss and schedule of pretraining.toml, three
-seeds each (of initial weights and of the order of batches), with the same data, batches, epochs and schedule: one kind of
-edges with two layers of interactions, the same with four, and separate weights for edges within and between layers with
-two. Prints their errors on the test set, and writes them with mean and spread over seeds to ablation.csv beside this
-file. Resumable: every run keeps its state in WORK. `--quick` trains one seed of smaller networks on a few configurations
-for minutes, and writes its table to WORK.
+Trains three networks on the data of ablation.toml, three seeds each (of initial weights and of the order of batches), with
+the same data, batches, epochs and schedule: one kind of edges with two layers of interactions, the same with four, and
+separate weights for edges within and between layers with two. Prints their errors on the test set, and writes them with
+mean and spread over seeds to ablation.csv beside this file. Resumable: every run keeps its state in WORK. `--quick` trains
+one seed of smaller networks on a few configurations for minutes, and writes its table to WORK.
 """
 
 import argparse
@@ -88,8 +87,7 @@ def printed(r: Mapping[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=HERE / "pretraining.toml", help="network, loss and schedule")
-    parser.add_argument("--data", type=Path, default=HERE / "potential.toml", help="whose data are learned from")
+    parser.add_argument("--config", type=Path, default=HERE / "ablation.toml", help="data, loss and schedule")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder of the runs (default: beside this)")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--channels", type=int, default=8)
@@ -100,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     budget, seeds, kind = (QUICK, [0], "quick") if options.quick else (budget, options.seeds, "run")
     options.work.mkdir(parents=True, exist_ok=True)
     table = (options.work if options.quick else HERE) / "ablation.csv"
-    base = dataclasses.replace(configured(options.config), data=configured(options.data).data)
+    base = configured(options.config)
     print(
         f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, jax "
         f"{jax.__version__}; {budget['epochs']} epochs, {budget['channels']} channels; meV/atom and meV/angstrom on the "

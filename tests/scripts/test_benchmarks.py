@@ -70,7 +70,7 @@ def test_optimizers_are_compared_in_everything_else_alike(ablation, tmp_path, ca
 
 @pytest.mark.parametrize("name", ["heterogeneous-2", "homogeneous-2", "homogeneous-4"])
 def test_the_ablation_varies_the_network_and_nothing_else(ablation, name):
-    base = ablation.configured(ablation.HERE / "potential.toml")
+    base = ablation.configured(ablation.HERE / "ablation.toml")
     made = ablation.settings(base, name, seed=1, epochs=5, channels=4, train=0)
     assert (made.optimizer, made.loss, made.data.sets) == (base.optimizer, base.loss, base.data.sets)
     differing = {k for k in made.model if made.model[k] != base.model.get(k)}
