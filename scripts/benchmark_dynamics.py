@@ -18,12 +18,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import machine
+from timing import machine, report
 
 jax.config.update("jax_enable_x64", True)
 
 from jaxepi import sampling, units  # noqa: E402
-from jaxepi.files import whole  # noqa: E402
 from jaxepi.sampling.integrators import FS_PER_TIME_UNIT  # noqa: E402
 from jaxepi.structure import Structure  # noqa: E402
 from jaxepi.workflows import crystal as crystals  # noqa: E402
@@ -164,13 +163,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, help="file that is given what is printed, so far as it is")
     options = parser.parse_args()
-    said: list[str] = []
-    for line in lines(options):
-        print(line, flush=True)
-        said.append(line)
-        if options.output:
-            with whole(options.output) as temporary:
-                temporary.write_text("```\n" + "\n".join(said) + "\n```\n")
+    report(lines(options), options.output)
 
 
 def lines(options: argparse.Namespace) -> Iterator[str]:

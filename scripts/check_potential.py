@@ -1,6 +1,6 @@
 """A learned potential against its ab initio level and experiment: lattice, elastic constants, phonons.
 
-    python scripts/check_potential.py silicon-pbe
+    python scripts/check_potential.py silicon-pbe [--output experiments/silicon/potential/phonons.md]
     python scripts/check_potential.py galliumarsenide-r2scan/potential.npz --crystal galliumarsenide
     python scripts/check_potential.py graphene-pbe-d3/potential.npz --crystal graphene
 
@@ -29,6 +29,7 @@ from refusals import refusing
 from scipy.optimize import minimize
 from structures.carbon import CARBON, STACKINGS, layers
 from structures.checks import STRAINS, finite_displacements
+from timing import machine, report
 
 from jaxepi import io, potentials, sampling, units
 from jaxepi.errors import InputError
@@ -352,6 +353,26 @@ def solid_rows(potential: Potential, crystal: dict[str, Any], measured: dict[str
     yield f"C11/C12/C44 = {c[0, 0]:.0f}/{c[0, 1]:.0f}/{c[3, 3]:.0f} GPa (measured {measured['elastic']})"
 
 
+def lines(options: argparse.Namespace) -> Iterator[str]:
+    """All that can be compared, as it is found."""
+    potential = potentials.load(options.potential)
+    crystal, measured = CRYSTALS[options.crystal], MEASURED[options.crystal]
+    path = options.phonons or ROOT / crystal["labels"]
+    layered = options.crystal == "graphene"
+    yield f"{machine()}; {Path(options.potential).name}, {options.crystal}; measured: {measured['source']}"
+    yield from at_rest(potential, measured) if layered else solid_rows(potential, crystal, measured)
+    if path.is_file():
+        yield from (
+            layered_rows(potential, path, measured) if layered else phonon_rows(potential, path, crystal, measured)
+        )
+    else:
+        yield f"no phonons of the level: there is no {path.name}; its card says which displaced cells to label"
+    if layered and (ROOT / crystal["rigid"]).is_file():
+        yield from rigid_rows(potential, ROOT / crystal["rigid"], measured)
+    if layered and (ROOT / crystal["strained"]).is_file():
+        yield from strained_rows(potential, ROOT / crystal["strained"])
+
+
 @refusing
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
@@ -361,27 +382,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--phonons", type=Path, help="data set with labelled finite displacements (default: in experiments/)"
     )
+    parser.add_argument("--output", type=Path, help="file that is given what is printed, so far as it is")
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
-    potential = potentials.load(options.potential)
-    crystal, measured = CRYSTALS[options.crystal], MEASURED[options.crystal]
-    path = options.phonons or ROOT / crystal["labels"]
-    layered = options.crystal == "graphene"
-    print(f"{options.potential}, {options.crystal}; measured: {measured['source']}")
-    parts = [at_rest(potential, measured) if layered else solid_rows(potential, crystal, measured)]
-    if path.is_file():
-        parts.append(
-            layered_rows(potential, path, measured) if layered else phonon_rows(potential, path, crystal, measured)
-        )
-    if layered and (ROOT / crystal["rigid"]).is_file():
-        parts.append(rigid_rows(potential, ROOT / crystal["rigid"], measured))
-    if layered and (ROOT / crystal["strained"]).is_file():
-        parts.append(strained_rows(potential, ROOT / crystal["strained"]))
-    for part in parts:
-        for line in part:
-            print(line, flush=True)
-    if not path.is_file():
-        print(f"no phonons of the level: there is no {path.name}; its card says which displaced cells to label")
+    report(lines(options), options.output)
     return 0
 
 
