@@ -3,10 +3,10 @@
     python scripts/benchmark_dynamics.py [silicon] [--potential silicon-sw1985] [--sizes 64 512 4096] [--picoseconds 10]
     python scripts/benchmark_dynamics.py --potential silicon-pbe --steps 6000 --replicas 1 --output dynamics.md
 
-Prints, and writes to OUTPUT: the drift of the total energy over the run at 1 fs in the NVE ensemble (the smallest size,
-300 K); mean and variance of the kinetic temperature at four temperatures in one call against the canonical values, with
-standard errors, by Langevin and Nose-Hoover; steps a second for every size, and, where Stillinger-Weber silicon is asked
-for, jax-md's own with its own neighbour list and the same thermostat on the same machine (--no-peer leaves that out).
+Prints, and writes to OUTPUT: the drift of the total energy over runs in the NVE ensemble (the smallest size, 300 K); mean
+and variance of the kinetic temperature at four temperatures in one call against the canonical values, with standard
+errors, by Langevin and Nose-Hoover; steps a second for every size, and, where Stillinger-Weber silicon is asked for,
+jax-md's own with its own neighbour list and the same thermostat on the same machine (--no-peer leaves that out).
 """
 
 import argparse
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--potential", default=STILLINGER_WEBER, help="by name or file")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 512, 4096], help="numbers of atoms")
     parser.add_argument("--picoseconds", type=float, default=10.0, help="of the run that measures the drift")
-    parser.add_argument("--timestep", type=float, default=1.0, help="of that run, fs")
+    parser.add_argument("--timesteps", type=float, nargs="+", default=[1.0], help="of such runs, fs")
     parser.add_argument("--steps", type=int, default=20000, help="of the runs at constant temperature")
     parser.add_argument("--replicas", type=int, default=2)
     parts = ["drift", "temperatures", "speed"]
@@ -173,7 +173,8 @@ def lines(options: argparse.Namespace) -> Iterator[str]:
     yield f"{machine()}, load {os.getloadavg()[0]:.1f}; {options.crystal}, {Path(options.potential).name}"
     small = supercell(crystal, options.sizes[0])
     if "drift" in options.only:
-        yield drift(crystal, small, options.picoseconds, options.timestep)
+        for timestep in options.timesteps:
+            yield drift(crystal, small, options.picoseconds, timestep)
     if "temperatures" in options.only:
         for ensemble in ("langevin", "nose-hoover"):
             yield from temperatures(crystal, small, ensemble, options.steps, options.replicas)
