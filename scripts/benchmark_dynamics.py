@@ -1,6 +1,7 @@
 """What molecular dynamics holds and how fast it is: drift of the energy, canonical temperatures, steps a second.
 
     python scripts/benchmark_dynamics.py [silicon] [--potential silicon-sw1985] [--sizes 64 512 4096] [--picoseconds 10]
+    python scripts/benchmark_dynamics.py --potential silicon-pbe --only drift --timesteps 1 2
     python scripts/benchmark_dynamics.py --potential silicon-pbe --steps 6000 --replicas 1 --output dynamics.md
 
 Prints, and writes to OUTPUT: the drift of the total energy over runs in the NVE ensemble (the smallest size, 300 K); mean
@@ -18,7 +19,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import machine, report
+from reports import report
+from timing import machine
 
 jax.config.update("jax_enable_x64", True)
 

@@ -26,10 +26,11 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from refusals import refusing
+from reports import report
 from scipy.optimize import minimize
 from structures.carbon import CARBON, STACKINGS, layers
 from structures.checks import STRAINS, finite_displacements
-from timing import machine, report
+from timing import machine
 
 from jaxepi import io, potentials, sampling, units
 from jaxepi.errors import InputError

@@ -1,6 +1,6 @@
 """Do layers need weights of their own? The HedgeNet paper's ablation on our own data.
 
-    python experiments/bilayer_graphene/ablation.py [--quick] [--epochs 60] [--channels 8] [--work WORK]
+    python experiments/bilayer_graphene/ablation.py [--quick] [--work WORK]
 
 Trains three networks on the data of ablation.toml, three seeds each (of initial weights and of the order of batches), with
 the same data, batches, epochs and schedule: one kind of edges with two layers of interactions, the same with four, and
@@ -87,18 +87,16 @@ def printed(r: Mapping[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=HERE / "ablation.toml", help="data, loss and schedule")
+    parser.add_argument("--config", type=Path, default=HERE / "ablation.toml", help="data, loss and budget")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder of the runs (default: beside this)")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--quick", action="store_true", help="one seed, small, minutes")
     options = parser.parse_args(arguments)
-    budget = {"epochs": options.epochs, "channels": options.channels, "train": 0}
+    base = configured(options.config)
+    budget = {"epochs": base.run.epochs, "channels": base.model["channels"], "train": 0}
     budget, seeds, kind = (QUICK, [0], "quick") if options.quick else (budget, options.seeds, "run")
     options.work.mkdir(parents=True, exist_ok=True)
     table = (options.work if options.quick else HERE) / "ablation.csv"
-    base = configured(options.config)
     print(
         f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, jax "
         f"{jax.__version__}; {budget['epochs']} epochs, {budget['channels']} channels; meV/atom and meV/angstrom on the "
