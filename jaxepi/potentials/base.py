@@ -58,7 +58,10 @@ class Potential:
 
     @jax.jit
     def forces(self, structure: Structure, graph: Graph) -> Float[Array, "n 3"]:
-        """Forces, eV/angstrom: minus the derivative of the energy by positions."""
+        """Forces, eV/angstrom: minus the derivative of the energy by positions.
+
+        Compiled once for structures of the same atoms with graphs of one shape, which `jaxepi.graph.padded` gives them.
+        """
         return -jax.grad(lambda x: self.energy(structure.with_positions(x), graph))(structure.positions)
 
     @jax.jit
