@@ -37,6 +37,7 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "bilayer-1x1-dense": functools.partial(carbon.bilayers, count=60, repeats=1, mesh=16),
     "bilayer-1x1-denser": functools.partial(carbon.bilayers, count=60, repeats=1, mesh=24),
     "bilayer-2x2-dense": functools.partial(carbon.bilayers, count=80, repeats=2, mesh=8),
+    "bilayer-2x2-denser": functools.partial(carbon.bilayers, count=80, repeats=2, mesh=12),
     "bilayer-2x2": functools.partial(carbon.bilayers, count=80, repeats=2, mesh=4),
     "bilayer-3x3": functools.partial(carbon.bilayers, count=12, repeats=3, mesh=3),
     "bilayer-4x4": functools.partial(carbon.bilayers, count=200, repeats=4, mesh=2),

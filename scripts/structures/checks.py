@@ -153,7 +153,7 @@ def rigid_layers(distance: float, sliding: float) -> ase.Atoms:
     normal, a twelfth of a lattice vector in the plane), so that differences of such energies are free of its error."""
     atoms = layers(1, distance, sliding)
     atoms.positions[:, 2] += distance / 2 - 1.6
-    return annotate(atoms, "unstrained", "pbe", (16, 16, 1), distance=distance, sliding=sliding)
+    return annotate(atoms, "unstrained", "pbe", (24, 24, 1), distance=distance, sliding=sliding)
 
 
 def bilayer_layers(seed: int) -> list[ase.Atoms]:
@@ -171,12 +171,12 @@ def graphene_strains(seed: int) -> list[ase.Atoms]:
     """Graphene strained by up to 2%, atoms not relaxed: the labels' elastic constants. Atoms and grid points are strained
     alike, so that the grid's error is the same in all of them but for its spacing."""
     del seed
-    out = [annotate(layers(1, None), "strained", "pbe", (16, 16, 1), strain=np.zeros((3, 3)))]
+    out = [annotate(layers(1, None), "strained", "pbe", (24, 24, 1), strain=np.zeros((3, 3)))]
     for direction in STRAINS.values():
         for size in (-0.02, -0.01, 0.01, 0.02):
             strain = np.zeros((3, 3))
             strain[:2, :2] = size * np.array(direction)
-            out.append(annotate(strained(layers(1, None), strain), "strained", "pbe", (16, 16, 1), strain=strain))
+            out.append(annotate(strained(layers(1, None), strain), "strained", "pbe", (24, 24, 1), strain=strain))
     return out
 
 
