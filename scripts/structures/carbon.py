@@ -1,6 +1,7 @@
 """Graphene and its bilayers: distances, slidings, strains in the plane, and displacements half of which are long waves."""
 
 import functools
+import math
 
 import ase
 import numpy as np
@@ -20,7 +21,16 @@ STACKINGS = {"AA": 0.0, "AB": 1.0, "SP": 1.5}
 """Sliding of the upper layer along the bonds, in bond lengths."""
 
 
-def layers(repeats: int, distance: float | None, sliding: float = 0.0, a: float = CARBON["pbe"]) -> ase.Atoms:
+Repeats = int | tuple[int, int]
+"""Of the cell of one layer along its two lattice vectors, or one number for both."""
+
+
+def both(repeats: Repeats) -> tuple[int, int]:
+    """`repeats` along either lattice vector."""
+    return (repeats, repeats) if isinstance(repeats, int) else repeats
+
+
+def layers(repeats: Repeats, distance: float | None, sliding: float = 0.0, a: float = CARBON["pbe"]) -> ase.Atoms:
     """Graphene, or a bilayer `distance` angstrom apart slid by `sliding` bond lengths, in a cell 20 angstrom high."""
     cell = np.array([[a, 0.0, 0.0], [-a / 2, a * 3**0.5 / 2, 0.0], [0.0, 0.0, 20.0]])
     bond = (cell[0] + 2 * cell[1]) / 3
@@ -28,7 +38,7 @@ def layers(repeats: int, distance: float | None, sliding: float = 0.0, a: float 
     heights = [0.0] if distance is None else [-distance / 2, distance / 2]
     sites = [one + i * sliding * bond + [0, 0, 10 + z] for i, z in enumerate(heights)]
     atoms = ase.Atoms(f"C{2 * len(sites)}", positions=np.concatenate(sites), cell=cell, pbc=(True, True, False))
-    return atoms.repeat((repeats, repeats, 1))
+    return atoms.repeat((*both(repeats), 1))
 
 
 def strain_in_plane(generator: np.random.Generator, size: float) -> np.ndarray:
@@ -52,8 +62,8 @@ def rippled(atoms: ase.Atoms, generator: np.random.Generator, size: float) -> as
 
 
 @functools.cache
-def force_constants(repeats: int):
-    """Of one layer: `FORCE_CONSTANTS` in a cell of `repeats` x `repeats`, images summed."""
+def force_constants(repeats: Repeats):
+    """Of one layer: `FORCE_CONSTANTS` in a supercell, images summed."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -69,23 +79,23 @@ def force_constants(repeats: int):
     shell = np.abs(length[:, None] - shells).argmin(axis=1)
     values = np.array(FORCE_CONSTANTS)[shell] * 10 * ase.units.m**-2 * ase.units.J
     pair = np.einsum("ek,eka,ekb->eab", values, frame, frame)
-    matrix = np.zeros((2, 3, repeats**2, 2, 3))
+    matrix = np.zeros((2, 3, len(layer) // 2, 2, 3))
     for n in np.flatnonzero(i < 2):
         matrix[i[n], :, j[n] // 2, j[n] % 2] -= pair[n]
         matrix[i[n], :, 0, i[n]] += pair[n]
-    structure = Structure.from_ase(layers(1, None)).supercell((repeats, repeats, 1))
+    structure = Structure.from_ase(layers(1, None)).supercell((*both(repeats), 1))
     return ForceConstants(structure, jax.numpy.asarray(matrix))
 
 
-def vibrating(atoms: ase.Atoms, repeats: int, temperature: float, seed: int) -> ase.Atoms:
+def vibrating(atoms: ase.Atoms, repeats: Repeats, temperature: float, seed: int) -> ase.Atoms:
     """Every layer of `atoms` displaced by the harmonic modes of graphene at `temperature` (kelvin), zero-point motion
     included; modes of rigid layers are left as they are."""
     import jax
 
     from jaxepi import sampling
 
-    out, per_layer = atoms.copy(), 2 * repeats**2
-    count = len(atoms) // per_layer
+    out = atoms.copy()
+    count = len(atoms) // (2 * math.prod(both(repeats)))
     found = sampling.harmonic(
         force_constants(repeats), temperature=temperature, count=count, key=jax.random.key(seed)
     ).displacements
@@ -95,7 +105,7 @@ def vibrating(atoms: ase.Atoms, repeats: int, temperature: float, seed: int) -> 
     return out
 
 
-def thermal(seed: int, count: int, repeats: int, mesh: int) -> list[ase.Atoms]:
+def thermal(seed: int, count: int, repeats: Repeats, mesh: Repeats) -> list[ase.Atoms]:
     """Bilayers at the temperatures of `SCHEDULE`, 3.2 to 3.6 angstrom apart, slid as `bilayers`, a third of them strained;
     every seventh is one layer."""
     generator = np.random.default_rng(seed)
@@ -113,7 +123,7 @@ def thermal(seed: int, count: int, repeats: int, mesh: int) -> list[ase.Atoms]:
             cell, kind = layers(repeats, distance, sliding), f"thermal-{named or 'slid'}"
             info |= {"distance": distance, "sliding": sliding}
         atoms = strained(vibrating(cell, repeats, temperature, 1_000_000 * seed + index), strain)
-        out.append(annotate(atoms, kind, "pbe", (mesh, mesh, 1), **info))
+        out.append(annotate(atoms, kind, "pbe", (*both(mesh), 1), **info))
     return out
 
 

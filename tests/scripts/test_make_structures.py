@@ -76,6 +76,17 @@ def test_layers_vibrate_as_graphene_does():
     assert at_k[1] == pytest.approx(at_k[0], abs=1e-6), "out of plane, two modes have one frequency at K"
 
 
+def test_long_cells_of_layers_vibrate_as_square_ones_do():
+    square, long = (carbon.force_constants(repeats) for repeats in (4, (1, 4)))
+    points = [np.asarray(c.commensurate(half=False)) for c in (square, long)]
+    eigenvalues = [np.linalg.eigvalsh(np.asarray(c.dynamical_matrices)) for c in (square, long)]
+    assert len(points[1]) == 4
+    for q, found in zip(points[1], eigenvalues[1], strict=True):
+        same = np.abs(points[0] - q).max(axis=1).argmin()
+        np.testing.assert_allclose(points[0][same], q, atol=1e-12)
+        np.testing.assert_allclose(found, eigenvalues[0][same], atol=1e-9 * eigenvalues[0].max())
+
+
 def test_bilayers_move_by_the_temperature_and_rigid_layers_stay():
     found = carbon.thermal(1, 14, 2, 4)
     assert [len(a) for a in found] == [16] * 6 + [8] + [16] * 6 + [8]
