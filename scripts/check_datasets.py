@@ -9,6 +9,7 @@ Sets are in experiments/<material>/data; runs at finer settings and finite diffe
 import argparse
 import collections
 import datetime
+import math
 import os
 import platform
 import sys
@@ -94,8 +95,8 @@ def same_geometry(data: DataSet, group: Configurations, row: int) -> Iterator[tu
 
 
 def convergence(name: str, data: DataSet, finer: DataSet) -> Iterator[list[str]]:
-    """Labels against those of the same geometries at finer settings: one row a level and pair of settings, of which either
-    the basis or the mesh is finer.
+    """Labels against those of the same geometries at finer settings, in another set or in the same: one row a level and pair
+    of settings, of which either the basis or the mesh is finer.
 
     The shift of the energy common to all configurations is taken off the second column of energies: it moves no force
     and no barrier. Gaps are compared between the extreme states of the k points that both meshes hold.
@@ -107,6 +108,8 @@ def convergence(name: str, data: DataSet, finer: DataSet) -> Iterator[list[str]]
         for own, i in same_geometry(data, group, row):
             for level in sorted(set(own.labels) & set(group.labels)):
                 if changed[level] and own.mesh != group.mesh:
+                    continue
+                if data is finer and math.prod(own.mesh[:3]) >= math.prod(group.mesh[:3]):
                     continue
                 found.setdefault((level, len(own.species), own.mesh, group.mesh), []).append((own, i, group, row))
     for (level, n, mesh, fine), pairs in found.items():
@@ -312,7 +315,9 @@ def report() -> list[str]:
     lines += ["### Convergence", ""]
     head = ["set", "level", "atoms", "configurations", "from, to", "energy, meV/atom", "same less common shift",
             "forces, meV/Å: rms (largest)", "gap, meV"]  # fmt: skip
-    pairs = [(p, q) for p in sets for q in runs if p.parts[-3] == q.parts[-3] and q.stem.startswith(f"{p.stem}-")]
+    pairs = [
+        (p, q) for p in sets for q in runs if p.parts[-3] == q.parts[-3] and (p == q or q.stem.startswith(f"{p.stem}-"))
+    ]
     pairs = [(p, q) for p, q in pairs if not q.stem.endswith(("differences", "rotated"))]
     lines += table(head, [row for p, q in pairs for row in convergence(name[p], sets[p], runs[q])])
     lines += ["The crystal at rest in several cells: do their meshes give one energy an atom?", ""]

@@ -137,7 +137,8 @@ def gaas_mesh(seed: int) -> list[ase.Atoms]:
 def bilayer_sizes(seed: int) -> list[ase.Atoms]:
     """The AB bilayer at rest, 3.4 angstrom apart, in 1x1 to 4x4 cells: do they give one energy an atom?
 
-    The 1x1 cell on 9x9 points and 3x3 share their k points, and so do the 1x1 cell on 8x8, 2x2 and 4x4; 16x16 and 24x24 are denser.
+    The 1x1 cell on 9x9 points and 3x3 share their k points, and so do the 1x1 cell on 8x8, 2x2 and 4x4; 16x16 and 24x24 are
+    denser.
     """
     del seed
     cells = ((1, 8), (2, 4), (4, 2), (1, 9), (3, 3), (1, 16), (1, 24))

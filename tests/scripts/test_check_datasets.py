@@ -50,6 +50,8 @@ def test_convergence_compares_the_same_geometries(copper):
     mesh = io.gather("emt-mesh", LEVELS, [labelled(a, 0.001, (3, 3, 3, 0.5, 0.5, 0.5)) for a in copper])
     (row,) = check.convergence("copper/emt", data, mesh)
     assert row[3:6] == ["3", "2x2x2 to 3x3x3 shifted", "1.0"]
+    both = data.merged(mesh)
+    assert list(check.convergence("copper/emt", both, both)) == [row], "the coarser of two meshes against the denser"
 
 
 def test_forces_and_stress_agree_with_differences_of_the_energy(copper):
