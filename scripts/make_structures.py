@@ -1,6 +1,7 @@
 """Make structures to label, deterministic from a seed: strains, thermal displacements, distances and slidings.
 
     python scripts/make_structures.py silicon-primitive silicon-hse06.xyz
+    python scripts/make_structures.py bilayer-1x1 dense.xyz --seed 1 --first 8 --mesh 24 24 1
 
 Every structure carries in `info`: kind, temperature (K; absent without displacements), around (which lattice), and the
 k mesh (mesh, shift in divisions) it is to be labelled with.
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import ase
 import ase.io
-from structures import carbon, checks, crystals
+from structures import carbon, checks, crystals, on_mesh
 
 SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "silicon-relabelled": checks.silicon_relabelled,
@@ -31,49 +32,30 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "gaas-8": crystals.gaas_8,
     "gaas-16": crystals.gaas_16,
     "gaas-forces": crystals.gaas_forces,
-    "gaas-16-forces": crystals.gaas_16_forces,
     "bilayer-1x1": functools.partial(carbon.bilayers, count=60, repeats=1, mesh=9),
-    "bilayer-1x1-forces": functools.partial(carbon.bilayers, count=60, repeats=1, mesh=8),
-    "bilayer-1x1-dense": functools.partial(carbon.bilayers, count=60, repeats=1, mesh=16),
-    "bilayer-1x1-denser": functools.partial(carbon.bilayers, count=60, repeats=1, mesh=24),
-    "bilayer-2x2-dense": functools.partial(carbon.bilayers, count=80, repeats=2, mesh=8),
-    "bilayer-2x2-denser": functools.partial(carbon.bilayers, count=80, repeats=2, mesh=12),
     "bilayer-2x2": functools.partial(carbon.bilayers, count=80, repeats=2, mesh=4),
     "bilayer-3x3": functools.partial(carbon.bilayers, count=12, repeats=3, mesh=3),
     "bilayer-4x4": functools.partial(carbon.bilayers, count=200, repeats=4, mesh=2),
     "monolayer-2x2": functools.partial(carbon.monolayers, count=40, repeats=2, mesh=4),
     "monolayer-3x3": functools.partial(carbon.monolayers, count=40, repeats=3, mesh=3),
     "bilayer-thermal": functools.partial(carbon.thermal, count=100, repeats=4, mesh=2),
-    "bilayer-thermal-dense": functools.partial(carbon.thermal, count=100, repeats=4, mesh=4),
-    "bilayer-thermal-denser": functools.partial(carbon.thermal, count=100, repeats=4, mesh=6),
     "bilayer-thermal-2x4": functools.partial(carbon.thermal, count=100, repeats=(2, 4), mesh=(12, 6)),
     "graphene-strained": functools.partial(carbon.strained_layers, count=36, mesh=8),
-    "graphene-strained-dense": functools.partial(carbon.strained_layers, count=36, mesh=16),
-    "graphene-strained-denser": functools.partial(carbon.strained_layers, count=36, mesh=24),
     "bilayer-sizes": checks.bilayer_sizes,
     "graphene-strains": checks.graphene_strains,
     "bilayer-layers": checks.bilayer_layers,
     "bilayer-rotated": checks.bilayer_rotated,
-    "bilayer-off-mesh": functools.partial(carbon.bilayers, count=3, repeats=1, mesh=9),
-    "bilayer-fine": functools.partial(carbon.bilayers, count=3, repeats=1, mesh=9),
-    "bilayer-mesh": functools.partial(carbon.bilayers, count=3, repeats=1, mesh=12),
-    "bilayer-1x1-mesh": functools.partial(carbon.bilayers, count=8, repeats=1, mesh=32),
-    "bilayer-4x4-mesh": functools.partial(carbon.bilayers, count=3, repeats=4, mesh=3),
     "bilayer-differences": functools.partial(checks.bilayer_differences, repeats=1, mesh=9),
     "bilayer-4x4-differences": functools.partial(checks.bilayer_differences, repeats=4, mesh=2),
     "silicon-phonons": checks.silicon_phonons,
     "gaas-phonons": checks.gaas_phonons,
     "bilayer-phonons": checks.bilayer_phonons,
     "silicon-differences": checks.silicon_differences,
-    "silicon-convergence": checks.silicon_convergence,
-    "silicon-mesh": checks.silicon_mesh,
     "silicon-sizes": checks.silicon_sizes,
     "silicon-forces-differences": checks.silicon_forces_differences,
-    "silicon-forces-convergence": checks.silicon_forces_convergence,
     "silicon-forces-mesh": checks.silicon_forces_mesh,
     "gaas-sizes": checks.gaas_sizes,
     "gaas-differences": checks.gaas_differences,
-    "gaas-convergence": checks.gaas_convergence,
     "gaas-mesh": checks.gaas_mesh,
 }
 
@@ -84,8 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("set", choices=sorted(SETS))
     parser.add_argument("output", type=Path, help="extended XYZ to write")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, help="how many of the set, from its first (default: all)")
+    parser.add_argument("--mesh", type=int, nargs=3, help="k mesh to label them with instead of the set's; shifts stay")
     options = parser.parse_args(arguments)
-    structures = SETS[options.set](options.seed)
+    structures = SETS[options.set](options.seed)[: options.first]
+    if options.mesh:
+        structures = on_mesh(structures, options.mesh)
     ase.io.write(options.output, structures, format="extxyz")
     print(f"{len(structures)} structures in {options.output}")
     return 0

@@ -22,16 +22,22 @@ def strained(atoms: ase.Atoms, strain: np.ndarray) -> ase.Atoms:
     return out
 
 
+def divisions(mesh) -> np.ndarray:
+    """Of a k mesh along the three reciprocal lattice vectors, from these or one number for all."""
+    return np.array([mesh] * 3 if isinstance(mesh, int) else list(mesh))
+
+
 def annotate(atoms: ase.Atoms, kind: str, around: str, mesh, shift=ZERO, **info) -> ase.Atoms:
     """Write what a structure is, and the k mesh it is labelled with, into its `info`."""
-    divisions = [mesh] * 3 if isinstance(mesh, int) else list(mesh)
-    atoms.info = {"kind": kind, "around": around, "mesh": np.array(divisions), "shift": np.array(shift, float), **info}
+    atoms.info = {"kind": kind, "around": around, "mesh": divisions(mesh), "shift": np.array(shift, float), **info}
     return atoms
 
 
-def on_mesh(structures: list[ase.Atoms], mesh: int, shift=HALF) -> list[ase.Atoms]:
-    """The same structures to be labelled on another mesh."""
+def on_mesh(structures: list[ase.Atoms], mesh, shift=None) -> list[ase.Atoms]:
+    """The same structures to be labelled on another mesh; its shift too where one is given."""
     out = [atoms.copy() for atoms in structures]
     for atoms in out:
-        atoms.info |= {"mesh": np.array([mesh] * 3), "shift": np.array(shift)}
+        atoms.info["mesh"] = divisions(mesh)
+        if shift is not None:
+            atoms.info["shift"] = np.array(shift)
     return out

@@ -51,7 +51,7 @@ def silicon_phonons(seed: int) -> list[ase.Atoms]:
 
 
 def gaas_phonons(seed: int) -> list[ase.Atoms]:
-    """The same for gallium arsenide on the mesh of `gaas_16_forces`."""
+    """The same for gallium arsenide on the shifted 3x3x3 mesh."""
     del seed
     return phonons(bulk("GaAs", "zincblende", a=GAAS["r2scan"]), (2, 2, 2), "r2scan", 3, HALF)
 
@@ -104,34 +104,15 @@ def bilayer_differences(seed: int, repeats: int, mesh: int) -> list[ase.Atoms]:
     return [atoms for atoms in found if atoms.info["kind"] in ("base", "difference-forces")]
 
 
-def silicon_convergence(seed: int) -> list[ase.Atoms]:
-    """Three 8-atom configurations as labelled: for a recipe with a higher cutoff."""
-    return silicon_cubic(seed)[:3]
-
-
-def silicon_mesh(seed: int) -> list[ase.Atoms]:
-    """The same three on the 3x3x3 meshes of the same shift."""
-    return [on_mesh([atoms], 3, atoms.info["shift"])[0] for atoms in silicon_cubic(seed)[:3]]
-
-
-def silicon_forces_convergence(seed: int) -> list[ase.Atoms]:
-    """Three 16-atom configurations as labelled: for a recipe with a higher cutoff."""
-    return silicon_16(seed)[:3]
-
-
 def silicon_forces_mesh(seed: int) -> list[ase.Atoms]:
-    """The same three on the shifted 4x4x4 mesh, and an 8-atom configuration on the shifted 6x6x6 one."""
-    return [*on_mesh(silicon_16(seed)[:3], 4), *on_mesh(silicon_8(seed)[2:3], 6)]
-
-
-def gaas_convergence(seed: int) -> list[ase.Atoms]:
-    """Three 8-atom configurations as labelled: for a recipe with a higher cutoff."""
-    return gaas_cubic(seed)[:3]
+    """Three 16-atom configurations on the shifted 4x4x4 mesh, and one of 8 atoms on the shifted 6x6x6 one."""
+    return [*on_mesh(silicon_16(seed)[:3], 4, HALF), *on_mesh(silicon_8(seed)[2:3], 6, HALF)]
 
 
 def gaas_mesh(seed: int) -> list[ase.Atoms]:
-    """The same three on the shifted 4x4x4 mesh, and that of the first three of `gaas_forces` which is not among them."""
-    return on_mesh([*gaas_cubic(seed)[:3], gaas_forces(seed)[1]], 4)
+    """Three 8-atom configurations on the shifted 4x4x4 mesh, and that of the first three of `gaas_forces` which is not among
+    them."""
+    return on_mesh([*gaas_cubic(seed)[:3], gaas_forces(seed)[1]], 4, HALF)
 
 
 def bilayer_sizes(seed: int) -> list[ase.Atoms]:

@@ -8,7 +8,7 @@ import ase
 import numpy as np
 from ase.build import bulk
 
-from structures import HALF, QUARTER, ZERO, annotate, on_mesh, strained
+from structures import HALF, QUARTER, ZERO, annotate, strained
 
 SILICON = {"measured": 5.431, "hse06-shifted": 5.453, "hse06-gamma": 5.461, "pbe": 5.476}
 """Lattice constants, angstrom: measured at room temperature; relaxed at HSE06 on each 2x2x2 grid of 8 atoms; relaxed at
@@ -251,8 +251,3 @@ def gaas_forces(seed: int) -> list[ase.Atoms]:
     crystal, a = Crystal("gaas", cubic=True), GAAS["r2scan"]
     thermal = displaced([(crystal, 3, HALF, ("r2scan", a), MEASURED["gaas"])], 120, seed)
     return thermal[:30] + bent(crystal, a, "r2scan", 3, HALF, 25, seed) + thermal[30:]
-
-
-def gaas_16_forces(seed: int) -> list[ase.Atoms]:
-    """The structures of `gaas_16` on the shifted 3x3x3 mesh."""
-    return on_mesh(gaas_16(seed), 3)

@@ -48,9 +48,22 @@ def test_thermal_displacements_follow_temperature_and_seed():
 
 def test_files_are_deterministic(tmp_path):
     for name in ("a.xyz", "b.xyz"):
-        assert make.main(["silicon-convergence", str(tmp_path / name), "--seed", "1"]) == 0
+        assert make.main(["silicon-cubic", str(tmp_path / name), "--seed", "1", "--first", "3"]) == 0
     assert (tmp_path / "a.xyz").read_bytes() == (tmp_path / "b.xyz").read_bytes()
     assert len(ase.io.read(tmp_path / "a.xyz", ":")) == 3
+
+
+def test_another_mesh_leaves_structures_and_shifts_as_they_are(tmp_path):
+    name = str(tmp_path / "a.xyz")
+    own, denser = [], []
+    for found, mesh in ((own, []), (denser, ["--mesh", "5", "4", "3"])):
+        assert make.main(["gaas-16", name, "--first", "2", *mesh]) == 0
+        found += ase.io.read(name, ":")
+    for a, b in zip(own, denser, strict=True):
+        assert a == b
+        assert (list(a.info["mesh"]), list(b.info["mesh"])) == ([2, 2, 2], [5, 4, 3])
+        assert tuple(a.info["shift"]) == tuple(b.info["shift"]) == HALF
+        assert a.info["kind"] == b.info["kind"]
 
 
 def test_finite_differences_surround_their_base():
