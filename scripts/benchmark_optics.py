@@ -9,15 +9,13 @@ ratio; building H(k) as a fraction of that eigh; peak memory; and how many compi
 
 import argparse
 import os
-import platform
 import resource
-from datetime import date
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from timing import shortest
+from timing import machine, shortest
 
 jax.config.update("jax_enable_x64", True)
 
@@ -57,9 +55,7 @@ def main() -> None:
 
     build = jax.jit(matrix)
     h = np.asarray(build() if options.complex else build().real)
-    print(
-        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}, load {os.getloadavg()[0]:.1f}"
-    )
+    print(f"{machine()}, load {os.getloadavg()[0]:.1f}")
     print(f"{len(supercell)} atoms, {h.shape[0]} orbitals, {'complex' if options.complex else 'real'}, float64")
     jax.block_until_ready(spectrum())
     on_device = jnp.asarray(h)

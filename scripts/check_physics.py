@@ -3,15 +3,12 @@
 python scripts/check_physics.py
 """
 
-import os
-import platform
-from datetime import date
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.build import bulk
 from scipy.optimize import minimize_scalar
+from timing import machine
 
 jax.config.update("jax_enable_x64", True)
 
@@ -142,7 +139,7 @@ def light() -> None:
 
 
 def main() -> None:
-    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}")
+    print(machine())
     row("quantity", "this run", "expected")
     band_edges()
     strained_silicon()

@@ -22,5 +22,6 @@ def shortest(call: Callable[[], Any], repeats: int) -> float:
 
 def machine() -> str:
     """Date, processor, cores that this process may use, device and version of JAX, for the head of a table."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{date.today()}, {platform.machine()}, {usable} cores, {jax.default_backend()}, jax {jax.__version__}"
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = f"{usable} core" + "s" * (usable > 1)
+    return f"{date.today()}, {platform.machine()}, {cores}, {jax.default_backend()}, jax {jax.__version__}"
