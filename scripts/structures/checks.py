@@ -59,7 +59,7 @@ def gaas_phonons(seed: int) -> list[ase.Atoms]:
 def bilayer_phonons(seed: int) -> list[ase.Atoms]:
     """Finite displacements in a 2x2 AB bilayer 3.4 angstrom apart (Gamma and M fit)."""
     del seed
-    return phonons(layers(1, 3.4, STACKINGS["AB"]), (2, 2, 1), "pbe", (8, 8, 1), ZERO)
+    return phonons(layers(1, 3.4, STACKINGS["AB"]), (2, 2, 1), "pbe", (12, 12, 1), ZERO)
 
 
 def differences(atoms: ase.Atoms, base: int, seed: int, step: float = 0.01, strain: float = 0.002) -> list[ase.Atoms]:
