@@ -8,10 +8,7 @@ Sets are in experiments/<material>/data; runs at finer settings and finite diffe
 
 import argparse
 import collections
-import datetime
 import math
-import os
-import platform
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from refusals import refusing
 from scipy.linalg import block_diag
+from timing import machine
 
 from jaxepi import io
 from jaxepi.errors import InputError
@@ -300,8 +298,7 @@ def gamma_to_x(data: DataSet, level: str = "hse06") -> Iterator[list[str]]:
 
 def report() -> list[str]:
     """All tables, as lines of Markdown."""
-    stamp = f"{platform.machine()}, {os.cpu_count()} cores, {datetime.date.today().isoformat()}"
-    lines = [f"Printed by `python scripts/check_datasets.py` ({stamp}).", ""]
+    lines = [f"Printed by `python scripts/check_datasets.py` ({machine()}).", ""]
     sets = {p: io.read(p) for p in sorted(ROOT.glob("*/data/*.h5"))}
     checks = {p: io.read(p) for p in sorted(ROOT.glob("*/checks/*.h5"))}
     runs = {**sets, **checks}

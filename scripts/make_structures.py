@@ -17,7 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import ase
 import ase.io
+from refusals import refusing
 from structures import carbon, checks, crystals, on_mesh
+
+from jaxepi.errors import InputError
 
 SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "silicon-relabelled": checks.silicon_relabelled,
@@ -60,6 +63,7 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
 }
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -69,7 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, help="how many of the set, from its first (default: all)")
     parser.add_argument("--mesh", type=int, nargs=3, help="k mesh to label them with instead of the set's; shifts stay")
     options = parser.parse_args(arguments)
-    structures = SETS[options.set](options.seed)[: options.first]
+    if min(options.mesh or [1]) < 1:
+        raise InputError(f"--mesh {options.mesh}: give at least one division along each reciprocal lattice vector")
+    whole = SETS[options.set](options.seed)
+    if options.first is not None and not 1 <= options.first <= len(whole):
+        raise InputError(f"--first {options.first}: {options.set} has {len(whole)} structures; give 1 to {len(whole)}")
+    structures = whole[: options.first]
     if options.mesh:
         structures = on_mesh(structures, options.mesh)
     ase.io.write(options.output, structures, format="extxyz")

@@ -34,7 +34,7 @@ def annotate(atoms: ase.Atoms, kind: str, around: str, mesh, shift=ZERO, **info)
 
 
 def on_mesh(structures: list[ase.Atoms], mesh, shift=None) -> list[ase.Atoms]:
-    """The same structures to be labelled on another mesh; its shift too where one is given."""
+    """The same structures to be labelled on another mesh; of the same shift where none is given."""
     out = [atoms.copy() for atoms in structures]
     for atoms in out:
         atoms.info["mesh"] = divisions(mesh)

@@ -20,17 +20,16 @@ FORCE_CONSTANTS = ((36.50, 24.50, 9.82), (8.80, -3.23, -0.40), (3.00, -5.25, 0.1
 STACKINGS = {"AA": 0.0, "AB": 1.0, "SP": 1.5}
 """Sliding of the upper layer along the bonds, in bond lengths."""
 
-
-Repeats = int | tuple[int, int]
-"""Of the cell of one layer along its two lattice vectors, or one number for both."""
-
-
-def both(repeats: Repeats) -> tuple[int, int]:
-    """`repeats` along either lattice vector."""
-    return (repeats, repeats) if isinstance(repeats, int) else repeats
+InPlane = int | tuple[int, int]
+"""Cells of one layer, or k points, along the two lattice vectors of the plane; one number stands for both."""
 
 
-def layers(repeats: Repeats, distance: float | None, sliding: float = 0.0, a: float = CARBON["pbe"]) -> ase.Atoms:
+def both(number: InPlane) -> tuple[int, int]:
+    """`number` along either lattice vector."""
+    return (number, number) if isinstance(number, int) else number
+
+
+def layers(repeats: InPlane, distance: float | None, sliding: float = 0.0, a: float = CARBON["pbe"]) -> ase.Atoms:
     """Graphene, or a bilayer `distance` angstrom apart slid by `sliding` bond lengths, in a cell 20 angstrom high."""
     cell = np.array([[a, 0.0, 0.0], [-a / 2, a * 3**0.5 / 2, 0.0], [0.0, 0.0, 20.0]])
     bond = (cell[0] + 2 * cell[1]) / 3
@@ -62,7 +61,7 @@ def rippled(atoms: ase.Atoms, generator: np.random.Generator, size: float) -> as
 
 
 @functools.cache
-def force_constants(repeats: Repeats):
+def force_constants(repeats: InPlane):
     """Of one layer: `FORCE_CONSTANTS` in a supercell, images summed."""
     import jax
 
@@ -87,7 +86,7 @@ def force_constants(repeats: Repeats):
     return ForceConstants(structure, jax.numpy.asarray(matrix))
 
 
-def vibrating(atoms: ase.Atoms, repeats: Repeats, temperature: float, seed: int) -> ase.Atoms:
+def vibrating(atoms: ase.Atoms, repeats: InPlane, temperature: float, seed: int) -> ase.Atoms:
     """Every layer of `atoms` displaced by the harmonic modes of graphene at `temperature` (kelvin), zero-point motion
     included; modes of rigid layers are left as they are."""
     import jax
@@ -105,7 +104,7 @@ def vibrating(atoms: ase.Atoms, repeats: Repeats, temperature: float, seed: int)
     return out
 
 
-def thermal(seed: int, count: int, repeats: Repeats, mesh: Repeats) -> list[ase.Atoms]:
+def thermal(seed: int, count: int, repeats: InPlane, mesh: InPlane) -> list[ase.Atoms]:
     """Bilayers at the temperatures of `SCHEDULE`, 3.2 to 3.6 angstrom apart, slid as `bilayers`, a third of them strained;
     every seventh is one layer."""
     generator = np.random.default_rng(seed)

@@ -106,7 +106,7 @@ def bilayer_differences(seed: int, repeats: int, mesh: int) -> list[ase.Atoms]:
 
 def silicon_forces_mesh(seed: int) -> list[ase.Atoms]:
     """Three 16-atom configurations on the shifted 4x4x4 mesh, and one of 8 atoms on the shifted 6x6x6 one."""
-    return [*on_mesh(silicon_16(seed)[:3], 4, HALF), *on_mesh(silicon_8(seed)[2:3], 6, HALF)]
+    return [*on_mesh(silicon_16(seed)[:3], 4), *on_mesh(silicon_8(seed)[2:3], 6)]
 
 
 def gaas_mesh(seed: int) -> list[ase.Atoms]:

@@ -66,6 +66,20 @@ def test_another_mesh_leaves_structures_and_shifts_as_they_are(tmp_path):
         assert a.info["kind"] == b.info["kind"]
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--first", "21"], "--first 21: gaas-16 has 20"),
+        (["--first", "0"], "--first 0"),
+        (["--mesh", "4", "0", "4"], "--mesh"),
+    ],
+)
+def test_what_a_set_cannot_give_is_refused(options, named, tmp_path, capsys):
+    assert make.main(["gaas-16", str(tmp_path / "a.xyz"), *options]) == 2
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "a.xyz").exists()
+
+
 def test_finite_differences_surround_their_base():
     base = crystals.Crystal("silicon", cubic=True).thermal(5.45, 300.0, "quantum", 0)
     base.info = {"kind": "thermal"}
