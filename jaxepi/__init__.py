@@ -11,9 +11,10 @@ __version__ = "0.1.0"
 
 _STAGES = (
     "electrons",
+    "fitting",
     "graph",
     "hamiltonians",
-    "io",
+    "datasets",
     "kpoints",
     "linalg",
     "materials",

@@ -34,7 +34,7 @@ from jaxepi import plotting, potentials
 from jaxepi.errors import InputError
 from jaxepi.potentials import Potential, learned
 from jaxepi.structure import Structure
-from jaxepi.training.metrics import write_metrics
+from jaxepi.training.core.metrics import write_metrics
 
 SIZES = (8, 64, 512, 4096)
 GROWTH = (8, 64, 216, 512, 1000, 1728, 2744, 4096)

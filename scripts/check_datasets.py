@@ -21,9 +21,9 @@ from refusals import refusing
 from scipy.linalg import block_diag
 from timing import machine
 
-from jaxepi import io
+from jaxepi import datasets
+from jaxepi.datasets import Configurations, DataSet
 from jaxepi.errors import InputError
-from jaxepi.io import Configurations, DataSet
 from jaxepi.kpoints import find
 from jaxepi.units import GPA
 
@@ -299,8 +299,8 @@ def gamma_to_x(data: DataSet, level: str = "hse06") -> Iterator[list[str]]:
 def report() -> list[str]:
     """All tables, as lines of Markdown."""
     lines = [f"Printed by `python scripts/check_datasets.py` ({machine()}).", ""]
-    sets = {p: io.read(p) for p in sorted(ROOT.glob("*/data/*.h5"))}
-    checks = {p: io.read(p) for p in sorted(ROOT.glob("*/checks/*.h5"))}
+    sets = {p: datasets.read(p) for p in sorted(ROOT.glob("*/data/*.h5"))}
+    checks = {p: datasets.read(p) for p in sorted(ROOT.glob("*/checks/*.h5"))}
     runs = {**sets, **checks}
     name = {p: f"{p.parts[-3]}/{p.stem}" for p in runs}
     lines += ["### What the sets hold", ""]

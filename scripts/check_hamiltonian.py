@@ -21,11 +21,11 @@ from check_physics import TO_X, deformation_potentials
 from refusals import refusing
 from scipy.optimize import minimize_scalar
 
-from jaxepi import electrons, hamiltonians, io, units
+from jaxepi import datasets, electrons, hamiltonians, units
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.kpoints import find
 from jaxepi.structure import Structure
-from jaxepi.training import spectra
+from jaxepi.training.bands import spectra
 
 NAMED = {"Gamma": (0.0, 0.0, 0.0), "X": (0.0, 0.5, 0.5), "L": (0.0, 0.0, 0.5), "0.75 X": (0.375, 0.375, 0.0)}
 NAMED["0.875 X"] = (0.4375, 0.4375, 0.0)
@@ -35,7 +35,7 @@ HBAR2_OVER_M = units.HBAR2_PER_ELECTRON_MASS
 def named_rows(model: Hamiltonian, path: Path, level: str, a: float) -> list[str]:
     """Lowest empty state at named points above the valence top of Gamma, ab initio and model, eV."""
     rows = []
-    for group in io.read(path).groups:
+    for group in datasets.read(path).groups:
         if len(group.species) != 2 or level not in group.labels:
             continue
         for i in range(len(group)):

@@ -18,9 +18,9 @@ from engines.gpaw_lcao import GpawLcao
 from recipes import RECIPES
 from refusals import refusing
 
+from jaxepi.datasets import hdf5
+from jaxepi.datasets.dataset import DataSet
 from jaxepi.errors import InputError
-from jaxepi.io import hdf5
-from jaxepi.io.dataset import DataSet
 
 SET = Path(__file__).resolve().parents[1] / "experiments" / "bilayer_graphene" / "data" / "pbe-d3-fine.h5"
 

@@ -32,7 +32,7 @@ from structures.carbon import CARBON, STACKINGS, layers
 from structures.checks import STRAINS, finite_displacements
 from timing import machine
 
-from jaxepi import io, potentials, sampling, units
+from jaxepi import datasets, potentials, sampling, units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph, padded, shape_of
 from jaxepi.potentials import Potential
@@ -101,7 +101,7 @@ def displaced(potential: Potential, path: Path, cell: Atoms, repeats: tuple[int,
     Raises:
         InputError: a displaced supercell has no label.
     """
-    (group,) = io.read(path).groups
+    (group,) = datasets.read(path).groups
     level = next(iter(group.labels))
     phonon = finite_displacements(cell, repeats)
     labels, ours = [], []
@@ -144,7 +144,7 @@ def compared(
 def phonon_rows(potential: Potential, path: Path, crystal: dict[str, Any], measured: dict[str, Any]) -> Iterator[str]:
     """Frequencies of the model, of the labels and of experiment."""
     unit = np.linalg.norm(bulk(crystal["name"], crystal["structure"], a=1.0).cell[0])
-    a = float(np.linalg.norm(io.read(path).groups[0].cell[0][0]) / (2 * unit))
+    a = float(np.linalg.norm(datasets.read(path).groups[0].cell[0][0]) / (2 * unit))
     cell = bulk(crystal["name"], crystal["structure"], a=a)
     level, phonon, forces = displaced(potential, path, cell, (2, 2, 2))
     theirs, mine = (frequencies(phonon, f, POINTS)[0] for f in forces)
@@ -264,9 +264,11 @@ def layered_rows(potential: Potential, path: Path, measured: dict[str, Any]) -> 
     )
 
 
-def both_energies(potential: Potential, path: Path) -> tuple[io.Configurations, list[Atoms], str, list[np.ndarray]]:
+def both_energies(
+    potential: Potential, path: Path
+) -> tuple[datasets.Configurations, list[Atoms], str, list[np.ndarray]]:
     """The one group of a data set, its cells and its level, and energies: of the model and of the labels, eV."""
-    (group,) = io.read(path).groups
+    (group,) = datasets.read(path).groups
     level = next(iter(group.labels))
     cells = [Atoms(group.species, x, cell=c, pbc=group.pbc) for x, c in zip(group.positions, group.cell, strict=True)]
     structures = [Structure.from_ase(atoms) for atoms in cells]

@@ -28,9 +28,9 @@ from refusals import refusing  # noqa: E402
 from jaxepi import hamiltonians  # noqa: E402
 from jaxepi.errors import InputError  # noqa: E402
 from jaxepi.files import whole  # noqa: E402
+from jaxepi.fitting.dipoles import DipoleSettings, comparison, fit, read_references, shifted, spectral_form  # noqa: E402
 from jaxepi.hamiltonians import dipoles  # noqa: E402
 from jaxepi.optics.peaks import peak_windows  # noqa: E402
-from jaxepi.training.dipoles import DipoleSettings, comparison, fit, read_references, shifted, spectral_form  # noqa: E402
 
 COLUMNS = ("cell", "dipoles", "quantity", "model", "reference", "ratio")
 

@@ -25,10 +25,10 @@ import numpy as np
 from recipes import RECIPES
 from refusals import refusing
 
+from jaxepi.datasets import read
+from jaxepi.datasets.dataset import fingerprint
 from jaxepi.errors import InputError
 from jaxepi.files import whole
-from jaxepi.io import read
-from jaxepi.io.dataset import fingerprint
 
 
 def name_of(atoms: ase.Atoms) -> str:

@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from refusals import refusing
 
-from jaxepi import io
+from jaxepi import datasets
+from jaxepi.datasets import dataset
+from jaxepi.datasets.blocks import PairBlocks
+from jaxepi.datasets.overlap import OverlapFunctions
 from jaxepi.errors import InputError
-from jaxepi.io import dataset
-from jaxepi.io.blocks import PairBlocks
-from jaxepi.io.overlap import OverlapFunctions
 
 TEXTS = ("kind", "around", "source")
 GIVEN = (*TEXTS, "temperature", "strain", "mesh", "shift")
@@ -120,9 +120,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folders", type=Path, nargs="+")
     options = parser.parse_args(arguments)
     new, failures = collect(options.name, options.folders)
-    whole = io.read(options.output).merged(new) if options.output.exists() else new
+    whole = datasets.read(options.output).merged(new) if options.output.exists() else new
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    io.write(whole, options.output)
+    datasets.write(whole, options.output)
     for failure in failures:
         print(f"left out: {failure}")
     counts = {s: len(whole.select(s)) for s in ("train", "validation", "test")}

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from ase.build import bulk
 
-from jaxepi import io
+from jaxepi import datasets
 from jaxepi.files import whole
 
 ETA = 0.1
@@ -31,7 +31,7 @@ DATA, THERMAL = Path(__file__).resolve().parents[1] / "experiments/silicon/data/
 
 def cells() -> dict[str, tuple[ase.Atoms, int, int]]:
     """Structure, divisions of the Gamma-centred k mesh, and bands of each calculation."""
-    group = next(group for group in io.read(DATA).groups if THERMAL in group.fingerprint)
+    group = next(group for group in datasets.read(DATA).groups if THERMAL in group.fingerprint)
     row = group.fingerprint.index(THERMAL)
     thermal = ase.Atoms(list(group.species), positions=group.positions[row], cell=group.cell[row], pbc=True)
     return {"crystal": (bulk("Si", "diamond", a=5.431), 24, 20), "thermal": (thermal, 4, 64)}

@@ -12,8 +12,7 @@ import pytest
 from ase.build import bulk
 from ase.io import read, write
 
-from jaxepi import cli
-from jaxepi.io import store
+from jaxepi import cli, results
 
 TINY = ["--supercell", "1", "--kmesh", "1", "--snapshots", "2", "--equilibrium-points", "2", "--no-progress"]
 TINY += ["--energies", "0.5", "5", "46"]
@@ -76,7 +75,7 @@ def test_module_runs():
 def test_absorb_leaves_result_figures_and_csv(finished):
     names = {file.name for file in finished.parent.iterdir()}
     assert names == {"silicon.h5", "silicon.png", "silicon-tauc.png", "silicon.csv"}
-    assert store.read_provenance(finished)["command"].startswith("jaxepi absorb silicon --supercell 1")
+    assert results.read_provenance(finished)["command"].startswith("jaxepi absorb silicon --supercell 1")
     with (finished.parent / "silicon.png").open("rb") as file:
         head = file.read(24)
     assert head[:8] == b"\x89PNG\r\n\x1a\n"
@@ -105,7 +104,7 @@ def test_absorb_refuses_other_settings_and_overwrites_when_told(finished, run, f
     assert "width was 0.03 and is now 0.05" in err
     assert "--overwrite" in err
     assert run(*arguments, "--overwrite")[0] == 0
-    assert store.read_provenance(mine)["settings"]["width"] == 0.05
+    assert results.read_provenance(mine)["settings"]["width"] == 0.05
 
 
 def test_absorb_takes_a_structure_file(run, folder):
@@ -305,4 +304,4 @@ def test_sample_writes_snapshots(run, folder, name):
         frames = read(folder / name, index=":")
         assert [frame.info["temperature"] for frame in frames] == [0, 0, 300, 300]
     else:
-        assert [float(s.temperature) for s in store.read(folder / name).contents["snapshots"]] == [0, 300]
+        assert [float(s.temperature) for s in results.read(folder / name).contents["snapshots"]] == [0, 300]

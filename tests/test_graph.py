@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxepi.errors import InputError
-from jaxepi.graph import FAR, Relation, build_graph, layers
+from jaxepi.graph import FAR, Relation, build_graph
+from jaxepi.layers import layers
 from jaxepi.structure import Structure
 
 SILICON = Structure.from_ase(bulk("Si", a=5.431))

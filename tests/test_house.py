@@ -13,13 +13,17 @@ PACKAGE = Path(jaxepi.__file__).parent
 # What may be imported from the same storey is written once more in `NEIGHBOURS`.
 STOREY = {
     "errors": 0,
+    "archive": 0,
+    "checkpoint": 0,
     "files": 0,
     "tree": 0,
     "units": 0,
     "structure": 1,
     "kpoints": 1,
     "linalg": 1,
+    "datasets": 2,
     "graph": 2,
+    "layers": 2,
     "nn": 3,
     "potentials": 4,
     "hamiltonians": 4,
@@ -27,17 +31,24 @@ STOREY = {
     "electrons": 5,
     "optics": 6,
     "epi": 6,
+    "fitting": 7,
     "training": 7,
-    "io": 7,
     "materials": 8,
+    "results": 8,
     "workflows": 9,
     "options": 10,
     "cli": 11,
     "__main__": 12,
 }
 # Rooms side by side that one may enter from the other: electrons average the snapshots that samplers draw.
-NEIGHBOURS = {("electrons", "sampling"), ("structure", "errors"), ("epi", "optics"), ("training", "io")}
-ONLY_FOR = {"io": {"materials", "training", "workflows", "cli"}, "plotting": {"workflows", "cli"}}
+NEIGHBOURS = {
+    ("electrons", "sampling"),
+    ("structure", "errors"),
+    ("epi", "optics"),
+    ("graph", "layers"),
+    ("materials", "results"),
+}
+ONLY_FOR = {"plotting": {"workflows", "cli"}}
 
 
 def imports(tree: ast.AST) -> set[str]:

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from jaxepi.training import TrainingSettings
-from jaxepi.training.metrics import write_metrics
+from jaxepi.training.core.metrics import write_metrics
 from jaxepi.workflows.training import TrainedPotential, configured, train_potential
 
 HERE = Path(__file__).parent

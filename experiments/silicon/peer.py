@@ -19,11 +19,11 @@ import jax
 import numpy as np
 
 from jaxepi import training
-from jaxepi.hamiltonians import sk
-from jaxepi.io import deeptb
-from jaxepi.training import spectra
-from jaxepi.training.loop import transformation
-from jaxepi.training.metrics import write_metrics
+from jaxepi.datasets import deeptb
+from jaxepi.hamiltonians import learned
+from jaxepi.training.bands import spectra
+from jaxepi.training.core.loop import transformation
+from jaxepi.training.core.metrics import write_metrics
 from jaxepi.training.settings import BandLossSettings
 
 MODEL = {"base": "si-niquet2009", "cutoff": 6.0, "switch": [2.9, 3.3]}
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("silicon-peer"), help="folder of state and measures")
     parser.add_argument("--timing", action="store_true", help="only time a step")
     options = parser.parse_args()
-    hamiltonian = sk.build(MODEL, jax.random.key(0))
+    hamiltonian = learned.build(MODEL, jax.random.key(0))
     problem = spectra.BandProblem(hamiltonian, groups(options.folder, hamiltonian), LOSS, batch_atoms=8)
     if options.timing:
         print(
@@ -119,7 +119,7 @@ def main() -> None:
                 )
     write_metrics(Path(__file__).parent / "peer.csv", rows)
     card = {"citation": "trained by experiments/silicon/peer.py on a DeePTB data set"}
-    sk.write(dataclasses.replace(hamiltonian, params=fit.params), MODEL, options.output / "hamiltonian.npz", card)
+    learned.write(dataclasses.replace(hamiltonian, params=fit.params), MODEL, options.output / "hamiltonian.npz", card)
     print(f"{seconds_a_step(problem, fit.params):.3f} processor seconds a step of 8 atoms, 354 k points, float32")
 
 

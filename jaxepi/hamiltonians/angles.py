@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxepi.hamiltonians.basis import SHELLS, Basis
-from jaxepi.hamiltonians.slater_koster import two_centre
+from jaxepi.hamiltonians.two_centre import two_centre
 from jaxepi.nn.spherical import coupling
 
 

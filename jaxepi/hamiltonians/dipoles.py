@@ -14,11 +14,11 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Array, Float
 
+from jaxepi.checkpoint import read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError, refuse_unknown
-from jaxepi.hamiltonians import onsite, sk
+from jaxepi.hamiltonians import learned, onsite
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.published import SlaterKoster
-from jaxepi.nn.checkpoint import read_checkpoint, write_checkpoint
 
 Values = Mapping[str, Mapping[str, float | int]]
 """Radial integrals, angstrom, by element and pair of shells: {"Si": {"s-p": 0.9, "p-d": 1.4}}."""
@@ -55,7 +55,7 @@ def with_dipoles(hamiltonian: Hamiltonian, radial: Float[Array, " p"]) -> Hamilt
     columns = np.array([pairs.index(pair) for _, pair in names])
     table = jnp.zeros((len(basis.species), len(pairs)), radial.dtype).at[rows, columns].set(radial)
     params = {**_carrier(hamiltonian), "dipoles": table}
-    if isinstance(hamiltonian.module, sk.LearnedSlaterKoster):
+    if isinstance(hamiltonian.module, learned.LearnedSlaterKoster):
         params = {**hamiltonian.params, "base": params}
     return dataclasses.replace(hamiltonian, params=params)
 
@@ -97,9 +97,9 @@ def write_into(source: str | Path, output: str | Path, found: Values, citation: 
         found: radial integrals; those that it carried before are forgotten. citation: where they come from, for the card.
 
     Raises:
-        InputError: as `sk.read`, `with_dipoles` and `ordered`.
+        InputError: as `learned.read`, `with_dipoles` and `ordered`.
     """
-    model, _ = sk.read(source)
+    model, _ = learned.read(source)
     radial = ordered(model, found)
     held = read_checkpoint(source, "hamiltonian")
     carrying = with_dipoles(model, jnp.asarray(radial))
@@ -111,11 +111,11 @@ def write_into(source: str | Path, output: str | Path, found: Values, citation: 
 def _carrier(hamiltonian: Hamiltonian) -> Mapping[str, Any]:
     """The parameters among which dipoles stand."""
     module = hamiltonian.module
-    if not isinstance(module, SlaterKoster | sk.LearnedSlaterKoster):
+    if not isinstance(module, SlaterKoster | learned.LearnedSlaterKoster):
         raise InputError(
             f"{type(module).__name__} takes no on-site dipoles of its own; use a Slater-Koster set or a learned one"
         )
-    params = hamiltonian.params["base"] if isinstance(module, sk.LearnedSlaterKoster) else hamiltonian.params
+    params = hamiltonian.params["base"] if isinstance(module, learned.LearnedSlaterKoster) else hamiltonian.params
     if "overlap" in params:
         raise InputError("on-site dipoles go with an orthogonal basis; this model has an overlap: choose another set")
     return params

@@ -26,7 +26,7 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import nrl_switch
-from jaxepi.hamiltonians.slater_koster import D_TENSORS, bond_tensors
+from jaxepi.hamiltonians.two_centre import D_TENSORS, bond_tensors
 from jaxepi.structure import Structure
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from jaxepi.hamiltonians import onsite
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import LAWS, smooth_step
-from jaxepi.hamiltonians.slater_koster import BONDS, two_centre
+from jaxepi.hamiltonians.two_centre import BONDS, two_centre
 from jaxepi.structure import Structure
 
 FORMAT, VERSION = "jaxepi-slater-koster", 1
@@ -149,7 +149,7 @@ def citation(name_or_path: str | Path) -> str:
         return f"Wannier functions of {Path(name_or_path).name}"
     path = _checkpoint(name_or_path)
     if path is not None:
-        from jaxepi.nn import read_checkpoint
+        from jaxepi.checkpoint import read_checkpoint
 
         return str(read_checkpoint(path).card.get("citation", "no citation"))
     return read(name_or_path)["citation"]
@@ -177,9 +177,9 @@ def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
         return wannier.read(name_or_path)
     path = _checkpoint(name_or_path)
     if path is not None:
-        from jaxepi.hamiltonians import sk
+        from jaxepi.hamiltonians import learned
 
-        return sk.with_spin_orbit(sk.read(path)[0]) if spin_orbit else sk.read(path)[0]
+        return learned.with_spin_orbit(learned.read(path)[0]) if spin_orbit else learned.read(path)[0]
     data = read(name_or_path)
     symbols = list(data["species"])
     numbers = [atomic_numbers[s] for s in symbols]

@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxepi.datasets import wannier as files
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.hamiltonians import wannier_files as files
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
 from jaxepi.structure import Structure

@@ -5,7 +5,6 @@ components in e3nn's order. Channels come last, so that mixing them is one matri
 tables (one table a relation, jaxepi.graph) and the species of the atoms. Flows out: features of the atoms.
 """
 
-from jaxepi.nn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from jaxepi.nn.contraction import SymmetricContraction
 from jaxepi.nn.convolution import Convolution
 from jaxepi.nn.linear import Linear, SpeciesLinear, gate, normalise, normalised_silu
@@ -13,7 +12,6 @@ from jaxepi.nn.radial import bessel, polynomial_cutoff, radial_basis
 from jaxepi.nn.spherical import directions, harmonics
 
 __all__ = [
-    "Checkpoint",
     "Convolution",
     "Linear",
     "SpeciesLinear",
@@ -26,6 +24,4 @@ __all__ = [
     "normalised_silu",
     "polynomial_cutoff",
     "radial_basis",
-    "read_checkpoint",
-    "write_checkpoint",
 ]

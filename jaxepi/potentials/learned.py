@@ -15,10 +15,9 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Array, Float, Int
 
+from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError, refuse_unknown
 from jaxepi.graph import Graph, Relation, Table
-from jaxepi.nn import Checkpoint, read_checkpoint, write_checkpoint
-from jaxepi.nn.checkpoint import compare
 from jaxepi.potentials.base import Potential
 from jaxepi.potentials.domain import extrapolations
 from jaxepi.potentials.mace import Mace

@@ -73,7 +73,7 @@ def card(name: str) -> Mapping[str, Any]:
     Raises:
         InputError: a name or file without a card.
     """
-    from jaxepi.nn import read_checkpoint
+    from jaxepi.checkpoint import read_checkpoint
 
     checkpoint = _shipped().get(name)
     if checkpoint is None and not name.endswith(".npz"):

@@ -17,16 +17,16 @@ from jaxepi.training.settings import (
 )
 
 _WHERE = {
-    "EnergyProblem": "energies",
+    "EnergyProblem": "energies.problem",
     "Examples": "examples",
-    "Fit": "loop",
-    "Interrupted": "loop",
-    "Problem": "loop",
-    "error_rows": "evaluation",
-    "fit": "loop",
-    "fit_references": "references",
+    "Fit": "core.loop",
+    "Interrupted": "core.loop",
+    "Problem": "core.loop",
+    "error_rows": "energies.evaluation",
+    "fit": "core.loop",
+    "fit_references": "energies.references",
     "pack": "packing",
-    "predictor": "loop",
+    "predictor": "core.loop",
     "read_examples": "examples",
 }
 __all__ = [

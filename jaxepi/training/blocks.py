@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxepi.datasets.blocks import PairBlocks
+from jaxepi.datasets.dataset import Configurations
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
-from jaxepi.io.blocks import PairBlocks
-from jaxepi.io.dataset import Configurations
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree
 
@@ -104,7 +104,7 @@ def targets(held: Configurations, graphs: Sequence[Graph], hamiltonian: Hamilton
     if blocks is None or blocks.level != level:
         raise InputError(
             f"{len(held.species)} atoms: the data set holds no H(R) at level {level!r}; leave hamiltonian and overlap out of "
-            "[loss], or add blocks (jaxepi.io.deeptb reads hamiltonians.h5)"
+            "[loss], or add blocks (jaxepi.datasets.deeptb reads hamiltonians.h5)"
         )
     if basis.spinor:
         raise InputError(

@@ -15,10 +15,11 @@ from ase.data import chemical_symbols
 from jaxtyping import Bool, Float, Int
 from tqdm import tqdm
 
+from jaxepi.datasets import extxyz, hdf5
+from jaxepi.datasets.dataset import Configurations, DataSet, refuse_other_definition
 from jaxepi.errors import InputError
-from jaxepi.graph import Relation, Table, build_graph, layers
-from jaxepi.io import extxyz, hdf5
-from jaxepi.io.dataset import Configurations, DataSet, refuse_other_definition
+from jaxepi.graph import Relation, Table, build_graph
+from jaxepi.layers import layers
 from jaxepi.structure import Structure
 from jaxepi.training.settings import DataSettings, LossSettings, SetSettings
 
@@ -166,11 +167,11 @@ def read_examples(data: DataSettings, loss: LossSettings, seed: int = 0) -> Exam
     for split in ("train", "validation"):
         if not len(examples.rows(split)):
             raise InputError(
-                f"no configuration is for {split} ({len(examples)} read); add data: jaxepi.io.split_of decides by "
+                f"no configuration is for {split} ({len(examples)} read); add data: jaxepi.datasets.split_of decides by "
                 "temperature, strain and a hash of the geometry"
             )
     if data.at_rest == "subtracted":
-        from jaxepi.training.rest import without_rest
+        from jaxepi.training.energies.rest import without_rest
 
         examples = without_rest(examples)
     return thin(examples, data.train, seed)

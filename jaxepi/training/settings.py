@@ -186,7 +186,7 @@ class OptimizerSettings:
 
     Attributes:
         algorithm: "adamw", "amsgrad" (the same with the largest second moment so far), or "soap" (the same in
-            the eigenbasis of the gradients' averages; see `jaxepi.training.soap`).
+            the eigenbasis of the gradients' averages; see `jaxepi.training.core.soap`).
         learning_rate: its peak. weight_decay: of matrices, times the learning rate a step. clip: largest global norm of a
             gradient. average: decay of the moving average of parameters, with which is validated and predicted.
         schedule: "plateau" lowers the rate by `factor` when the validation loss has not improved for `patience` epochs;

@@ -19,15 +19,14 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from jaxepi import electrons, kpoints, optics
+from jaxepi import electrons, kpoints, optics, results
 from jaxepi.electrons import BandEdges
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.io import store
-from jaxepi.io.store import Quantity
 from jaxepi.kpoints import KPoints
 from jaxepi.optics import Gaussian, Lorentzian, Spectrum, TaucFit, Transitions
 from jaxepi.optics.dielectric import DEFAULT_GRID, batches
+from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
@@ -108,7 +107,7 @@ def absorption(
             settings at `output`, or what the samplers and the optics refuse. OSError: `output` cannot be written.
     """
     study = _Study.of(settings)
-    run = store.Run(output, study.origin(command), resume, RESOURCES)
+    run = results.Run(output, study.origin(command), resume, RESOURCES)
     if run.complete:
         return load(output)
     finished, total = run.finished("snapshot"), len(settings.temperatures) * settings.snapshots
@@ -141,11 +140,11 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
     Raises:
         InputError: the file is missing, damaged, of another version, or not an absorption study.
     """
-    held, origin = store.read(path)
+    held, origin = results.read(path)
     try:
         edges = held.pop("thermal_edges")
         return AbsorptionResult(
-            settings=AbsorptionSettings(**store.tuples(origin["settings"])),
+            settings=AbsorptionSettings(**results.tuples(origin["settings"])),
             edges=held.pop("band_edges", None),
             fits=held.pop("tauc_fits"),
             valence=edges["valence"].value,
@@ -209,8 +208,8 @@ class _Study:
 
     def origin(self, command: str) -> dict[str, Any]:
         """Provenance: besides settings and models, what the structure file held."""
-        cells = store.fingerprint(self.crystal.primitive, self.crystal.structure)
-        return store.provenance(self.settings.asdict(), self.crystal.fingerprint(), command, structure_hash=cells)
+        cells = results.fingerprint(self.crystal.primitive, self.crystal.structure)
+        return results.provenance(self.settings.asdict(), self.crystal.fingerprint(), command, structure_hash=cells)
 
     def prepare(self, progress: bool) -> dict[str, Any]:
         """Snapshots, and band edges where the crystal has a gap."""

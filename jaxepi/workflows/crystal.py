@@ -59,7 +59,7 @@ class Crystal:
         return self.ions
 
     def fingerprint(self) -> dict[str, Any]:
-        """The models there are, by name, in the form `io.store.provenance` takes."""
+        """The models there are, by name, in the form `results.provenance` takes."""
         models = {"hamiltonian": self.electrons, "potential": self.ions}
         return {f"{kind} {self.models[kind]}": model for kind, model in models.items() if model is not None}
 

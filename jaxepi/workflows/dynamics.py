@@ -1,7 +1,7 @@
 """A run of molecular dynamics: frames and energies streamed to disk, resumed after a kill, kept when the run stops.
 
 Flows in: settings. Flows out: a `Trajectory` in the HDF5 store, a log as CSV, and extended XYZ where that is asked for.
-Frames go to part files every few seconds (see `io.store`), each followed by the state from which the same command goes on;
+Frames go to part files every few seconds (see `results`), each followed by the state from which the same command goes on;
 the log is written frame by frame.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
+from jaxepi import results
 from jaxepi.errors import InputError
 from jaxepi.files import whole
-from jaxepi.io import store
-from jaxepi.io.store import Quantity
+from jaxepi.results import Quantity
 from jaxepi.sampling import Dynamics, DynamicsError, Integration, Trajectory
 from jaxepi.sampling.averages import average, canonical
 from jaxepi.workflows import crystal as crystals
@@ -76,12 +76,12 @@ def molecular_dynamics(
     result = target if target.suffix in (".h5", ".hdf5") else target.with_suffix(".h5")
     found = crystals.load(settings.crystal, potential=settings.potential)
     crystal = crystals.prepared(found, settings.cell, settings.precision)
-    origin = store.provenance(
+    origin = results.provenance(
         settings.asdict(), {f"potential {crystal.models['potential']}": crystal.potential}, command
     )
-    run = store.Run(result, origin, resume)
+    run = results.Run(result, origin, resume)
     if run.complete:
-        contents = store.read(result).contents
+        contents = results.read(result).contents
     else:
         contents = _Recorder(settings, crystal, run, target.with_suffix(".csv")).record(progress)
         run.finish(contents)
@@ -106,7 +106,7 @@ def molecular_dynamics(
 class _Recorder:
     """Moves the atoms and puts what it sees where it is safe."""
 
-    def __init__(self, settings: DynamicsSettings, crystal: crystals.Crystal, run: store.Run, log: Path) -> None:
+    def __init__(self, settings: DynamicsSettings, crystal: crystals.Crystal, run: results.Run, log: Path) -> None:
         self.settings, self.run, self.log = settings, run, log
         self.said: list[str] = []
         self.structure = crystal.structure.supercell(crystal.periodic(settings.supercell))

@@ -10,11 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxepi import plotting, training
+from jaxepi import plotting, results, training
 from jaxepi.errors import InputError
-from jaxepi.io import store
 from jaxepi.training import LossSettings, TrainingSettings
-from jaxepi.training.loop import Compiled, Fit, Problem, Row
+from jaxepi.training.core.loop import Compiled, Fit, Problem, Row
 
 STATE, METRICS, ERRORS, PARITY, CURVE = "state.npz", "metrics.csv", "errors.csv", "parity.png", "learning-curve.png"
 
@@ -88,7 +87,7 @@ def fingerprint(settings: TrainingSettings, config: Mapping[str, Any], data_hash
     free = ["max_minutes", "save_minutes"]
     grows = getattr(settings.loss, "energy_start", 0.0) > 0
     free += ["epochs"] if settings.optimizer.schedule == "plateau" and not grows else []
-    own["run"]["start"] = "" if start is None else store.fingerprint(start)
+    own["run"]["start"] = "" if start is None else results.fingerprint(start)
     own["run"] = {n: v for n, v in own["run"].items() if n not in free}
     own["data"] = {n: v for n, v in own["data"].items() if n != "sets"}
     return finite({**own, "model": dict(config), "data_hash": data_hash})

@@ -14,15 +14,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxepi import results
+from jaxepi.checkpoint import read_checkpoint
 from jaxepi.errors import InputError
-from jaxepi.hamiltonians import sk
+from jaxepi.hamiltonians import learned
 from jaxepi.hamiltonians.base import Hamiltonian
-from jaxepi.io import store
-from jaxepi.nn import read_checkpoint
-from jaxepi.training import TrainingSettings, band_evaluation, examples, spectra
-from jaxepi.training.evaluation import SPLITS
-from jaxepi.training.loop import Fit, Row
-from jaxepi.training.metrics import write_metrics
+from jaxepi.training import TrainingSettings, examples
+from jaxepi.training.bands import evaluation, spectra
+from jaxepi.training.core.loop import Fit, Row
+from jaxepi.training.core.metrics import write_metrics
+from jaxepi.training.energies.evaluation import SPLITS
 from jaxepi.training.settings import BandLossSettings
 from jaxepi.workflows import fitting
 
@@ -79,19 +80,19 @@ def train_hamiltonian(
     fitting.opened(folder, MODEL, resume)
 
     def write_best(params: Any, row: Row) -> None:
-        sk.write(_model(problem, params), config, folder / MODEL, _card(settings, config, problem, row, command))
+        learned.write(_model(problem, params), config, folder / MODEL, _card(settings, config, problem, row, command))
 
     own = fitting.fingerprint(settings, config, data_hash(problem), _begun(settings, problem))
     fit, predict = fitting.fit(problem, problem.initial(), settings, folder, own, write_best, progress)
     plans = [plan for split in SPLITS for plan in problem.plans(split)]
     outputs = jax.device_get([predict(fit.params, problem.arrays, plan) for plan in plans])
     found = problem.collect(plans, outputs)
-    rows = band_evaluation.error_rows(problem, found, problem.terms(plans, outputs))
+    rows = evaluation.error_rows(problem, found, problem.terms(plans, outputs))
     write_metrics(folder / fitting.ERRORS, rows)
     hamiltonian = _model(problem, fit.params)
     card = _card(settings, config, problem, fit.best, command, rows)
-    sk.write(hamiltonian, config, folder / MODEL, card)
-    fitting.draw(folder, band_evaluation.parity(problem, found), fit.history)
+    learned.write(hamiltonian, config, folder / MODEL, card)
+    fitting.draw(folder, evaluation.parity(problem, found), fit.history)
     return TrainedHamiltonian(hamiltonian, card, fit, rows, problem, found, fitting.files(folder, MODEL))
 
 
@@ -106,17 +107,17 @@ def prepare(settings: TrainingSettings, progress: bool = False) -> tuple[spectra
     run, loss = settings.run, settings.loss
     fitting.refuse_precision(run.dtype)
     if run.start:
-        hamiltonian, config = sk.read(run.start)[0], dict(read_checkpoint(run.start).config["model"])
+        hamiltonian, config = learned.read(run.start)[0], dict(read_checkpoint(run.start).config["model"])
         fitting.refuse_other_model(run.start, config, settings.model)
     else:
-        config = {**sk.DEFAULTS, **settings.model}
-        hamiltonian = sk.build(config, jax.random.key(run.seed))
+        config = {**learned.DEFAULTS, **settings.model}
+        hamiltonian = learned.build(config, jax.random.key(run.seed))
     groups = []
     for entry in settings.data.sets:
         for held in examples.with_eigenvalues(entry, settings.data.level):
             basics = (held, settings.data.level, entry.weight, hamiltonian)
             groups.append(spectra.Group.of(*basics, loss.bands, progress, loss.matrices, entry.repeat))
-    module, params = sk.configured(config)
+    module, params = learned.configured(config)
     published = Hamiltonian(params, module.base)
     problem = spectra.BandProblem(hamiltonian, groups, loss, run.batch_atoms, run.dtype, run.seed, published)
     return problem, config
@@ -142,7 +143,7 @@ def data_hash(problem: spectra.BandProblem) -> str:
 
 def summary_lines(result: TrainedHamiltonian) -> Iterator[str]:
     """What is printed at the end: errors, and how training went."""
-    yield from band_evaluation.error_lines(result.rows)
+    yield from evaluation.error_lines(result.rows)
     yield from fitting.ending(result.fit, result.files)
 
 
@@ -171,7 +172,7 @@ def _card(
         "temperatures_kelvin": fitting.kelvin_range(temperature),
         "zero_of_energy": "undetermined: spectra are compared relative to their filled bands",
         "best_epoch": dict(best),
-        "provenance": store.provenance(
+        "provenance": results.provenance(
             fitting.recorded(settings, config), {"start": begun} if begun else {}, command, data_hash=data_hash(problem)
         ),
     }

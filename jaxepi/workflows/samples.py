@@ -5,10 +5,9 @@ from pathlib import Path
 
 import jax
 
-from jaxepi import sampling
+from jaxepi import results, sampling
 from jaxepi.errors import InputError
 from jaxepi.files import whole
-from jaxepi.io import store
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
@@ -76,8 +75,8 @@ def sample(
     supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
     drawn = draw(settings, crystal, supercell, progress)
     if target.suffix in (".h5", ".hdf5"):
-        origin = store.provenance(settings.asdict(), {"potential": crystal.potential}, command)
-        store.write(target, {"snapshots": drawn}, origin)
+        origin = results.provenance(settings.asdict(), {"potential": crystal.potential}, command)
+        results.write(target, {"snapshots": drawn}, origin)
     else:
         _write_xyz(drawn, target)
     return drawn

@@ -17,19 +17,19 @@ import jax
 import numpy as np
 from ase.data import chemical_symbols
 
-from jaxepi import training
+from jaxepi import results, training
+from jaxepi.checkpoint import read_checkpoint
 from jaxepi.errors import InputError
-from jaxepi.io import store
-from jaxepi.nn import read_checkpoint
 from jaxepi.potentials import learned
 from jaxepi.potentials.base import Potential
-from jaxepi.training import TrainingSettings, evaluation, references
-from jaxepi.training.domain import domain
-from jaxepi.training.energies import EnergyProblem, Prediction
+from jaxepi.training import TrainingSettings
+from jaxepi.training.core.loop import Compiled, Fit, Row
+from jaxepi.training.core.metrics import write_metrics
+from jaxepi.training.energies import evaluation, references
+from jaxepi.training.energies.domain import domain
+from jaxepi.training.energies.problem import EnergyProblem, Prediction
+from jaxepi.training.energies.references import References
 from jaxepi.training.examples import Examples
-from jaxepi.training.loop import Compiled, Fit, Row
-from jaxepi.training.metrics import write_metrics
-from jaxepi.training.references import References
 from jaxepi.workflows import fitting
 from jaxepi.workflows.fitting import configured
 
@@ -239,7 +239,7 @@ class _Study:
             "minimum_distance_angstrom": self.module.minimum_distance,
             "energy_offsets_ev_per_atom": self.offsets(params),
             "best_epoch": _numbers(best),
-            "provenance": store.provenance(
+            "provenance": results.provenance(
                 fitting.recorded(self.settings, self.config),
                 {} if self.kept is None else {"start": self.kept},
                 command,

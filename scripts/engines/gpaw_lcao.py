@@ -173,7 +173,7 @@ class GpawLcao:
         from gpaw.lcao.tools import get_lcao_hamiltonian
         from scipy.linalg import eigh
 
-        from jaxepi.io.blocks import PairBlocks, fold, pairs_within
+        from jaxepi.datasets.blocks import PairBlocks, fold, pairs_within
 
         calculator = work.calc
         h, s = get_lcao_hamiltonian(calculator)
@@ -249,7 +249,7 @@ def overlap_functions(setups):
     """
     from gpaw.lcao.tci import TCIExpansions
 
-    from jaxepi.io.overlap import OverlapFunctions, entries
+    from jaxepi.datasets.overlap import OverlapFunctions, entries
 
     found = TCIExpansions.new_from_setups(setups)
     projectors = tuple("spd"[p.get_angular_momentum_number()] for p in setups[0].pt_j)

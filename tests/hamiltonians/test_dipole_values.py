@@ -11,7 +11,7 @@ from ase.build import bulk
 from jaxepi import hamiltonians, optics
 from jaxepi.electrons.eigen import eigenvalues
 from jaxepi.errors import InputError
-from jaxepi.hamiltonians import dipoles, sk
+from jaxepi.hamiltonians import dipoles, learned
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
 
@@ -25,7 +25,7 @@ def written(tmp_path_factory):
     """A learned model in a file, before and after dipoles were put into a copy."""
     before = tmp_path_factory.mktemp("models") / "model.npz"
     after = before.with_name("with.npz")
-    sk.write(sk.build(SMALL, jax.random.key(0)), SMALL, before, {"citation": "test", "level": "pbe"})
+    learned.write(learned.build(SMALL, jax.random.key(0)), SMALL, before, {"citation": "test", "level": "pbe"})
     dipoles.write_into(before, after, FOUND, "fitted to a test")
     return before, after
 
@@ -65,7 +65,7 @@ def test_bands_stay_and_the_card_says_where_they_come_from(written):
     points = np.array([[0.13, 0.21, -0.37]])
     once, again = (eigenvalues(hamiltonians.load(path), SILICON, points) for path in written)
     assert np.array_equal(once, again)
-    (_, old), (_, new) = (sk.read(path) for path in written)
+    (_, old), (_, new) = (learned.read(path) for path in written)
     assert new["dipoles_angstrom"] == {"radial_integrals": FOUND, "citation": "fitted to a test"}
     assert {n: v for n, v in new.items() if n != "dipoles_angstrom"} == dict(old)
 

@@ -12,8 +12,9 @@ import pytest
 from ase.build import bulk
 
 from jaxepi import electrons, hamiltonians, optics
+from jaxepi.datasets import wannier as files
 from jaxepi.errors import InputError
-from jaxepi.hamiltonians import hamiltonian_gradient, hamiltonian_k, wannier, wannier_files
+from jaxepi.hamiltonians import hamiltonian_gradient, hamiltonian_k, wannier
 from jaxepi.hamiltonians.bloch import cartesian, phases
 from jaxepi.optics.dielectric import momentum_operator
 from jaxepi.sampling.snapshots import Snapshots
@@ -137,7 +138,7 @@ def test_the_example_of_the_user_guide_is_read(tmp_path):
         if tuple(map(str, ends)) not in shown:
             lines.append("".join(f"{i:5d}" for i in ends) + f"{0.001 * r:12.6f}{-0.002 * n:12.6f}")
     (tmp_path / "x_hr.dat").write_text(EXAMPLE + "\n".join(lines) + "\n")
-    found = wannier_files.read_hr(tmp_path / "x_hr.dat")
+    found = files.read_hr(tmp_path / "x_hr.dat")
     assert found.comment == "Created on 24May2007 at 23:32:09"
     assert found.degeneracies.tolist() == [4, 1, 2, 1, 4, 1, 1, 2, 1, 4, 6, 1, 1, 1, 2, 1, 2]
     assert found.vectors.tolist() == [[0, 0, r - 2] for r in range(17)]

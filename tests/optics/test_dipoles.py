@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from jaxepi import hamiltonians, optics
 from jaxepi.hamiltonians import onsite
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, hamiltonian_gradient, phases, scatter
-from jaxepi.hamiltonians.slater_koster import two_centre
+from jaxepi.hamiltonians.two_centre import two_centre
 from jaxepi.optics.dielectric import momentum_operator
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure

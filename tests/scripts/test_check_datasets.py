@@ -8,12 +8,12 @@ from ase.calculators.emt import EMT
 from structures import annotate
 from structures.checks import differences
 
-from jaxepi import io
+from jaxepi import datasets
 
 LEVELS = {"emt": {"code": "ASE EMT", "version": "1", "settings": {"ecutwfc_ry": 25.0}}}
 
 
-def labelled(atoms, shift: float = 0.0, mesh=(2, 2, 2, 0, 0, 0)) -> io.Configurations:
+def labelled(atoms, shift: float = 0.0, mesh=(2, 2, 2, 0, 0, 0)) -> datasets.Configurations:
     """EMT, its energy moved by `shift` eV an atom."""
     atoms = atoms.copy()
     info = atoms.info
@@ -24,7 +24,7 @@ def labelled(atoms, shift: float = 0.0, mesh=(2, 2, 2, 0, 0, 0)) -> io.Configura
         "stress": atoms.get_stress(voigt=False),
     }
     extra = {"base": info["base"]} if "base" in info else {}
-    return io.single(
+    return datasets.single(
         atoms.positions, atoms.cell.array, atoms.numbers.tolist(), {"emt": labels}, mesh=mesh, kind=info["kind"],
         extra=extra, seconds=2.0,
     )  # fmt: skip
@@ -42,12 +42,12 @@ def copper():
 
 
 def test_convergence_compares_the_same_geometries(copper):
-    data = io.gather("emt", LEVELS, [labelled(a) for a in copper])
+    data = datasets.gather("emt", LEVELS, [labelled(a) for a in copper])
     finer = {"emt": {**LEVELS["emt"], "settings": {"ecutwfc_ry": 35.0}}}
-    other = io.gather("emt-35ry", finer, [labelled(a, 0.005) for a in copper[:2]])
+    other = datasets.gather("emt-35ry", finer, [labelled(a, 0.005) for a in copper[:2]])
     (row,) = check.convergence("copper/emt", data, other)
     assert row == ["copper/emt", "emt", "4", "2", "25.0 to 35.0 Ry", "5.0", "0.00", "0.0 (0.0)", "-"]
-    mesh = io.gather("emt-mesh", LEVELS, [labelled(a, 0.001, (3, 3, 3, 0.5, 0.5, 0.5)) for a in copper])
+    mesh = datasets.gather("emt-mesh", LEVELS, [labelled(a, 0.001, (3, 3, 3, 0.5, 0.5, 0.5)) for a in copper])
     (row,) = check.convergence("copper/emt", data, mesh)
     assert row[3:6] == ["3", "2x2x2 to 3x3x3 shifted", "1.0"]
     both = data.merged(mesh)
@@ -55,7 +55,7 @@ def test_convergence_compares_the_same_geometries(copper):
 
 
 def test_forces_and_stress_agree_with_differences_of_the_energy(copper):
-    data = io.gather("emt-differences", LEVELS, [labelled(a) for a in differences(copper[0], 0, 0)])
+    data = datasets.gather("emt-differences", LEVELS, [labelled(a) for a in differences(copper[0], 0, 0)])
     rows = list(check.differences("copper/emt-differences", data))
     assert [r[4] for r in rows] == ["force along a direction", "isotropic stress", "shear stress"]
     assert float(rows[0][-1].split()[0]) < 1.0
@@ -65,14 +65,14 @@ def test_forces_and_stress_agree_with_differences_of_the_energy(copper):
 def test_crystals_at_rest_are_compared_by_energy_an_atom():
     base = bulk("Cu", cubic=True)
     cells = [annotate(base.repeat(n), "unstrained", "measured", 2) for n in (1, 2)]
-    data = io.gather("emt", LEVELS, [labelled(cells[0]), labelled(cells[1], 0.002)])
+    data = datasets.gather("emt", LEVELS, [labelled(cells[0]), labelled(cells[1], 0.002)])
     rows = list(check.sizes("copper/emt", data))
     assert [r[3] for r in rows] == ["4", "32"]
     assert [float(r[-1]) for r in rows] == pytest.approx([0.0, 2.0], abs=0.01)
 
 
 def test_contents_count_kinds_and_splits(copper):
-    (row,) = check.contents("copper/emt", io.gather("emt", LEVELS, [labelled(a) for a in copper]))
+    (row,) = check.contents("copper/emt", datasets.gather("emt", LEVELS, [labelled(a) for a in copper]))
     assert row[1] == "3: 3 thermal-quantum"
     assert row[2:5] == ["4", "2x2x2", "emt"]
     assert sum(int(n) for n in row[5].split("/")) == 3

@@ -11,7 +11,7 @@ import pytest
 from structures.carbon import CARBON, layers
 from structures.checks import bilayer_layers, bilayer_phonons, graphene_strains
 
-from jaxepi import io, units
+from jaxepi import datasets, units
 from jaxepi.errors import InputError
 from jaxepi.potentials import Potential
 from jaxepi.structure import Structure
@@ -79,9 +79,11 @@ def labelled(potential, structures, path, noise=0.0):
         labels = {"energy": energy, "forces": check.evaluate(potential, atoms) + noise * signs}
         extra = {name: atoms.info[name] for name in ("distance", "sliding") if name in atoms.info}
         species, pbc = atoms.numbers.tolist(), atoms.pbc.tolist()
-        parts.append(io.single(atoms.positions, atoms.cell.array, species, {"springs": labels}, pbc=pbc, extra=extra))
+        parts.append(
+            datasets.single(atoms.positions, atoms.cell.array, species, {"springs": labels}, pbc=pbc, extra=extra)
+        )
     definition = {"code": "springs", "version": "1", "settings": {}}
-    io.write(io.gather("springs", {"springs": definition}, parts), path)
+    datasets.write(datasets.gather("springs", {"springs": definition}, parts), path)
     return path
 
 

@@ -15,7 +15,7 @@ from engines.espresso import Espresso, read_xml
 from recipes import RECIPES
 from structures import annotate
 
-from jaxepi import io
+from jaxepi import datasets
 from jaxepi.errors import InputError
 
 LEVELS = {"emt": {"code": "ASE EMT", "version": "1", "settings": {}}}
@@ -64,7 +64,7 @@ def test_a_second_call_continues_and_packs(structures, tmp_path, capsys):
     assert engine.calls == 4
     assert "4/4 done" in capsys.readouterr().out
     assert pack.main(["copper", str(tmp_path / "a.h5"), str(tmp_path / "w")]) == 0
-    data = io.read(tmp_path / "a.h5")
+    data = datasets.read(tmp_path / "a.h5")
     (group,) = data.groups
     assert len(group) == 4
     assert data.levels == LEVELS
@@ -88,7 +88,7 @@ def test_failures_are_recorded_skipped_and_never_packed(structures, tmp_path, ca
     assert engine.calls == 4, "a failure is not tried again unless asked"
     assert pack.main(["copper", str(tmp_path / "a.h5"), str(tmp_path / "w")]) == 0
     assert "did not converge" in capsys.readouterr().out
-    assert len(io.read(tmp_path / "a.h5")) == 3
+    assert len(datasets.read(tmp_path / "a.h5")) == 3
     assert label.run(structures, engine, tmp_path / "w", True, np.inf) == 0
     assert not list((tmp_path / "w").glob("*.failed.json"))
 

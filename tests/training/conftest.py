@@ -5,7 +5,7 @@ import pytest
 import small_spectra
 from small_world import labelled
 
-from jaxepi import cli, io
+from jaxepi import cli, datasets
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def dataset():
 def path(dataset, tmp_path_factory):
     """The same in a file."""
     target = tmp_path_factory.mktemp("sets") / "silicon.h5"
-    io.write(dataset, target)
+    datasets.write(dataset, target)
     return target
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from ase.build import bulk
 
-from jaxepi import hamiltonians, io, kpoints
+from jaxepi import datasets, hamiltonians, kpoints
 from jaxepi.electrons.eigen import eigenvalues
 from jaxepi.structure import Structure
 
@@ -43,7 +43,7 @@ def labelled():
         e = np.asarray(eigenvalues(known, Structure.from_ase(atoms), MESH.points))[:, :7] + 0.2 * i
         labels = {"pbe": {"energy": 0.0, "eigenvalues": e}}
         more = {"kpoints": MESH.points, "weights": MESH.weights, "occupied": 4, "temperature": 300.0}
-        parts.append(io.single(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), labels, **more))
-    whole = io.gather("test", LEVEL, parts)
+        parts.append(datasets.single(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), labels, **more))
+    whole = datasets.gather("test", LEVEL, parts)
     group = dataclasses.replace(whole.groups[0], split=("train",) * 9 + ("validation",) * 2 + ("test",))
     return dataclasses.replace(whole, groups=(group,))

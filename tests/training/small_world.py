@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.build import bulk
 
-from jaxepi import io, potentials
+from jaxepi import datasets, potentials
 from jaxepi.graph import Relation
 from jaxepi.structure import Structure
 
@@ -94,5 +94,7 @@ def labelled(sizes=((1, 24), (2, 3)), seed=0, level="model", shift=None, name="s
             energy, forces, stress = (np.asarray(x) for x in label(structure, graph))
             labels = {"energy": float(energy) + offset * len(atoms), "forces": forces, "stress": stress}
             more = {"temperature": temperature, "strain": strain, "mesh": mesh, "kind": kind or "thermal"}
-            parts.append(io.single(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), {level: labels}, **more))
-    return io.gather(name, {level: LEVEL["model"]}, parts)
+            parts.append(
+                datasets.single(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), {level: labels}, **more)
+            )
+    return datasets.gather(name, {level: LEVEL["model"]}, parts)

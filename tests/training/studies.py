@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from jaxepi import io
-from jaxepi.training import loop
+from jaxepi import datasets
+from jaxepi.training.core import loop
 
 
 def folder_of(factory, dataset, config):
     """A folder with a data set, silicon.h5, and a configuration, config.toml."""
     folder = factory.mktemp("study")
-    io.write(dataset, folder / "silicon.h5")
+    datasets.write(dataset, folder / "silicon.h5")
     (folder / "config.toml").write_text(config)
     return folder
 

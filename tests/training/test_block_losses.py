@@ -12,15 +12,16 @@ from ase.build import bulk
 from scipy.linalg import eigh
 from small_spectra import LEVEL, MESH, MODEL
 
-from jaxepi import hamiltonians, io
+from jaxepi import datasets, hamiltonians
+from jaxepi.datasets.blocks import PairBlocks
 from jaxepi.electrons.eigen import eigenvalues
 from jaxepi.errors import InputError
 from jaxepi.graph import padded, shape_of
-from jaxepi.hamiltonians import Blocks, bloch_matrices, sk
+from jaxepi.hamiltonians import Blocks, bloch_matrices, learned
 from jaxepi.hamiltonians.bloch import cartesian
-from jaxepi.io.blocks import PairBlocks
 from jaxepi.structure import Structure
-from jaxepi.training import OptimizerSettings, RunSettings, blocks, fit, penalties, spectra
+from jaxepi.training import OptimizerSettings, RunSettings, blocks, fit
+from jaxepi.training.bands import penalties, spectra
 from jaxepi.training.settings import BandLossSettings
 from jaxepi.workflows import hamiltonian as study
 
@@ -56,8 +57,8 @@ def labelled(h, letters, index, stretch, count=6):
         e = np.asarray(eigenvalues(h, s, MESH.points))[:, :7]
         more = {"kpoints": MESH.points, "weights": MESH.weights, "occupied": 4}
         more["blocks"] = pair_blocks(h, s, letters, index, stretch)
-        parts.append(io.single(atoms.positions, atoms.cell.array, s.species, {"pbe": {"eigenvalues": e}}, **more))
-    whole = io.gather("test", LEVEL, parts)
+        parts.append(datasets.single(atoms.positions, atoms.cell.array, s.species, {"pbe": {"eigenvalues": e}}, **more))
+    whole = datasets.gather("test", LEVEL, parts)
     splits = ("train",) * (count - 2) + ("validation", "test")
     return dataclasses.replace(whole, groups=(dataclasses.replace(whole.groups[0], split=splits),))
 
@@ -73,7 +74,7 @@ def perturbed(h, size=0.3):
 @pytest.fixture(scope="module")
 def orthogonal():
     """A model, one to learn from, and its labels: shells p s s instead of s p s*."""
-    start = sk.build(MODEL, jax.random.key(0))
+    start = learned.build(MODEL, jax.random.key(0))
     teacher = perturbed(start)
     index = np.array([1, 2, 3, 0, 4])
     return start, teacher, labelled(teacher, ("p", "s", "s"), index, np.ones(5))
@@ -82,7 +83,7 @@ def orthogonal():
 @pytest.fixture(scope="module")
 def overlapping():
     """The same with an overlap: shells d s p, none of norm one."""
-    start = sk.build(WITH_OVERLAP, jax.random.key(0))
+    start = learned.build(WITH_OVERLAP, jax.random.key(0))
     teacher = perturbed(start, 0.05)
     index = np.array([4, 5, 6, 7, 8, 0, 1, 2, 3])
     return start, teacher, labelled(teacher, ("d", "s", "p"), index, np.repeat([1.0, 0.7, 1.6], [1, 3, 5]))
@@ -139,7 +140,7 @@ def test_losses_and_penalties_have_the_derivatives_of_finite_differences(overlap
     start, _, data = overlapping
     weights = {"keep_onsite": 0.7, "keep_hopping": 0.4, "positive_overlap": 0.2, "least_overlap": 0.9}
     loss = BandLossSettings(**LOSS | weights | {"eigenvalues": 0.5, "gap": 0.1})
-    module, params = sk.configured(WITH_OVERLAP)
+    module, params = learned.configured(WITH_OVERLAP)
     published = hamiltonians.Hamiltonian(params, module.base)
     problem = spectra.BandProblem(start, [group_of(data, start)], loss, 4, "float64", published=published)
     arrays, plan, moved = problem.arrays, problem.plans("train")[0], perturbed(start, 0.2).params
@@ -207,7 +208,7 @@ def test_penalties_measure_the_distance_from_the_published_set(orthogonal):
 
 
 def test_bands_of_ab_initio_blocks_are_those_of_their_labels(tmp_path):
-    held = next(group for group in io.read(BILAYERS).groups if len(group.species) == 4)
+    held = next(group for group in datasets.read(BILAYERS).groups if len(group.species) == 4)
     path = tmp_path / "carbon.json"
     path.write_text(json.dumps(carbon(["2s", "2p", "3s", "3p", "3d"])))
     model = hamiltonians.load(path)
@@ -293,7 +294,7 @@ def test_penalties_that_a_model_has_no_place_for_are_refused(orthogonal):
 
 
 def test_the_study_takes_blocks_and_penalties_from_its_file(orthogonal, tmp_path):
-    io.write(orthogonal[2], tmp_path / "silicon.h5")
+    datasets.write(orthogonal[2], tmp_path / "silicon.h5")
     model = "\n".join(f"{name} = {json.dumps(value)}" for name, value in MODEL.items())
     text = f'[data]\nsets = ["silicon.h5"]\nlevel = "pbe"\n[model]\n{model}\n[loss]\nhamiltonian = 0.5\nkeep_onsite = 0.1\n'
     (tmp_path / "config.toml").write_text(text)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from small_world import TinyEnergy, labelled
 
-from jaxepi import io
+from jaxepi import datasets
 from jaxepi.potentials import Potential
 from jaxepi.potentials.zbl import ZBL
 from jaxepi.training import DataSettings, EnergyProblem, LossSettings, SetSettings, error_rows, examples, pack
-from jaxepi.training.energies import OFFSET_UNIT, Prediction, penalty
-from jaxepi.training.evaluation import error_lines
+from jaxepi.training.energies.evaluation import error_lines
+from jaxepi.training.energies.problem import OFFSET_UNIT, Prediction, penalty
 
 LOSS = LossSettings(energy=10.0, forces=1.0, stress=2.0)
 
@@ -157,7 +157,7 @@ def test_weight_of_energies_grows_to_its_last_value(path):
 
 
 def test_offsets_of_meshes_are_added_to_energies_alone(path, tmp_path):
-    io.write(labelled(((1, 24),), shift={(2, 2, 2, 0, 0, 0): 0.0, (3, 3, 3, 0, 0, 0): 0.0}), tmp_path / "two.h5")
+    datasets.write(labelled(((1, 24),), shift={(2, 2, 2, 0, 0, 0): 0.0, (3, 3, 3, 0, 0, 0): 0.0}), tmp_path / "two.h5")
     p = problem(tmp_path / "two.h5", free=np.array([False, True]))
     params = parameters(p, trained=True)
     moved = {**params, "offsets": np.array([5.0, 2.0])}
@@ -169,7 +169,7 @@ def test_offsets_of_meshes_are_added_to_energies_alone(path, tmp_path):
 
 
 def test_fixed_pair_terms_and_references_are_only_moved_from_the_model_to_the_labels(path):
-    from jaxepi.training.references import fit_references, without_references, without_terms
+    from jaxepi.training.energies.references import fit_references, without_references, without_terms
 
     module = TinyEnergy(terms=(ZBL((14,)),))
     everything = read(path)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from small_world import LEVEL, labelled
 
-from jaxepi import io
+from jaxepi import datasets
 from jaxepi.errors import InputError
 from jaxepi.graph import Relation, build_graph
 from jaxepi.training import DataSettings, LossSettings, SetSettings, fit_references, read_examples
-from jaxepi.training.references import unseen_meshes
+from jaxepi.training.energies.references import unseen_meshes
 
 
 def read(*paths, loss=None, level="model", **options):
@@ -43,7 +43,7 @@ def expected_vectors(one, table, mine):
 
 
 def test_extended_xyz_is_read_alike(path, dataset, tmp_path):
-    io.extxyz.write(dataset, "model", tmp_path / "silicon.xyz")
+    datasets.extxyz.write(dataset, "model", tmp_path / "silicon.xyz")
     a, b = read(path), read(tmp_path / "silicon.xyz")
     np.testing.assert_allclose(a.energy, b.energy, atol=1e-6)
     np.testing.assert_allclose(a.forces, b.forces, atol=1e-6)
@@ -54,7 +54,7 @@ def test_weights_come_from_loss_and_set(path, tmp_path):
     bare = labelled(((1, 12),), seed=2, name="bare")
     group = bare.groups[0]
     labels = {"model": {n: v for n, v in group.labels["model"].items() if n != "stress"}}
-    io.write(dataclasses.replace(bare, groups=(dataclasses.replace(group, labels=labels),)), tmp_path / "bare.h5")
+    datasets.write(dataclasses.replace(bare, groups=(dataclasses.replace(group, labels=labels),)), tmp_path / "bare.h5")
     loss = LossSettings(energy=3.0, forces=2.0, stress=5.0)
     e = read(path, SetSettings(path=str(tmp_path / "bare.h5"), weight=0.5, energy=0.0), loss=loss)
     assert {tuple(w) for w in e.weights[e.source == "silicon"]} == {(3.0, 2.0, 5.0)}
@@ -63,7 +63,7 @@ def test_weights_come_from_loss_and_set(path, tmp_path):
 
 def test_only_the_kinds_and_meshes_asked_for(tmp_path):
     two = labelled(((1, 24),), shift={(2, 2, 2, 0, 0, 0): 0.0, (3, 3, 3, 0.5, 0.5, 0.5): 0.0})
-    io.write(two, tmp_path / "two.h5")
+    datasets.write(two, tmp_path / "two.h5")
     e = read(SetSettings(path=str(tmp_path / "two.h5"), meshes=("3x3x3+0.5,0.5,0.5",)))
     assert len(e) == 12
     assert set(e.points) == {27.0}
@@ -88,7 +88,7 @@ def test_fewer_training_configurations_by_seed(path):
 def test_nan_in_a_data_set_is_refused(dataset, tmp_path, damage):
     import h5py
 
-    io.write(dataset, tmp_path / "bad.h5")
+    datasets.write(dataset, tmp_path / "bad.h5")
     with h5py.File(tmp_path / "bad.h5", "r+") as file:
         node = file["groups/00"] if damage == "positions" else file["groups/00/labels/model"]
         values, unit = node[damage][...], node[damage].attrs["unit"]
@@ -107,12 +107,14 @@ def test_sets_that_cannot_be_used_are_refused_by_name(path, dataset, tmp_path):
         read(path, level="pbe")
     group = dataset.groups[0]
     labels = {"model": {n: v for n, v in group.labels["model"].items() if n == "energy"}}
-    io.write(dataclasses.replace(dataset, groups=(dataclasses.replace(group, labels=labels),)), tmp_path / "poor.h5")
+    datasets.write(
+        dataclasses.replace(dataset, groups=(dataclasses.replace(group, labels=labels),)), tmp_path / "poor.h5"
+    )
     with pytest.raises(InputError, match=r"24 configurations of .*poor.h5 have no forces at level 'model'"):
         read(tmp_path / "poor.h5")
     assert not read(SetSettings(path=str(tmp_path / "poor.h5"), forces=0.0)).weights[:, 1:].any()
     other = dataclasses.replace(dataset, levels={"model": {**LEVEL["model"], "version": "2"}})
-    io.write(other, tmp_path / "other.h5")
+    datasets.write(other, tmp_path / "other.h5")
     with pytest.raises(InputError, match="two levels of theory under the name 'model'"):
         read(path, tmp_path / "other.h5")
 
@@ -121,7 +123,7 @@ def test_sets_that_cannot_be_used_are_refused_by_name(path, dataset, tmp_path):
 def test_an_empty_split_is_refused(dataset, tmp_path, split):
     group = dataset.groups[0]
     rows = [i for i, s in enumerate(group.split) if s != split]
-    io.write(dataclasses.replace(dataset, groups=(group.take(rows),)), tmp_path / "part.h5")
+    datasets.write(dataclasses.replace(dataset, groups=(group.take(rows),)), tmp_path / "part.h5")
     with pytest.raises(InputError, match=rf"no configuration is for {split} \({len(rows)} read\)"):
         read(tmp_path / "part.h5")
 
@@ -138,7 +140,7 @@ def test_reference_energies_of_two_elements_are_found(path):
 
 def test_offsets_of_meshes_are_found_below_the_thermal_differences(tmp_path):
     shift = {(2, 2, 2, 0, 0, 0): 0.030, (2, 2, 2, 0.5, 0.5, 0.5): -0.050, (3, 3, 3, 0, 0, 0): 0.0}
-    io.write(labelled(((1, 90),), shift=shift), tmp_path / "three.h5")
+    datasets.write(labelled(((1, 90),), shift=shift), tmp_path / "three.h5")
     e = read(tmp_path / "three.h5")
     found = fit_references(e, (14,), offsets=True)
     assert found.meshes == ("Si 216", "Si 64", "Si 64+0.5,0.5,0.5")
@@ -152,12 +154,12 @@ def test_cells_of_any_size_share_a_mesh_of_one_density(dataset, tmp_path):
     assert sorted(len(g.species) for g in dataset.groups) == [8, 16]
     dense = {8: (4.0, 4.0, 4.0, 0.5, 0.5, 0.5), 16: (2.0, 4.0, 4.0, 0.5, 0.5, 0.5)}
     groups = tuple(dataclasses.replace(g, mesh=dense[len(g.species)]) for g in dataset.groups)
-    io.write(dataclasses.replace(dataset, groups=groups), tmp_path / "dense.h5")
+    datasets.write(dataclasses.replace(dataset, groups=groups), tmp_path / "dense.h5")
     assert set(read(tmp_path / "dense.h5").mesh) == {"Si 512+0.5,0.5,0.5"}
 
 
 def test_meshes_that_training_never_saw_are_known(tmp_path):
-    io.write(labelled(((1, 60),), shift={(2, 2, 2, 0, 0, 0): 0.0, (3, 3, 3, 0, 0, 0): 0.0}), tmp_path / "two.h5")
+    datasets.write(labelled(((1, 60),), shift={(2, 2, 2, 0, 0, 0): 0.0, (3, 3, 3, 0, 0, 0): 0.0}), tmp_path / "two.h5")
     e = read(tmp_path / "two.h5")
     assert not unseen_meshes(e).any()
     split = np.where((e.mesh == "Si 64") & (e.split == "train"), "test", e.split.astype(str)).astype(object)

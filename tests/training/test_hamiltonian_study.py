@@ -9,9 +9,9 @@ from small_spectra import MODEL
 from studies import folder_of, interrupted_after, rows
 
 from jaxepi.electrons.eigen import eigenvalues
-from jaxepi.hamiltonians import sk
+from jaxepi.hamiltonians import learned
 from jaxepi.structure import Structure
-from jaxepi.training import spectra
+from jaxepi.training.bands import spectra
 from jaxepi.workflows import hamiltonian
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -75,7 +75,7 @@ def test_it_learns_and_leaves_all_files(home, finished):
 
 
 def test_the_file_holds_the_hamiltonian_that_was_measured(home, finished, spectra_set):
-    model, card = sk.read(home / "config-training" / "hamiltonian.npz")
+    model, card = learned.read(home / "config-training" / "hamiltonian.npz")
     (group,) = spectra_set.groups
     (row,) = [i for i, split in enumerate(group.split) if split == "test"]
     structure = Structure.create(group.positions[row], group.cell[row], group.species)
@@ -98,7 +98,7 @@ def test_what_was_interrupted_ends_as_if_nothing_had_happened(home, finished, ru
         status, _, err = run("--output", "cut")
     assert status == 130
     assert "the state is kept in cut, and the same command goes on from there" in err
-    sk.read(home / "cut" / "hamiltonian.npz")
+    learned.read(home / "cut" / "hamiltonian.npz")
     assert len(rows(home / "cut" / "metrics.csv")) == 3
     status, out, _ = run("--output", "cut")
     assert status == 0

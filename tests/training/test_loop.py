@@ -13,8 +13,8 @@ import pytest
 
 from jaxepi.errors import InputError
 from jaxepi.training import Interrupted, OptimizerSettings, RunSettings, fit
-from jaxepi.training.loop import Compiled, transformation
-from jaxepi.training.schedule import Schedule
+from jaxepi.training.core.loop import Compiled, transformation
+from jaxepi.training.core.schedule import Schedule
 from jaxepi.training.settings import OptimizerSettings as Optimizer
 
 
@@ -109,7 +109,7 @@ import os, sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 import jax; jax.config.update("jax_enable_x64", True)
 from test_loop import Line, run
-from jaxepi.training import loop
+from jaxepi.training.core import loop
 from pathlib import Path
 loop.SECONDS = -1.0
 class Doomed(Line):

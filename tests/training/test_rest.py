@@ -7,7 +7,7 @@ import pytest
 from ase.build import bulk, graphene
 from small_world import LEVEL, labelled
 
-from jaxepi import io
+from jaxepi import datasets
 from jaxepi.training import DataSettings, LossSettings, SetSettings, read_examples
 
 SHIFTED, DENSE = (2, 2, 2, 0.5, 0.5, 0.5), (4, 4, 4, 0, 0, 0)
@@ -23,11 +23,11 @@ def at_rest(mesh, forces, stress, a=5.43):
     atoms = bulk("Si", "diamond", a=a, cubic=True)
     labels = {"energy": -34.0, "forces": forces(atoms), "stress": stress}
     more = {"mesh": mesh, "kind": "unstrained"}
-    return io.single(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), {"model": labels}, **more)
+    return datasets.single(atoms.positions, atoms.cell.array, atoms.numbers.tolist(), {"model": labels}, **more)
 
 
 def read(data, path, **options):
-    io.write(data, path)
+    datasets.write(data, path)
     return read_examples(DataSettings((SetSettings(path=str(path)),), "model", **options), LossSettings())
 
 
@@ -51,7 +51,7 @@ def spoilt(clean, rest):
             labels["stress"] = labels["stress"] + SHEAR
         groups.append(dataclasses.replace(group, labels={"model": labels}))
     data = dataclasses.replace(clean, groups=tuple(groups))
-    return data.merged(io.gather("rest", {"model": LEVEL["model"]}, rest))
+    return data.merged(datasets.gather("rest", {"model": LEVEL["model"]}, rest))
 
 
 def test_what_remains_at_rest_is_taken_off_all_labels_of_the_mesh(clean, tmp_path):
@@ -94,6 +94,8 @@ def test_one_layer_and_two_on_the_same_points_share_a_mesh(tmp_path):
             labels = {"model": {"energy": -1.0, "forces": np.zeros((len(atoms), 3)), "stress": np.zeros((3, 3))}}
             cell, numbers = atoms.cell.array, atoms.numbers.tolist()
             parts.append(
-                io.single(atoms.positions, cell, numbers, labels, mesh=(4, 4, 1, 0, 0, 0), pbc=(True, True, False))
+                datasets.single(
+                    atoms.positions, cell, numbers, labels, mesh=(4, 4, 1, 0, 0, 0), pbc=(True, True, False)
+                )
             )
-    assert set(read(io.gather("carbon", {"model": LEVEL["model"]}, parts), tmp_path / "c.h5").mesh) == {"C 128"}
+    assert set(read(datasets.gather("carbon", {"model": LEVEL["model"]}, parts), tmp_path / "c.h5").mesh) == {"C 128"}

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxepi.training.soap import DECAY, EVERY, LARGEST, TINY, scale_by_soap
+from jaxepi.training.core.soap import DECAY, EVERY, LARGEST, TINY, scale_by_soap
 
 
 def directions(gradients, like=None):

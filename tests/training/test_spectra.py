@@ -10,8 +10,9 @@ from ase.build import bulk
 from small_spectra import MODEL, teacher
 
 from jaxepi.errors import InputError
-from jaxepi.hamiltonians import sk
-from jaxepi.training import OptimizerSettings, RunSettings, fit, spectra
+from jaxepi.hamiltonians import learned
+from jaxepi.training import OptimizerSettings, RunSettings, fit
+from jaxepi.training.bands import spectra
 from jaxepi.training.settings import BandLossSettings, SetSettings
 
 
@@ -27,7 +28,7 @@ def group_of(held, hamiltonian=None, **changes):
 
 
 def start():
-    return sk.build(MODEL, jax.random.key(0))
+    return learned.build(MODEL, jax.random.key(0))
 
 
 def test_padding_does_not_change_spectra(held):

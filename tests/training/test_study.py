@@ -11,9 +11,9 @@ import pytest
 from small_world import labelled
 from studies import folder_of, interrupted_after, rows
 
-from jaxepi import io
+from jaxepi import datasets
+from jaxepi.checkpoint import read_checkpoint
 from jaxepi.errors import InputError
-from jaxepi.nn import read_checkpoint
 from jaxepi.potentials import learned
 from jaxepi.workflows import fitting, training
 
@@ -184,7 +184,7 @@ def test_epochs_bind_a_run_on_a_plateau_only_where_energies_gain_weight(home, en
 
 def test_a_level_whose_energies_are_shifted_is_met_from_the_first_step(home, finished, run):
     """Reference energies are what the network of the checkpoint leaves, not the mean of the few new labels."""
-    io.write(labelled(shift={(2, 2, 2, 0, 0, 0): -3.0}), home / "shifted.h5")
+    datasets.write(labelled(shift={(2, 2, 2, 0, 0, 0): -3.0}), home / "shifted.h5")
     text = CONFIG.replace("silicon.h5", "shifted.h5").replace("[model]", "train = 3\n[model]")
     text = text.replace("0.03", "1e-9").replace("[run]", '[run]\nstart = "config-training/potential.npz"')
     assert run("--epochs", 1, "--output", "shifted", config="shifted.toml", text=text)[0] == 0
@@ -221,7 +221,7 @@ def test_bad_input_is_refused_in_one_line_before_training(home, run, old, new, m
     if "other.h5" in new and not (home / "other.h5").exists():
         other = labelled(((1, 8),), seed=9, name="other")
         group = dataclasses.replace(other.groups[0], species=(32,) * 8, split=("test",) * 8)
-        io.write(dataclasses.replace(other, groups=(group,)), home / "other.h5")
+        datasets.write(dataclasses.replace(other, groups=(group,)), home / "other.h5")
     status, _, err = run("--output", "none", config="bad.toml", text=CONFIG.replace(old, new, 1))
     assert status == 2
     assert len(err.splitlines()) == 1

@@ -12,9 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxepi import electrons, materials, optics, sampling
+from jaxepi import electrons, materials, optics, results, sampling
 from jaxepi.errors import InputError
-from jaxepi.io import store
 from jaxepi.workflows import absorption as study
 from jaxepi.workflows import report
 from jaxepi.workflows.absorption import AbsorptionSettings
@@ -58,9 +57,9 @@ def test_provenance_names_versions_models_and_settings(result):
     assert origin["jax"] == jax.__version__
     assert origin["models"] == ["hamiltonian si-niquet2009", "potential silicon-mvff"]
     silicon = materials.load("silicon")
-    assert origin["model_hash"] == store.fingerprint(silicon.hamiltonian, silicon.potential)
+    assert origin["model_hash"] == results.fingerprint(silicon.hamiltonian, silicon.potential)
     assert origin["settings"]["seed"] == 0
-    assert AbsorptionSettings(**store.tuples(origin["settings"])) == TINY
+    assert AbsorptionSettings(**results.tuples(origin["settings"])) == TINY
 
 
 def test_study_is_the_stages_joined(result):
@@ -134,7 +133,7 @@ def test_interrupted_study_resumes_bit_for_bit(result, tmp_path, monkeypatch):
 KILLED = """
 import json, sys, jax
 jax.config.update("jax_enable_x64", True)
-from jaxepi.io.store import tuples
+from jaxepi.results import tuples
 from jaxepi.workflows.absorption import AbsorptionSettings, absorption
 absorption(AbsorptionSettings(**tuples(json.loads(sys.argv[1]))), sys.argv[2], progress=False)
 """
@@ -151,7 +150,7 @@ def test_killed_process_leaves_readable_files_and_resumes_bit_for_bit(result, tm
     process.wait()
     assert not path.exists()
     for part in first.parent.glob("*.h5"):
-        store.read(part)
+        results.read(part)
     assert_identical(study.absorption(TINY, path, progress=False), result[0])
 
 

@@ -6,9 +6,8 @@ import pytest
 from ase.build import bulk
 from ase.io import read, write
 
-from jaxepi import cli
+from jaxepi import cli, results
 from jaxepi.errors import InputError
-from jaxepi.io import store
 from jaxepi.sampling import Dynamics
 from jaxepi.workflows import DynamicsSettings, dynamics
 
@@ -37,7 +36,7 @@ def test_files_hold_the_same_run(folder):
     assert trajectory.positions.shape == (2, 7, 2, 8, 3)
     assert trajectory.positions.dtype == np.float32
     np.testing.assert_allclose(trajectory.times, 10 * np.arange(1, 8))
-    stored = store.read(folder / "si.h5")
+    stored = results.read(folder / "si.h5")
     assert stored.provenance["settings"]["steps"] == 70
     jax.tree.map(np.testing.assert_array_equal, stored.contents["trajectory"], trajectory)
     rows = table(folder / "si.csv")
@@ -108,7 +107,7 @@ def test_the_command_keeps_what_came_before_an_explosion(folder, capsys):
     step = int(err.split("by step ")[1].split(":")[0])
     assert f"the {step - 1} frames before are in mine-md.h5" in err
     assert "Written: mine-md.h5, mine-md.csv" in out
-    found = store.read(folder / "mine-md.h5").contents
+    found = results.read(folder / "mine-md.h5").contents
     assert found["trajectory"].positions.shape[1] == step - 1
     assert found["stopped"] in err
     assert len(table(folder / "mine-md.csv")) == step - 1

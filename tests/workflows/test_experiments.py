@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxepi.hamiltonians import sk
-from jaxepi.potentials import learned
+import jaxepi.hamiltonians.learned as electrons_learned
+import jaxepi.potentials.learned as ions_learned
 from jaxepi.workflows import hamiltonian, training
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
@@ -18,6 +18,6 @@ def test_a_training_configuration_can_be_run(path):
     settings = (hamiltonian if electrons else training).configured(path)
     assert all(Path(entry.path).is_file() for entry in settings.data.sets)
     if electrons:
-        sk.configured(settings.model)
+        electrons_learned.configured(settings.model)
     else:
-        learned.build(settings.model, (14,))
+        ions_learned.build(settings.model, (14,))

@@ -1,0 +1,1 @@
+"""Parameters fitted to observables through the whole chain."""

@@ -1,0 +1,1 @@
+"""Learning a Hamiltonian from eigenvalues and blocks: groups, losses and errors."""

@@ -1,0 +1,1 @@
+"""The training loop that every learner shares: steps, learning rates, optimisers, states and measures."""

@@ -1,0 +1,1 @@
+"""Learning an energy: what potentials learn from, their losses and errors."""
