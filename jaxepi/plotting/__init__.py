@@ -1,0 +1,25 @@
+"""Figures. The only room that imports matplotlib, and only when a figure is drawn; no window is ever opened.
+
+Flows in: spectra, fits, bands, phonons. Flows out: `matplotlib.figure.Figure`, to be saved or shown in a notebook.
+Temperatures run from dark blue (cold) to orange (hot) in a map that colour-blind readers can order.
+"""
+
+from jaxepi.plotting.bands import bands
+from jaxepi.plotting.common import DPI, SUFFIXES, check_suffix, save
+from jaxepi.plotting.optics import absorption, tauc
+from jaxepi.plotting.phonons import phonons
+from jaxepi.plotting.training import cost, learning_curve, parity
+
+__all__ = [
+    "DPI",
+    "SUFFIXES",
+    "absorption",
+    "bands",
+    "check_suffix",
+    "cost",
+    "learning_curve",
+    "parity",
+    "phonons",
+    "save",
+    "tauc",
+]

@@ -1,0 +1,103 @@
+"""What all figures share: panels, colours, legends, the axis of a path, and how a figure is written."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from jaxepi.errors import InputError
+from jaxepi.files import whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 200
+"""A figure 7 inches wide is 1400 pixels wide."""
+
+SUFFIXES = (".png", ".pdf", ".svg")
+"""Figures that can be written."""
+
+
+def save(figure: "Figure", path: str | os.PathLike) -> None:
+    """Write a figure (PNG, PDF, SVG by the suffix), whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written. InputError: a suffix matplotlib does not know.
+    """
+    check_suffix(path)
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format=Path(path).suffix[1:])
+
+
+def check_suffix(path: str | os.PathLike) -> None:
+    """Refuse a file name that does not say which kind of figure it is.
+
+    Raises:
+        InputError: names the suffix and the known ones.
+    """
+    suffix = Path(path).suffix
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"{path}: a figure cannot be written as {suffix or 'a file without suffix'!r}; use one of "
+            f"{', '.join(SUFFIXES)}"
+        )
+
+
+def one_panel(width: float = 7.0, height: float = 5.0) -> "tuple[Figure, Axes]":
+    """A figure on no display at all: built without pyplot, so nothing is registered and no backend is chosen."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.tick_params(which="both", direction="in", top=True, right=True)
+    return figure, axes
+
+
+def panels_in_rows(rows: int, columns: int, width: float, height: float) -> "tuple[Figure, np.ndarray]":
+    """A figure of several panels, row by row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = np.ravel(figure.subplots(rows, columns))
+    for axes in panels:
+        axes.tick_params(which="both", direction="in", top=True, right=True)
+    return figure, panels
+
+
+def plain(text: str) -> str:
+    """Text as it stands: a dollar sign in the name of a file begins no formula."""
+    return text.replace("$", r"\$")
+
+
+def colours(count: int) -> np.ndarray:
+    """Colours from cold to hot, one a curve."""
+    from matplotlib import colormaps
+
+    return colormaps["plasma"](np.linspace(0.0, 0.78, count) if count > 1 else np.array([0.45]))
+
+
+def legend(axes: "Axes", place: Literal["lower right", "upper left"], note: str) -> None:
+    """A legend, with a note as its heading where there is one."""
+    box = axes.legend(loc=place, fontsize=9, frameon=True, framealpha=0.9, edgecolor="0.8")
+    if note:
+        box.set_title(note)
+        box.get_title().set_fontsize(9)
+
+
+def mark_path(axes: "Axes", distance: np.ndarray, corners: Sequence[tuple[float, str]]) -> None:
+    """Lines and names at the corners of a path; Gamma by its letter."""
+    for place, _ in corners:
+        axes.axvline(place, color="0.6", lw=0.7)
+    axes.set_xticks([place for place, _ in corners], ["Γ" if name == "G" else plain(name) for _, name in corners])
+    axes.set_xlim(float(distance[0]), float(distance[-1]))
+
+
+def source(citation: str) -> str:
+    """Authors of a citation, with the year in brackets if there is one: short enough for a legend."""
+    authors = citation.split(":")[-1].split(", ")[0].strip() if ":" in citation else citation.split(", ")[0]
+    years = [word.strip("(),.") for word in citation.split() if word.strip("(),.").isdigit()]
+    years = [year for year in years if 1900 < int(year) < 2100]
+    return f"{authors} ({years[-1]})" if years else authors
