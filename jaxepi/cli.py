@@ -233,7 +233,8 @@ def _beside(options: dict[str, Any], suffix: str) -> Path:
 def _absorb(options: dict[str, Any]) -> None:
     from jaxepi import plotting
     from jaxepi.materials import measured
-    from jaxepi.workflows import absorption, report
+    from jaxepi.workflows import absorption
+    from jaxepi.workflows.reports import absorption as report
 
     settings = to_settings(AbsorptionSettings, options)
     output = Path(options.get("output") or _beside(options, "absorption.h5"))
@@ -274,7 +275,8 @@ def _load(options: dict[str, Any]) -> Any:
 
 def _bands(options: dict[str, Any]) -> None:
     from jaxepi import plotting
-    from jaxepi.workflows import bands, report
+    from jaxepi.workflows import bands
+    from jaxepi.workflows.reports import bands as report
 
     output = Path(options.get("output") or _beside(options, "bands.png"))
     plotting.check_suffix(output)
@@ -288,7 +290,8 @@ def _bands(options: dict[str, Any]) -> None:
 
 
 def _gap(options: dict[str, Any]) -> None:
-    from jaxepi.workflows import bands, crystal, report, samples
+    from jaxepi.workflows import bands, crystal, samples
+    from jaxepi.workflows.reports import bands as report
 
     settings = to_settings(SamplingSettings, options)
     loaded = crystal.for_settings(settings)
@@ -305,7 +308,8 @@ def _gap(options: dict[str, Any]) -> None:
 
 def _phonons(options: dict[str, Any]) -> None:
     from jaxepi import plotting
-    from jaxepi.workflows import phonons, report
+    from jaxepi.workflows import phonons
+    from jaxepi.workflows.reports import phonons as report
 
     output = Path(options.get("output") or _beside(options, "phonons.png"))
     plotting.check_suffix(output)
@@ -329,6 +333,7 @@ def _sample(options: dict[str, Any]) -> None:
 
 def _md(options: dict[str, Any]) -> None:
     from jaxepi.workflows import dynamics
+    from jaxepi.workflows.reports import dynamics as report
 
     settings = to_settings(DynamicsSettings, options)
     output = Path(options.get("output") or _beside(options, "md.h5"))
@@ -339,7 +344,7 @@ def _md(options: dict[str, Any]) -> None:
         again = "the same command goes on from there" + ("" if resume else " (without --overwrite)")
         print(f"\njaxepi: interrupted; frames are kept beside {output}, and {again}", file=sys.stderr)
         raise SystemExit(130) from None
-    print("\n".join(dynamics.summary_lines(run)))
+    print("\n".join(report.summary_lines(run)))
     print(f"\nWritten: {', '.join(str(path) for path in run.files)}")
     if run.stopped:
         raise InputError(f"{run.stopped}; the {len(run.trajectory.times)} frames before are in {run.files[-2]}")

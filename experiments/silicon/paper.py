@@ -23,8 +23,8 @@ jax.config.update("jax_enable_x64", True)
 
 from jaxepi import plotting  # noqa: E402
 from jaxepi.materials import measured  # noqa: E402
-from jaxepi.workflows import report  # noqa: E402
 from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings, absorption  # noqa: E402
+from jaxepi.workflows.reports import absorption as report  # noqa: E402
 
 HERE = Path(__file__).parent
 BASE = AbsorptionSettings(

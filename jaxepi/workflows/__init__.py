@@ -8,7 +8,7 @@ import importlib
 
 from jaxepi.workflows.settings import AbsorptionSettings, DynamicsSettings, SamplingSettings
 
-_STUDIES = ("absorption", "bands", "crystal", "dynamics", "hamiltonian", "phonons", "report", "samples", "training")
+_STUDIES = ("absorption", "bands", "crystal", "dynamics", "hamiltonian", "phonons", "reports", "samples", "training")
 __all__ = ["AbsorptionSettings", "DynamicsSettings", "SamplingSettings", *_STUDIES]
 
 

@@ -15,8 +15,8 @@ import pytest
 from jaxepi import electrons, materials, optics, results, sampling
 from jaxepi.errors import InputError
 from jaxepi.workflows import absorption as study
-from jaxepi.workflows import report
 from jaxepi.workflows.absorption import AbsorptionSettings
+from jaxepi.workflows.reports import absorption as report
 
 TINY = AbsorptionSettings(
     temperatures=(100.0, 300.0), supercell=1, kmesh=1, snapshots=2, equilibrium_points=2, energies=(0.5, 5.0, 46)

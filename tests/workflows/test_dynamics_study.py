@@ -10,6 +10,7 @@ from jaxepi import cli, results
 from jaxepi.errors import InputError
 from jaxepi.sampling import Dynamics
 from jaxepi.workflows import DynamicsSettings, dynamics
+from jaxepi.workflows.reports import dynamics as report
 
 SMALL = {"potential": "silicon-sw1985", "supercell": 1, "temperatures": (300.0, 600.0), "steps": 70, "interval": 10}
 
@@ -51,7 +52,7 @@ def test_files_hold_the_same_run(folder):
     assert (frames[7].info["temperature"], frames[7].info["replica"], frames[7].info["time_fs"]) == (300, 1, 10)
     np.testing.assert_allclose(frames[7].positions, trajectory.positions[0, 0, 1], atol=1e-7)
     np.testing.assert_allclose(frames[-1].get_potential_energy(), trajectory.potential_energies[1, 6, 1])
-    lines = dynamics.summary_lines(run)
+    lines = report.summary_lines(run)
     assert lines[0].startswith("8 atoms, langevin, 7 frames to 0.07 ps, 2 run(s) a temperature")
     assert [float(line.split()[0]) for line in lines[2:]] == [300, 600]
 

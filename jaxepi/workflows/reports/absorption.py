@@ -1,11 +1,11 @@
-"""Tables of a study as plain text, and the comparison with measured values behind them.
+"""The absorption study as text and CSV, and the comparison with measured values behind them.
 
 Flows in: an `AbsorptionResult`. Flows out: rows, text, CSV files.
 """
 
 import math
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -14,9 +14,7 @@ from jaxepi.files import whole
 from jaxepi.materials import measured
 from jaxepi.optics import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
 from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings
-from jaxepi.workflows.bands import Bands, GapSummary, edges_along
-from jaxepi.workflows.phonons import Phonons
-from jaxepi.workflows.settings import SamplingSettings
+from jaxepi.workflows.reports.tables import aligned, number, with_error
 
 SAME_TEMPERATURE = 15.0
 """Measured spectra are compared with a calculation at a temperature (K) this close."""
@@ -146,12 +144,12 @@ def _gap_lines(result: AbsorptionResult) -> list[str]:
     body = [
         [
             f"{row.temperature:g}",
-            _with_error(row.tauc, row.sensitivity),
+            with_error(row.tauc, row.sensitivity),
             f"{row.window[0]:.2f} to {row.window[1]:.2f}" if np.isfinite(row.window[0]) else "-",
-            _with_error(row.edges, row.error),
-            _number(row.measured, "{:.3f}"),
-            _number(1e3 * (row.tauc - row.measured), "{:+.0f}"),
-            _number(1e3 * (row.edges - row.measured), "{:+.0f}"),
+            with_error(row.edges, row.error),
+            number(row.measured, "{:.3f}"),
+            number(1e3 * (row.tauc - row.measured), "{:+.0f}"),
+            number(1e3 * (row.edges - row.measured), "{:+.0f}"),
         ]
         for row in rows
     ]
@@ -160,75 +158,6 @@ def _gap_lines(result: AbsorptionResult) -> list[str]:
     if table is not None:
         notes.append(f"  measured: {table.citation}")
     return [*aligned([header, *body]), *notes]
-
-
-def _number(value: float, form: str) -> str:
-    return form.format(value) if np.isfinite(value) else "-"
-
-
-def _with_error(value: float, error: float) -> str:
-    if not np.isfinite(value):
-        return "-"
-    return f"{value:.3f} +- {error:.3f}" if np.isfinite(error) else f"{value:.3f}"
-
-
-def aligned(rows: list[list[str]]) -> list[str]:
-    """Columns of text, aligned to the right under their headings."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-
-
-def bands_lines(found: Bands) -> list[str]:
-    """The edges of bands along a path, as text."""
-    top, bottom = edges_along(found)
-    filled, empty = found.energies[:, : found.occupied], found.energies[:, found.occupied :]
-    lines = [f"Highest filled state on the path: {top:.4f} eV at {_vector(found.points[filled.max(axis=1).argmax()])}"]
-    if bottom is None:
-        return [*lines, "Bands overlap on the path: no gap"]
-    place = _vector(found.points[empty.min(axis=1).argmin()])
-    return [*lines, f"Lowest empty state on the path:   {bottom:.4f} eV at {place}", f"Gap: {bottom - top:.4f} eV"]
-
-
-def gap_summary_lines(found: GapSummary) -> list[str]:
-    """The gap of the lattice at rest as text; k points are fractional, of the primitive cell."""
-    edges, kind = found.edges, "direct" if found.edges.is_direct else "indirect"
-    rows = [[name, f"{gap:.4f}"] for name, gap in sorted(found.vertical.items())]
-    return [
-        f"Gap of the lattice at rest: {float(edges.gap):.4f} eV ({kind})",
-        f"Valence edge    {float(edges.valence):8.4f} eV at {_vector(found.valence_k)}, one of {len(edges.valence_k)}",
-        f"Conduction edge {float(edges.conduction):8.4f} eV at {_vector(found.conduction_k)}, "
-        f"one of {len(edges.conduction_k)}",
-        "",
-        *aligned([["point", "vertical gap (eV)"], *rows]),
-    ]
-
-
-def thermal_gap_lines(settings: SamplingSettings, rest: float, gaps: Float[np.ndarray, "t s"]) -> list[str]:
-    """Gaps at temperatures (eV) and their change from the lattice at rest, as text."""
-    pairs = settings.sampler == "harmonic" and settings.antithetic
-    table = measured.gap(settings.crystal)
-    rows = [["T (K)", "gap (eV)", "change (meV)", "measured (eV)"]]
-    for temperature, values in zip(settings.temperatures, gaps, strict=True):
-        mean, error = float(values.mean()), standard_error(values, pairs)
-        experiment = table.at(temperature) if table else math.nan
-        change = f"{1e3 * (mean - rest):+.1f}" + (f" +- {1e3 * error:.1f}" if np.isfinite(error) else "")
-        rows.append([f"{temperature:g}", f"{mean:.4f}", change, _number(experiment, "{:.4f}")])
-    notes = [f"  measured: {table.citation}"] if table else []
-    return ["", *aligned(rows), "  +- standard error over snapshots", *notes]
-
-
-def phonon_lines(found: Phonons) -> list[str]:
-    """Frequencies at the special points (THz) as text; imaginary ones are negative."""
-    modes = max(len(f) for f in found.points.values())
-    header = ["point", *(f"{i + 1} (THz)" for i in range(modes))]
-    body = [[name, *(f"{value:.3f}" for value in np.round(values, 3) + 0.0)] for name, values in found.points.items()]
-    # Columns of many modes would not fit a screen: then one mode a line.
-    table = [list(row) for row in zip(header, *body, strict=True)] if modes > 8 else [header, *body]
-    return aligned([["Gamma" if cell == "G" else cell for cell in row] for row in table])
-
-
-def _vector(values: Any) -> str:
-    return "(" + ", ".join(f"{float(v) + 0.0:.4f}" for v in np.round(np.asarray(values), 6)) + ")"
 
 
 COLUMNS = {

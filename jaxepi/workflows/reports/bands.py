@@ -1,0 +1,51 @@
+"""Bands and gaps as text, cold and warm."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxepi.materials import measured
+from jaxepi.workflows.bands import Bands, GapSummary, edges_along
+from jaxepi.workflows.reports.absorption import standard_error
+from jaxepi.workflows.reports.tables import aligned, number, vector
+from jaxepi.workflows.settings import SamplingSettings
+
+
+def bands_lines(found: Bands) -> list[str]:
+    """The edges of bands along a path, as text."""
+    top, bottom = edges_along(found)
+    filled, empty = found.energies[:, : found.occupied], found.energies[:, found.occupied :]
+    lines = [f"Highest filled state on the path: {top:.4f} eV at {vector(found.points[filled.max(axis=1).argmax()])}"]
+    if bottom is None:
+        return [*lines, "Bands overlap on the path: no gap"]
+    place = vector(found.points[empty.min(axis=1).argmin()])
+    return [*lines, f"Lowest empty state on the path:   {bottom:.4f} eV at {place}", f"Gap: {bottom - top:.4f} eV"]
+
+
+def gap_summary_lines(found: GapSummary) -> list[str]:
+    """The gap of the lattice at rest as text; k points are fractional, of the primitive cell."""
+    edges, kind = found.edges, "direct" if found.edges.is_direct else "indirect"
+    rows = [[name, f"{gap:.4f}"] for name, gap in sorted(found.vertical.items())]
+    return [
+        f"Gap of the lattice at rest: {float(edges.gap):.4f} eV ({kind})",
+        f"Valence edge    {float(edges.valence):8.4f} eV at {vector(found.valence_k)}, one of {len(edges.valence_k)}",
+        f"Conduction edge {float(edges.conduction):8.4f} eV at {vector(found.conduction_k)}, "
+        f"one of {len(edges.conduction_k)}",
+        "",
+        *aligned([["point", "vertical gap (eV)"], *rows]),
+    ]
+
+
+def thermal_gap_lines(settings: SamplingSettings, rest: float, gaps: Float[np.ndarray, "t s"]) -> list[str]:
+    """Gaps at temperatures (eV) and their change from the lattice at rest, as text."""
+    pairs = settings.sampler == "harmonic" and settings.antithetic
+    table = measured.gap(settings.crystal)
+    rows = [["T (K)", "gap (eV)", "change (meV)", "measured (eV)"]]
+    for temperature, values in zip(settings.temperatures, gaps, strict=True):
+        mean, error = float(values.mean()), standard_error(values, pairs)
+        experiment = table.at(temperature) if table else math.nan
+        change = f"{1e3 * (mean - rest):+.1f}" + (f" +- {1e3 * error:.1f}" if np.isfinite(error) else "")
+        rows.append([f"{temperature:g}", f"{mean:.4f}", change, number(experiment, "{:.4f}")])
+    notes = [f"  measured: {table.citation}"] if table else []
+    return ["", *aligned(rows), "  +- standard error over snapshots", *notes]
