@@ -11,17 +11,26 @@ and no edge is ever scattered on the way to the energy.
 import dataclasses
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxepi.errors import InputError
+from jaxepi.guards import traced
 from jaxepi.layers import bonded_layers
+from jaxepi.linalg import inverse_3x3, spectral_norm_3x3
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, replace, static
 
 FAR = 1e3
 """Padding lies this far away, angstrom: beyond any cutoff, with finite derivatives."""
+
+ROUND_OFF = 1e-4
+"""Lengths that differ by less (angstrom) are equal: the positions of a large cell in single precision."""
+
+MOST_EDGES = 1e8
+"""Graphs of more edges are refused before they are searched for: they take more than 10 GB."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +85,7 @@ class Graph:
         positions, cell: the structure the graph was built from.
         cutoff: every pair closer than this (angstrom) is an edge as long as no atom moves by more than half the skin.
         skin: extra radius, angstrom.
+        species, pbc: of that structure (static). relations: of the tables (static).
     """
 
     senders: Int[Array, "e"]
@@ -88,6 +98,9 @@ class Graph:
     cell: Float[Array, "3 3"]
     cutoff: float = static()
     skin: float = static()
+    species: tuple[int, ...] = static()
+    pbc: tuple[bool, bool, bool] = static()
+    relations: tuple[Relation, ...] = static()
 
     @property
     def n_atoms(self) -> int:
@@ -104,23 +117,85 @@ class Graph:
 
     def displacement(self, structure: Structure) -> Float[Array, ""]:
         """Largest distance, angstrom, that an atom has moved since the graph was built, homogeneous strain aside."""
-        back = jnp.linalg.solve(structure.cell, self.cell.astype(structure.cell.dtype))
-        moved = structure.positions @ back - self.positions
+        return self._displacement(structure, inverse_3x3(structure.cell) @ self.cell.astype(structure.cell.dtype))
+
+    def _displacement(self, structure: Structure, back: Float[Array, "3 3"]) -> Float[Array, ""]:
+        moved = structure.positions @ back - self.positions.astype(structure.positions.dtype)
         moved = moved - moved.mean(axis=0)
         return jnp.sqrt((moved**2).sum(axis=1).max())
 
-    def check(self, structure: Structure) -> None:
-        """Refuse a structure whose atoms have moved by more than half the skin since the graph was built.
+    def holds(self, structure: Structure) -> Bool[Array, ""]:
+        """Whether every pair within the cutoff is still an edge: no atom has moved by more than half the skin.
+
+        Homogeneous strain brings pairs closer too: it may use up what the displacements leave of the skin. False for NaN.
+        Traceable, and without derivatives.
+        """
+        graph, structure = jax.lax.stop_gradient((self, structure))
+        moved, squeeze = graph._changes(structure)
+        return squeeze * (self.cutoff + self.skin - 2 * moved) >= self.cutoff - ROUND_OFF
+
+    def _changes(self, structure: Structure) -> tuple[Array, Array]:
+        """Largest displacement, angstrom, and the factor by which strain shortens lengths at most."""
+        back = inverse_3x3(structure.cell) @ self.cell.astype(structure.cell.dtype)
+        return self._displacement(structure, back), 1 / spectral_norm_3x3(back)
+
+    def fits(self, structure: Structure, cutoff: float = 0.0, relations: tuple[Relation, ...] = ()) -> None:
+        """Refuse a graph of other atoms, or one that a model of some reach (angstrom) and relations cannot use.
+
+        Static facts alone: under jit, vmap and grad as well.
 
         Raises:
-            InputError: names the displacement and the remedy. Call outside jit.
+            InputError: names what differs.
         """
-        moved = float(self.displacement(structure))
-        if not moved <= 0.5 * self.skin:
+        remedy = "build the graph from this structure with model.graph(structure)"
+        if structure.positions.shape[-2:] != self.positions.shape[-2:] or structure.species != self.species:
+            differing = [i for i, (a, b) in enumerate(zip(structure.species, self.species, strict=False)) if a != b]
+            what = f"atom {differing[0]} is of another element" if differing else f"{len(structure.species)} atoms"
+            raise InputError(f"the graph was built for {len(self.species)} other atoms ({what}); {remedy}")
+        if structure.pbc != self.pbc:
+            raise InputError(f"the graph was built with pbc {self.pbc}, the structure has {structure.pbc}; {remedy}")
+        if self.cutoff < cutoff - ROUND_OFF:
             raise InputError(
-                f"an atom moved by {moved:.3f} angstrom, more than half the graph's skin ({0.5 * self.skin:.3f}); "
-                "rebuild the graph from this structure, or build it with a larger skin"
+                f"the graph ends at {self.cutoff:g} angstrom, but the model reaches {cutoff:g}; {remedy} of this model"
             )
+        made = [(relation.between, relation.cutoff) for relation in self.relations]
+        asked = [(relation.between, relation.cutoff) for relation in relations]
+        if asked and [a for a, _ in made] != [b for b, _ in asked]:
+            raise InputError(f"the graph has tables for {made}, but the model needs {asked}; {remedy} of this model")
+        for (kind, have), (_, need) in zip(made, asked, strict=False):
+            if have < need - ROUND_OFF:
+                raise InputError(
+                    f"the graph's table of {kind} pairs ends at {have:g} angstrom, but the model reaches {need:g}; "
+                    f"{remedy} of this model"
+                )
+
+    def complaint(self, structure: Structure) -> str:
+        """Why `holds` is false, and what helps. Call outside jit."""
+        moved, squeeze = (float(x) for x in self._changes(structure))
+        remedy = "rebuild the graph from this structure, or build it with a larger skin"
+        if moved <= 0.5 * self.skin:
+            return (
+                f"strain brings atoms {100 * (1 - squeeze):.1f}% closer, and they moved by {moved:.3f} angstrom: more than "
+                f"the graph's skin ({self.skin:.3f}) allows for; {remedy}"
+            )
+        return (
+            f"an atom moved by {moved:.3f} angstrom, more than half the graph's skin ({0.5 * self.skin:.3f}); {remedy}"
+        )
+
+    def check(self, structure: Structure) -> None:
+        """Refuse a structure whose atoms or cell have changed by more than the skin allows since the graph was built.
+
+        Static facts are checked under tracing too; values where they are known.
+
+        Raises:
+            InputError: names the displacement and the remedy.
+        """
+        self.fits(structure)
+        if traced(structure, self):
+            return
+        with jax.ensure_compile_time_eval():
+            if not self.holds(structure):
+                raise InputError(self.complaint(structure))
 
 
 def build_graph(structure: Structure, cutoff: float, skin: float = 0.0, relations: tuple[Relation, ...] = ()) -> Graph:
@@ -132,17 +207,49 @@ def build_graph(structure: Structure, cutoff: float, skin: float = 0.0, relation
         relations: the tables to make; none of them may reach beyond `cutoff`.
 
     Raises:
-        InputError: a cutoff that is not positive and finite, a relation that reaches beyond it, or a negative skin.
+        InputError: a cutoff that is not positive and finite, a relation that reaches beyond it, a negative skin, a radius that
+            makes more than `MOST_EDGES` edges, or positions that are being traced.
     """
-    from vesin import NeighborList
-
     if not (np.isfinite(cutoff) and cutoff > 0):
         raise InputError(f"cutoff {cutoff} angstrom: give a positive interaction range")
-    if not skin >= 0:
+    if not 0 <= skin < np.inf:
         raise InputError(f"skin {skin} angstrom: give zero or a positive length")
     for relation in relations:
         if not 0 < relation.cutoff <= cutoff:
             raise InputError(f"{relation} does not fit into a graph of cutoff {cutoff} angstrom; raise that cutoff")
+    if traced(structure):
+        raise InputError(
+            "a graph is built on the host, where the positions are known, and JAX is tracing them: build it outside "
+            "(model.graph(structure)) and pass it as graph="
+        )
+    _refuse_too_many(structure, cutoff + skin)
+    # The arrays are constants of whatever is being traced around this.
+    with jax.ensure_compile_time_eval():
+        return _built(structure, float(cutoff), float(skin), tuple(relations))
+
+
+def _refuse_too_many(structure: Structure, radius: float) -> None:
+    """Refuse a search for more edges than memory holds, from a bound on their number."""
+    cell = np.asarray(structure.cell, dtype=np.float64)
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    images = np.prod(
+        [2 * radius / h + 1 if periodic else 1.0 for h, periodic in zip(heights, structure.pbc, strict=True)]
+    )
+    atoms = len(structure)
+    everyone = atoms**2 * images
+    # Atoms fill a periodic crystal, so that a sphere holds no more than its share of them.
+    dense = atoms * (atoms * 4 / 3 * np.pi * (radius + heights.max()) ** 3 / abs(np.linalg.det(cell)))
+    if not min(everyone, dense if all(structure.pbc) else everyone) < MOST_EDGES:
+        raise InputError(
+            f"cutoff and skin of {radius:g} angstrom together make more than {MOST_EDGES:.0e} pairs of {atoms} atoms and their "
+            "images, which no memory holds; give shorter ones"
+        )
+
+
+def _built(structure: Structure, cutoff: float, skin: float, relations: tuple[Relation, ...]) -> Graph:
+    """The graph of arguments that make sense."""
+    from vesin import NeighborList
+
     x = np.asarray(structure.positions, dtype=np.float64)
     cell = np.asarray(structure.cell, dtype=np.float64)
     finder = NeighborList(cutoff=cutoff + skin, full_list=True, sorted=True)
@@ -161,8 +268,11 @@ def build_graph(structure: Structure, cutoff: float, skin: float = 0.0, relation
         tables=_tables(structure, i, j, s, np.linalg.norm(reference, axis=1), skin, relations),
         positions=structure.positions,
         cell=structure.cell,
-        cutoff=float(cutoff),
-        skin=float(skin),
+        cutoff=cutoff,
+        skin=skin,
+        species=structure.species,
+        pbc=structure.pbc,
+        relations=relations,
     )
 
 

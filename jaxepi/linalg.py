@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Float, Inexact
 from threadpoolctl import threadpool_limits
 
 LARGE_MATRIX = 1000
@@ -83,3 +83,21 @@ def inverse_cholesky(overlap: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
     """
     identity = jnp.eye(overlap.shape[-1], dtype=overlap.dtype)
     return jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(overlap), identity, lower=True)
+
+
+def inverse_3x3(matrix: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+    """Inverse by cross products: fused with what is around it, where a call of LAPACK costs more than the numbers."""
+    a, b, c = matrix
+    crossed = jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)], axis=1)
+    return crossed / jnp.dot(a, crossed[:, 0])
+
+
+def spectral_norm_3x3(matrix: Float[Array, "3 3"]) -> Float[Array, ""]:
+    """Largest singular value, from the largest root of the characteristic polynomial of A A^T (Smith, CACM 4, 168 (1961))."""
+    square = matrix @ matrix.T
+    mean = jnp.trace(square) / 3
+    rest = square - mean * jnp.eye(3, dtype=matrix.dtype)
+    size = jnp.sqrt(jnp.sum(rest**2) / 6)
+    a, b, c = rest / jnp.where(size > 0, size, 1)
+    angle = jnp.arccos(jnp.clip(jnp.dot(a, jnp.cross(b, c)) / 2, -1, 1)) / 3
+    return jnp.sqrt(mean + 2 * size * jnp.cos(angle))

@@ -141,3 +141,66 @@ def test_tables_hold_each_edge_of_their_relation_once():
     assert np.allclose(np.sort(lengths[np.asarray(whole.mask)]), np.sort(expected))
     with pytest.raises(InputError, match="does not fit"):
         build_graph(structure, 5.0, 0.3, (Relation(6.0),))
+
+
+def test_strain_may_use_up_the_skin():
+    """A pair at cutoff + skin is missing from the graph: compression by more than skin/(cutoff + skin) brings it inside."""
+    graph = build_graph(SILICON, 3.0, skin=0.6)
+    squeezed, stretched = (SILICON.strained(e * jnp.eye(3)) for e in (-0.16, 0.3))
+    assert graph.holds(squeezed)
+    assert graph.holds(stretched)
+    with pytest.raises(InputError, match=r"strain brings atoms 17\.0% closer.*skin \(0\.600\).*rebuild"):
+        graph.check(SILICON.strained(-0.17 * jnp.eye(3)))
+    shear = jnp.zeros((3, 3)).at[0, 1].set(0.3)
+    narrowest = np.linalg.svd(np.eye(3) + shear, compute_uv=False).min()
+    found = graph._changes(SILICON.strained(shear))[1]
+    np.testing.assert_allclose(found, narrowest, rtol=1e-12)
+    turn, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))
+    turned = SILICON.strained(jnp.asarray(turn * np.linalg.det(turn)) - jnp.eye(3))
+    np.testing.assert_allclose(graph._changes(turned), (0, 1), atol=1e-7)
+    assert graph.holds(turned)
+
+
+def test_what_holds_is_known_under_jit_and_vmap():
+    graph = build_graph(SILICON, 3.0, skin=0.4)
+    moved = SILICON.positions + jnp.array([0.0, 0.3, 0.6, jnp.nan])[:, None, None] * jnp.eye(2, 3)
+    holds = jax.jit(jax.vmap(lambda x: graph.holds(SILICON.with_positions(x))))(moved)
+    assert holds.tolist() == [True, False, False, False]
+    one_atom = SILICON.positions + jnp.array([0.3, 0.6])[:, None, None] * jnp.eye(2, 3).at[1].set(0)
+    assert jax.vmap(lambda x: graph.holds(SILICON.with_positions(x)))(one_atom).tolist() == [True, False]
+
+
+def test_graphs_of_other_atoms_are_refused_under_jit_too():
+    graph = build_graph(SILICON, 3.0, skin=0.4, relations=(Relation(3.0),))
+    germanium = Structure(SILICON.positions, SILICON.cell, (14, 32), SILICON.pbc)
+    slab = Structure(SILICON.positions, SILICON.cell, (14, 14), (True, True, False))
+    for other, match in (
+        (germanium, "atom 1 is of another element"),
+        (SILICON.supercell(2), "built for 2 other atoms"),
+        (slab, "built with pbc"),
+    ):
+        with pytest.raises(InputError, match=match):
+            jax.jit(lambda s: graph.fits(s))(other)
+    graph.fits(SILICON, 2.9, (Relation(2.5),))
+    with pytest.raises(InputError, match=r"ends at 3 angstrom, but the model reaches 3\.5"):
+        graph.fits(SILICON, 3.5)
+    with pytest.raises(InputError, match=r"tables for \[\('any', 3.0\)\], but the model needs \[\('intra', 2.0\)\]"):
+        graph.fits(SILICON, 3.0, (Relation(2.0, "intra"),))
+
+
+def test_a_graph_can_be_built_inside_jit_of_what_is_known():
+    @jax.jit
+    def total(x):
+        graph = build_graph(SILICON, 3.0, 0.4)
+        graph.check(SILICON)
+        return jnp.sum(graph.vectors(SILICON.with_positions(x)) ** 2)
+
+    np.testing.assert_allclose(total(SILICON.positions), jnp.sum(build_graph(SILICON, 3.0, 0.4).reference ** 2))
+    with pytest.raises(InputError, match="build it outside"):
+        jax.jit(lambda x: build_graph(SILICON.with_positions(x), 3.0).n_edges)(SILICON.positions)
+
+
+@pytest.mark.parametrize(("cutoff", "skin"), [(1e6, 0.0), (3.0, 1e6)])
+def test_searches_without_end_are_refused(cutoff, skin):
+    with pytest.raises(InputError, match=r"more than 1e\+08 pairs"):
+        build_graph(SILICON, cutoff, skin)

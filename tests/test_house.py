@@ -16,6 +16,7 @@ STOREY = {
     "archive": 0,
     "checkpoint": 0,
     "files": 0,
+    "guards": 0,
     "tree": 0,
     "units": 0,
     "structure": 1,
@@ -44,6 +45,7 @@ STOREY = {
 NEIGHBOURS = {
     ("electrons", "sampling"),
     ("structure", "errors"),
+    ("guards", "errors"),
     ("epi", "optics"),
     ("graph", "layers"),
     ("materials", "results"),

@@ -1,0 +1,57 @@
+"""Guards: a calculation that cannot be right is refused, or gives NaN where only compiled code sees that it cannot.
+
+Static facts (shapes, species, cutoffs) are checked in Python, under tracing too. What only values show (an atom beyond the
+skin, a temperature below zero) is refused where the values are known. Under jit, vmap and grad they are not: there the
+result and all its derivatives become NaN, by one multiplication, without a call back to the host.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxepi.errors import InputError
+
+T = TypeVar("T")
+
+
+def traced(*trees: Any) -> bool:
+    """Whether any leaf has no value yet, since JAX is tracing."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def refuse_or_nan(value: T, ok: Any, complaint: Callable[[], str]) -> T:
+    """The same value where `ok` holds; else refused, or NaN under tracing.
+
+    Args:
+        value: a pytree. ok: scalar boolean. complaint: what is wrong and what helps, called only to refuse.
+
+    Raises:
+        InputError: `ok` is known and false.
+    """
+    if traced(ok):
+        return poisoned(value, ok)
+    if not ok:
+        raise InputError(complaint())
+    return value
+
+
+def poisoned(value: T, ok: Any) -> T:
+    """The same pytree where `ok` holds; otherwise NaN in all its floating-point leaves and in their derivatives."""
+
+    def spoil(leaf: Any) -> Any:
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            return leaf
+        real = jnp.finfo(dtype).dtype
+        # A factor, not a selection: the derivative of a selected constant would be zero.
+        return (leaf * jnp.where(ok, np.ones((), real), np.full((), np.nan, real)).astype(dtype)).astype(dtype)
+
+    return jax.tree.map(spoil, value)
+
+
+def known(value: Any) -> np.ndarray | None:
+    """A value on the host, or None under tracing."""
+    return None if traced(value) else np.asarray(value)

@@ -1,0 +1,48 @@
+"""Guards: refused where values are known, NaN with NaN derivatives under tracing, nothing changed where all is well."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxepi.errors import InputError
+from jaxepi.guards import poisoned, refuse_or_nan
+
+
+def root(x):
+    return refuse_or_nan({"root": jnp.sqrt(x), "count": jnp.arange(3)}, x > 0, lambda: f"{x} is not positive")
+
+
+def test_known_values_are_refused():
+    assert float(root(jnp.asarray(4.0))["root"]) == 2.0
+    with pytest.raises(InputError, match=r"-1\.0 is not positive"):
+        root(jnp.asarray(-1.0))
+
+
+def test_traced_values_become_nan_with_their_derivatives():
+    def square(x):
+        return refuse_or_nan(x**2, x > 0, lambda: "never called")
+
+    for transformed in (square, jax.grad(square), jax.grad(jax.grad(square))):
+        values = jax.jit(jax.vmap(transformed))(jnp.array([-1.0, 3.0]))
+        assert np.isnan(values[0])
+        assert np.isfinite(values[1])
+    np.testing.assert_array_equal(jax.vmap(jax.grad(square))(jnp.array([3.0])), [6.0])
+    np.testing.assert_array_equal(jax.jit(root)(jnp.asarray(-1.0))["count"], [0, 1, 2])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64, jnp.complex64, jnp.complex128])
+def test_what_is_well_stays_as_it_is(dtype):
+    value = jnp.arange(4).astype(dtype)
+    out = jax.jit(poisoned)(value, True)
+    assert out.dtype == value.dtype
+    np.testing.assert_array_equal(out, value)
+    assert np.isnan(poisoned(value, False)).all()
+
+
+def test_guarded_kernels_are_exported_for_accelerators():
+    def kernel(x):
+        return refuse_or_nan(x * 2, jnp.all(x > 0), lambda: "")
+
+    exported = jax.export.export(jax.jit(kernel), platforms=["cpu", "cuda", "tpu"])(jnp.ones(3))
+    assert "callback" not in exported.mlir_module()
