@@ -39,7 +39,7 @@ def band_edges() -> None:
     )
     for name, formula, spin_orbit, what, expected in cases:
         model = hamiltonians.load(name, spin_orbit)
-        a = hamiltonians.published.read(name)["lattice_constant"]
+        a = hamiltonians.parameter_files.read(name)["lattice_constant"]
         cell = Structure.from_ase(bulk(formula, "zincblende" if formula == "GaAs" else "diamond", a))
         n = model.basis.occupied(cell.species)
         t = np.linspace(0, 1, 201)

@@ -214,7 +214,7 @@ def test_bad_structures_are_refused(run, folder, message):
         ("absorb silicon --seed -1", "seed -1"),
         ("absorb silicon --tauc-window 2 1", "Tauc window 2 to 1 eV"),
         ("absorb silicon --supercell 12", "a Hamiltonian of 138240 orbitals needs about"),
-        ("absorb silicon --hamiltonian si-unknown", "no Slater-Koster set 'si-unknown'"),
+        ("absorb silicon --hamiltonian si-unknown", "no Hamiltonian 'si-unknown'"),
         ("absorb silicon --potential unknown", "unknown potential 'unknown'"),
         ("absorb silicon --figure out.gif", "out.gif"),
         ("absorb silicon --output nowhere/out.h5", "nowhere is not a folder"),

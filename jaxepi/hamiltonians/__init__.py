@@ -6,7 +6,7 @@ Third stage of the house: (structure, graph) flow in, blocks H(R) and matrices H
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.bloch import bloch_matrices, hamiltonian_gradient, hamiltonian_k
-from jaxepi.hamiltonians.published import available, citation, load
+from jaxepi.hamiltonians.registry import available, citation, load
 
 __all__ = [
     "Basis",

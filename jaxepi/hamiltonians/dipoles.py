@@ -1,7 +1,7 @@
 """On-site dipoles of a Hamiltonian: radial integrals by name, put into a model or into the file of a trained one.
 
 They enter velocities alone (hbar v = dH/dk - i [d, H]): bands, gaps and forces stay as they are. Angular factors are in
-`onsite.dipoles`. Flows in: integrals in angstrom. Flows out: a Hamiltonian, or a checkpoint, that carries them.
+`atomic.dipoles`. Flows in: integrals in angstrom. Flows out: a Hamiltonian, or a checkpoint, that carries them.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from jaxtyping import Array, Float
 
 from jaxepi.checkpoint import read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError, refuse_unknown
-from jaxepi.hamiltonians import learned, onsite
+from jaxepi.hamiltonians import atomic, learned
 from jaxepi.hamiltonians.base import Hamiltonian
-from jaxepi.hamiltonians.published import SlaterKoster
+from jaxepi.hamiltonians.slater_koster import SlaterKoster
 
 Values = Mapping[str, Mapping[str, float | int]]
 """Radial integrals, angstrom, by element and pair of shells: {"Si": {"s-p": 0.9, "p-d": 1.4}}."""
@@ -32,7 +32,7 @@ def free(hamiltonian: Hamiltonian) -> tuple[tuple[str, str], ...]:
     """
     _carrier(hamiltonian)
     held = dict(hamiltonian.basis.shells)
-    pairs = onsite.dipole_pairs(hamiltonian.basis)
+    pairs = atomic.dipole_pairs(hamiltonian.basis)
     return tuple((chemical_symbols[z], f"{a}-{b}") for z in held for a, b in pairs if {a, b} <= set(held[z]))
 
 
@@ -50,7 +50,7 @@ def with_dipoles(hamiltonian: Hamiltonian, radial: Float[Array, " p"]) -> Hamilt
     if radial.shape != (len(names),):
         raise InputError(f"{radial.shape[0]} radial integrals for {len(names)}: give one for each of {_listed(names)}")
     basis = hamiltonian.basis
-    pairs = [f"{a}-{b}" for a, b in onsite.dipole_pairs(basis)]
+    pairs = [f"{a}-{b}" for a, b in atomic.dipole_pairs(basis)]
     rows = np.array([[chemical_symbols[z] for z in basis.species].index(element) for element, _ in names])
     columns = np.array([pairs.index(pair) for _, pair in names])
     table = jnp.zeros((len(basis.species), len(pairs)), radial.dtype).at[rows, columns].set(radial)
@@ -67,7 +67,7 @@ def values(hamiltonian: Hamiltonian) -> dict[str, dict[str, float]]:
     if table is None:
         return out
     species = [chemical_symbols[z] for z in hamiltonian.basis.species]
-    pairs = [f"{a}-{b}" for a, b in onsite.dipole_pairs(hamiltonian.basis)]
+    pairs = [f"{a}-{b}" for a, b in atomic.dipole_pairs(hamiltonian.basis)]
     for element, pair in free(hamiltonian):
         value = float(np.asarray(table)[species.index(element), pairs.index(pair)])
         out.setdefault(element, {})[pair] = round(value, 7)

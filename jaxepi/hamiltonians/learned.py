@@ -32,11 +32,11 @@ from jaxtyping import Array, Float, Int
 from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError, refuse_unknown
 from jaxepi.graph import Graph, Relation, Table
-from jaxepi.hamiltonians import onsite
+from jaxepi.hamiltonians import atomic, parameter_files
 from jaxepi.hamiltonians.angles import Angles, integrals, three_centre
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
-from jaxepi.hamiltonians.published import SlaterKoster, available, load
+from jaxepi.hamiltonians.slater_koster import SlaterKoster
 from jaxepi.nn import (
     Convolution,
     Linear,
@@ -238,7 +238,7 @@ class LearnedSlaterKoster:
         blocks = Blocks(start.onsite + around, hopping, overlap, basis, structure.species, start.dipoles)
         if not self.basis.spinor:
             return blocks
-        return onsite.with_spin_orbit(blocks, self.basis, params["base"]["spin_orbit"])
+        return atomic.with_spin_orbit(blocks, self.basis, params["base"]["spin_orbit"])
 
 
 DEFAULTS: dict[str, Any] = {
@@ -270,7 +270,7 @@ def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, Mapping[
     """The module of a configuration, and the parameters of the published set; `DEFAULTS` fills what is left out.
 
     Args:
-        config: kind ("slater-koster"); base (a shipped set of `hamiltonians.available()` or a .json file); cutoff of the
+        config: kind ("slater-koster"); base (a shipped set of `parameter_files.sets()` or a .json file); cutoff of the
             learned terms and skin, angstrom; switch, where the set's own bonds fade out, angstrom; channels, features,
             hidden, correlation, lmax of the network (see `BondNetwork`).
 
@@ -282,28 +282,30 @@ def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, Mapping[
     if c["kind"] != "slater-koster":
         raise InputError(f"kind {c['kind']!r} of Hamiltonian is not known; use 'slater-koster'")
     if not c["base"]:
-        raise InputError(f"the model names no published set to begin from; give base, one of {', '.join(available())}")
+        raise InputError(
+            f"the model names no published set to begin from; give base, one of {', '.join(parameter_files.sets())}"
+        )
     inner, outer = (float(x) for x in c["switch"])
     if not 0 < inner < outer <= c["cutoff"]:
         raise InputError(f"switch {c['switch']} and cutoff {c['cutoff']} angstrom: give 0 < first < second <= cutoff")
     for name, least in {"channels": 1, "features": 1, "correlation": 1, "lmax": 0}.items():
         if int(c[name]) < least:
             raise InputError(f"{name} {c[name]}: give at least {least}")
-    published = load(c["base"])
-    if not isinstance(published.module, SlaterKoster) or published.module.onsite == "boykin":
+    published, params = parameter_files.build(parameter_files.read(c["base"]))
+    if published.onsite == "boykin":
         raise InputError(
             f"{c['base']} cannot be the base of a learned Hamiltonian: its on-site terms refer to the directions of a "
             "perfect crystal; choose a set with constant, Niquet's or density-dependent ones"
         )
-    base = dataclasses.replace(published.module, switch=(inner, outer))
+    base = dataclasses.replace(published, switch=(inner, outer))
     found = integrals(base.basis)
     count = sum(n for _, _, n in found)
-    hoppings = len(found) + count * (2 if "overlap" in published.params else 1)
+    hoppings = len(found) + count * (2 if base.overlap else 1)
     sizes: dict[str, Any] = {n: int(c[n]) for n in ("channels", "features", "correlation", "lmax")}
     sizes["hidden"] = tuple(int(w) for w in c["hidden"])
     sizes["paths"] = tuple(l for _, _, l in three_centre(base.basis, sizes["lmax"]))
     network = BondNetwork(Relation(float(c["cutoff"])), len(base.basis.species), hoppings, count, **sizes)
-    return LearnedSlaterKoster(base, network, float(c["skin"])), published.params
+    return LearnedSlaterKoster(base, network, float(c["skin"])), params
 
 
 def write(hamiltonian: Hamiltonian, config: Mapping[str, Any], path: str | Path, card: Mapping[str, Any]) -> None:
@@ -337,7 +339,7 @@ def with_spin_orbit(hamiltonian: Hamiltonian) -> Hamiltonian:
     module = hamiltonian.module
     if not isinstance(module, LearnedSlaterKoster):
         raise InputError(f"{type(module).__name__} is not a learned Hamiltonian")
-    spinor = load(module.base.name, spin_orbit=True)
+    spinor = parameter_files.load(module.base.name, spin_orbit=True)
     base = dataclasses.replace(module.base, basis=spinor.basis)
     params = {**hamiltonian.params, "base": {**hamiltonian.params["base"], "spin_orbit": spinor.params["spin_orbit"]}}
     return Hamiltonian(params, dataclasses.replace(module, base=base))

@@ -12,31 +12,27 @@
 - `density`: energies as powers of an embedding density (NRL; Bernstein et al., Phys. Rev. B 62, 4477 (2000)).
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float
 
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.hamiltonians.base import Blocks
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import nrl_switch
-from jaxepi.hamiltonians.two_centre import D_TENSORS, bond_tensors
+from jaxepi.hamiltonians.two_centre import bond_tensors
 from jaxepi.structure import Structure
-
-if TYPE_CHECKING:
-    from jaxepi.hamiltonians.published import SlaterKoster
 
 
 class Terms(NamedTuple):
-    """What an on-site model may depend on."""
+    """What an on-site model may depend on: among other things the set's `edge_blocks` from tables of integrals."""
 
-    module: "SlaterKoster"
+    basis: Basis
+    edge_blocks: Callable[[dict, tuple[Array, Array], Array, Array], Array]
     params: dict
     kinds: Array
     pair: tuple[Array, Array]
@@ -54,7 +50,7 @@ class Terms(NamedTuple):
 
     def energies(self) -> Float[Array, "kinds o"]:
         """Tabulated energies of all orbitals."""
-        return self.module.basis.by_orbital(self.params["onsite"]).astype(self.distance.dtype)
+        return self.basis.by_orbital(self.params["onsite"]).astype(self.distance.dtype)
 
     def diagonal(self) -> Array:
         """Tabulated energies as diagonal blocks (n, o, o)."""
@@ -72,7 +68,7 @@ def niquet(terms: Terms) -> Float[Array, "n o o"]:
     n, y_and_gradient = terms.direction, bond_tensors(terms.direction)
     y, half_gradient = y_and_gradient
     stretch = terms.distance / p["length"] - 1
-    where = terms.module.basis.slices()
+    where = terms.basis.slices()
     bonds = jnp.zeros_like(terms.hopping)
     for shell, alpha in p["alpha"].items():
         width = len(SHELLS[shell][1])
@@ -104,12 +100,12 @@ def boykin(terms: Terms) -> Float[Array, "n o o"]:
     reference = terms.graph.reference.astype(terms.distance.dtype)
     ideal = reference / jnp.linalg.norm(reference, axis=1, keepdims=True)
     length = p["length"][terms.pair].astype(terms.distance.dtype)
-    axes = _published_axes(terms.module.basis).astype(terms.distance.dtype)
-    before = axes @ terms.module.edge_blocks(terms.params["hopping"], terms.pair, ideal, length) @ axes.T
+    axes = _published_axes(terms.basis).astype(terms.distance.dtype)
+    before = axes @ terms.edge_blocks(terms.params["hopping"], terms.pair, ideal, length) @ axes.T
     after = axes @ terms.hopping @ axes.T
     energies = terms.energies()
     a, b = energies[terms.pair[0]], energies[terms.pair[1]]
-    basis = terms.module.basis
+    basis = terms.basis
     constants = basis.by_orbital(basis.by_orbital(p["C"]).mT).mT
     weight = p["strength"] * constants[terms.pair] / (a[:, :, None] + b[:, None, :] - 2 * p["shift"])
     shifts = terms.sum_bonds((weight.astype(a.dtype) * (before**2 - after**2)).sum(axis=2))
@@ -132,7 +128,7 @@ def density(terms: Terms) -> Float[Array, "n o o"]:
     d = terms.distance
     rho = terms.sum_bonds(jnp.exp(-(p["decay"] ** 2) * d) * nrl_switch(d, p["switch"], p["width"]))
     powers = jnp.stack([jnp.ones_like(rho), rho ** (2 / 3), rho ** (4 / 3), rho**2], axis=1)
-    return jax.vmap(jnp.diag)(terms.module.basis.by_orbital(powers @ p["coefficients"].astype(d.dtype).T))
+    return jax.vmap(jnp.diag)(terms.basis.by_orbital(powers @ p["coefficients"].astype(d.dtype).T))
 
 
 MODELS: dict[str, Callable[[Terms], Array]] = {
@@ -159,75 +155,3 @@ def check(model: str, structure: Structure, graph: Graph) -> None:
             f"Boykin's on-site shifts refer to ideal bonds along the cubic <111> directions; this reference deviates by "
             f"{worst:.3f} in a direction cosine. Build the graph from the perfect, unrotated crystal"
         )
-
-
-def parameters(data: dict, symbols: list[str], basis: Basis) -> dict:
-    """Parameters of the set's on-site model as a pytree."""
-    model, values = data["onsite_model"], data.get("onsite_parameters", {})
-    if model not in MODELS:
-        raise InputError(f"{data['name']}: on-site model {model!r} is unknown; use one of {', '.join(MODELS)}")
-    if model == "niquet":
-        return {"niquet": {"alpha": values["alpha"], "length": values["length"], **values["beta"]}}
-    if model == "density":
-        rows = [values["coefficients"][shell] for shell in basis.all_shells]
-        return {"density": {**{k: values[k] for k in ("decay", "switch", "width")}, "coefficients": np.array(rows)}}
-    if model == "boykin":
-        return {"boykin": _boykin_parameters(data, symbols, basis, values)}
-    return {}
-
-
-def _boykin_parameters(data: dict, symbols: list[str], basis: Basis, values: dict) -> dict:
-    count, shells = len(symbols), basis.all_shells
-    c, length = np.zeros((count, count, len(shells), len(shells))), np.ones((count, count))
-    for pair in data["pairs"]:
-        i, j = (symbols.index(s) for s in pair["species"])
-        length[i, j] = length[j, i] = pair["shared"]["length"]
-        for name, value in pair["C"].items():
-            a, b = (shells.index(shell) for shell in name.split("-"))
-            c[i, j, a, b] = value
-            c[j, i, b, a] = value
-    return {"C": c, "length": length, "shift": values["shift"], "strength": values["strength"]}
-
-
-def dipole_pairs(basis: Basis) -> tuple[tuple[str, str], ...]:
-    """Pairs of shells of one atom between which the position has matrix elements: l and l + 1."""
-    shells = [s for s in basis.all_shells if s != "pz"]
-    return tuple((a, b) for a in shells for b in shells if SHELLS[b][0] == SHELLS[a][0] + 1)
-
-
-def dipoles(basis: Basis, radial: Float[Array, "kinds pairs"]) -> Float[Array, "kinds 3 o o"]:
-    """Position matrix elements <mu| r_a |nu> on an atom, angstrom, spinless.
-
-    Args:
-        radial: integrals int R_a R_b r^3 dr of `dipole_pairs`, angstrom, a species. Angular factors: <s|n_a|p_b> =
-            delta_ab/sqrt(3), <p_i|n_a|d_m> = (2/sqrt 15) D_m,ia (`slater_koster.D_TENSORS`).
-    """
-    where = basis.slices()
-    angular = {0: np.eye(3)[:, None, :] / 3**0.5, 1: 2 / 15**0.5 * np.moveaxis(D_TENSORS, 0, 2)}
-    factors = np.zeros((len(dipole_pairs(basis)), 3, basis.width, basis.width))
-    for i, (a, b) in enumerate(dipole_pairs(basis)):
-        block = angular[SHELLS[a][0]]
-        factors[i][:, where[a], where[b]] = block
-        factors[i][:, where[b], where[a]] = np.swapaxes(block, 1, 2)
-    return jnp.einsum("kp,paij->kaij", radial, jnp.asarray(factors, radial.dtype))
-
-
-def spin_orbit(basis: Basis, strengths: Float[Array, " kinds"]) -> Complex[Array, "kinds o o"]:
-    """Spin-orbit blocks 2 lambda L.S of the p shells in the spinor basis, a species; lambda = Delta/3, eV."""
-    levi_civita = np.zeros((3, 3, 3))
-    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        levi_civita[i, j, k], levi_civita[i, k, j] = 1, -1
-    pauli = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
-    p_block = np.einsum("iab,ist->satb", -1j * levi_civita, pauli)
-    width, p = basis.block_size // 2, basis.slices()["p"]
-    block = np.zeros((2, width, 2, width), dtype=complex)
-    block[:, p, :, p] = p_block
-    return strengths[:, None, None] * jnp.asarray(block.reshape(2 * width, 2 * width))
-
-
-def with_spin_orbit(blocks: Blocks, basis: Basis, strengths: Float[Array, " kinds"]) -> Blocks:
-    """Blocks of a spinless model in the spinor basis `basis`, with spin-orbit coupling on every atom."""
-    blocks = blocks.as_spinor()
-    coupling = spin_orbit(basis, strengths)[jnp.asarray(basis.kinds(blocks.species))]
-    coupling = coupling.astype(jnp.result_type(blocks.onsite.dtype, jnp.complex64))
-    return dataclasses.replace(blocks, onsite=blocks.onsite + coupling)

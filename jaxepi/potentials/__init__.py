@@ -3,7 +3,7 @@
 from jaxepi.potentials.base import EnergyModule, Potential
 from jaxepi.potentials.calculators import calculator
 from jaxepi.potentials.elastic import elastic_constants
-from jaxepi.potentials.published import available, card, citation, load
+from jaxepi.potentials.registry import available, card, citation, load
 from jaxepi.potentials.stillinger_weber import StillingerWeber
 from jaxepi.potentials.valence import ValenceForceField
 

@@ -27,7 +27,7 @@ _WHERE = {
     "fit_references": "energies.references",
     "pack": "packing",
     "predictor": "core.loop",
-    "read_examples": "examples",
+    "read_examples": "reading",
 }
 __all__ = [
     "DataSettings",

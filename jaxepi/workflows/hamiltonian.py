@@ -19,7 +19,7 @@ from jaxepi.checkpoint import read_checkpoint
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import learned
 from jaxepi.hamiltonians.base import Hamiltonian
-from jaxepi.training import TrainingSettings, examples
+from jaxepi.training import TrainingSettings, reading
 from jaxepi.training.bands import evaluation, spectra
 from jaxepi.training.core.loop import Fit, Row
 from jaxepi.training.core.metrics import write_metrics
@@ -114,7 +114,7 @@ def prepare(settings: TrainingSettings, progress: bool = False) -> tuple[spectra
         hamiltonian = learned.build(config, jax.random.key(run.seed))
     groups = []
     for entry in settings.data.sets:
-        for held in examples.with_eigenvalues(entry, settings.data.level):
+        for held in reading.with_eigenvalues(entry, settings.data.level):
             basics = (held, settings.data.level, entry.weight, hamiltonian)
             groups.append(spectra.Group.of(*basics, loss.bands, progress, loss.matrices, entry.repeat))
     module, params = learned.configured(config)

@@ -17,7 +17,7 @@ GAMMA, L = [0.0, 0.0, 0.0], [0.5, 0.5, 0.5]
 def cell(name):
     symbol = {"si": "Si", "gaas": "GaAs", "ge": "Ge"}[name.split("-")[0]]
     kind = "zincblende" if symbol == "GaAs" else "diamond"
-    return Structure.from_ase(bulk(symbol, kind, a=hamiltonians.published.read(name)["lattice_constant"]))
+    return Structure.from_ase(bulk(symbol, kind, a=hamiltonians.parameter_files.read(name)["lattice_constant"]))
 
 
 def levels(name, spin_orbit, points):

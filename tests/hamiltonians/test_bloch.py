@@ -24,7 +24,7 @@ def crystal(name):
         return Structure.from_ase(atoms)
     species = {"si": "Si", "gaas": "GaAs", "ge": "Ge", "c": "C"}[name.split("-")[0]]
     kind = "zincblende" if species == "GaAs" else "diamond"
-    return Structure.from_ase(bulk(species, kind, a=hamiltonians.published.read(name)["lattice_constant"]))
+    return Structure.from_ase(bulk(species, kind, a=hamiltonians.parameter_files.read(name)["lattice_constant"]))
 
 
 class Case:

@@ -76,7 +76,7 @@ def test_spectra_do_not_depend_on_orientation_origin_and_order(base, s):
         assert np.allclose(eigenvalues(h, other, points), once, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", sorted(set(hamiltonians.available()) - set(hamiltonians.published.sets())))
+@pytest.mark.parametrize("name", sorted(set(hamiltonians.available()) - set(hamiltonians.parameter_files.sets())))
 def test_shipped_models_keep_the_degeneracies_of_the_crystal(name):
     h = hamiltonians.load(name)
     cell = materials.load(name.partition("-")[0]).primitive

@@ -37,7 +37,7 @@ def test_other_models_can_be_chosen_by_name():
 def test_unknown_names_are_refused():
     with pytest.raises(InputError, match=r"no material 'unobtainium'; shipped are galliumarsenide.*silicon"):
         materials.load("unobtainium")
-    with pytest.raises(InputError, match="no Slater-Koster set 'nobody'"):
+    with pytest.raises(InputError, match="no Hamiltonian 'nobody'"):
         materials.load("silicon", hamiltonian="nobody")
     with pytest.raises(InputError, match="nobody"):
         materials.load("silicon", potential="nobody")

@@ -10,7 +10,7 @@ from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
 from jaxepi import hamiltonians, optics
-from jaxepi.hamiltonians import onsite
+from jaxepi.hamiltonians import atomic
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, hamiltonian_gradient, phases, scatter
 from jaxepi.hamiltonians.two_centre import two_centre
 from jaxepi.optics.dielectric import momentum_operator
@@ -21,7 +21,7 @@ from jaxepi.structure import Structure
 def with_dipoles(name, scale=0.3, spin_orbit=False):
     h = hamiltonians.load(name, spin_orbit=spin_orbit)
     basis = dataclasses.replace(h.basis, spinor=False)
-    shape = (len(basis.species), len(onsite.dipole_pairs(basis)))
+    shape = (len(basis.species), len(atomic.dipole_pairs(basis)))
     radial = scale * jax.random.normal(jax.random.key(0), shape)
     return dataclasses.replace(h, params={**h.params, "dipoles": radial})
 
@@ -50,7 +50,7 @@ def test_the_momentum_operator_is_the_gradient_less_the_commutator(spin_orbit):
 
 def test_dipoles_turn_like_vectors():
     h = with_dipoles("si-niquet2009")
-    d = np.asarray(onsite.dipoles(h.basis, h.params["dipoles"]))[0]
+    d = np.asarray(atomic.dipoles(h.basis, h.params["dipoles"]))[0]
     matrix = Rotation.from_rotvec([0.4, -0.9, 0.2]).as_matrix()
     turn = np.eye(10)
     where = h.basis.slices()

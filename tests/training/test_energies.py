@@ -12,7 +12,7 @@ from small_world import TinyEnergy, labelled
 from jaxepi import datasets
 from jaxepi.potentials import Potential
 from jaxepi.potentials.zbl import ZBL
-from jaxepi.training import DataSettings, EnergyProblem, LossSettings, SetSettings, error_rows, examples, pack
+from jaxepi.training import DataSettings, EnergyProblem, LossSettings, SetSettings, error_rows, pack, read_examples
 from jaxepi.training.energies.evaluation import error_lines
 from jaxepi.training.energies.problem import OFFSET_UNIT, Prediction, penalty
 
@@ -22,7 +22,7 @@ LOSS = LossSettings(energy=10.0, forces=1.0, stress=2.0)
 @functools.cache
 def read(path, **options):
     entry = SetSettings(path=str(path))
-    found = examples.read_examples(DataSettings(sets=(entry,), level="model", **options), LOSS)
+    found = read_examples(DataSettings(sets=(entry,), level="model", **options), LOSS)
     return found.connect(TinyEnergy().relations)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxepi.training.bands.spectra import BandProblem, aligned, band_errors, gap, importance
 from jaxepi.training.energies.evaluation import SPLITS
-from jaxepi.training.examples import mesh_name
+from jaxepi.training.reading import mesh_name
 
 
 def error_rows(

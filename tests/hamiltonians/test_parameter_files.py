@@ -10,11 +10,11 @@ from ase.build import bulk
 from jaxepi import hamiltonians
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians.laws import LAWS
-from jaxepi.hamiltonians.published import read
+from jaxepi.hamiltonians.parameter_files import read
 from jaxepi.structure import Structure
 
 
-@pytest.mark.parametrize("name", hamiltonians.published.sets())
+@pytest.mark.parametrize("name", hamiltonians.parameter_files.sets())
 def test_every_shipped_set_loads_and_names_its_paper(name):
     hamiltonian = hamiltonians.load(name)
     assert any(year in hamiltonians.citation(name) for year in ("1983", "1998", "1999", "2002", "2004", "2009", "2010"))
@@ -89,7 +89,7 @@ def test_unreadable_files_and_unknown_names_are_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(InputError, match="not a readable parameter file"):
         hamiltonians.load(path)
-    with pytest.raises(InputError, match=r"no Slater-Koster set 'si-nobody'; shipped are .*si-niquet2009"):
+    with pytest.raises(InputError, match=r"no Hamiltonian 'si-nobody'; shipped are .*si-niquet2009"):
         hamiltonians.load("si-nobody")
     with pytest.raises(InputError, match=r"missing\.json"):
         hamiltonians.load(tmp_path / "missing.json")

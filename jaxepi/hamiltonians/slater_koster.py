@@ -1,0 +1,93 @@
+"""Slater-Koster Hamiltonians: two-centre integrals with a distance law, and on-site terms that depend on the bonds.
+
+Flows in: structure and graph. Flows out: blocks. The numbers are a pytree of parameters, so every result can be
+differentiated by them; the choice of shells, law and on-site model is static.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxepi.graph import Graph
+from jaxepi.hamiltonians import atomic, onsite
+from jaxepi.hamiltonians.base import Blocks
+from jaxepi.hamiltonians.basis import SHELLS, Basis
+from jaxepi.hamiltonians.laws import LAWS, smooth_step
+from jaxepi.hamiltonians.two_centre import BONDS, two_centre
+from jaxepi.structure import Structure
+
+
+@dataclasses.dataclass(frozen=True)
+class SlaterKoster:
+    """Module of a published set (static); its parameters are the numbers of the set.
+
+    Attributes:
+        integrals: sorted names "shell-shell:bond" present in the set.
+        law: distance law (`jaxepi.hamiltonians.laws`). onsite: on-site model (`jaxepi.hamiltonians.onsite`).
+        overlap: whether the set has an overlap between atoms.
+        switch: bonds count fully up to the first length, smoothly less up to the second, angstrom; None counts every edge.
+    """
+
+    name: str
+    basis: Basis
+    integrals: tuple[str, ...]
+    law: str
+    onsite: str
+    cutoff: float
+    skin: float
+    overlap: bool = False
+    switch: tuple[float, float] | None = None
+
+    def check(self, structure: Structure, graph: Graph) -> None:
+        onsite.check(self.onsite, structure, graph)
+
+    def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
+        """Blocks of H (and S) in eV; see `Hamiltonian.blocks`."""
+        params = variables["params"]
+        kinds = jnp.asarray(self.basis.kinds(structure.species))
+        pair = (kinds[graph.senders], kinds[graph.receivers])
+        vectors = graph.vectors(structure)
+        distance = jnp.sqrt((vectors**2).sum(axis=1))
+        direction = vectors / distance[:, None]
+        hopping = self.edge_blocks(params["hopping"], pair, direction, distance)
+        overlap = None
+        if self.overlap:
+            overlap = self.edge_blocks(params["overlap"], pair, direction, distance)
+        spinless = dataclasses.replace(self.basis, spinor=False)
+        weight = None if self.switch is None else smooth_step(distance, *self.switch)
+        terms = onsite.Terms(
+            self.basis, self.edge_blocks, params, kinds, pair, direction, distance, hopping, graph, weight
+        )
+        diagonal = onsite.MODELS[self.onsite](terms)
+        if weight is not None:
+            hopping = weight[:, None, None] * hopping
+            overlap = None if overlap is None else weight[:, None, None] * overlap
+        dipoles = None
+        if "dipoles" in params:
+            dipoles = atomic.dipoles(spinless, params["dipoles"].astype(distance.dtype))[kinds]
+        blocks = Blocks(diagonal, hopping, overlap, spinless, structure.species, dipoles)
+        return atomic.with_spin_orbit(blocks, self.basis, params["spin_orbit"]) if self.basis.spinor else blocks
+
+    def edge_blocks(self, tables: dict, pair, direction: Float[Array, "e 3"], distance: Float[Array, " e"]) -> Array:
+        """Two-centre blocks (e, o, o) of every edge. `tables` holds arrays (species, species) a law parameter and integral;
+        what it says of a bond and of the bond reversed is averaged, so that H stays Hermitian when they are trained."""
+        slices = {name: i for i, name in enumerate(self.basis.all_shells)}
+        shells = self.basis.all_shells
+        rows: list[list[Array]] = [
+            [jnp.zeros((distance.shape[0], len(SHELLS[a][1]), len(SHELLS[b][1])), distance.dtype) for b in shells]
+            for a in shells
+        ]
+        for name in self.integrals:
+            shell_pair, bond = name.split(":")
+            a, b = shell_pair.split("-")
+            reverse = tables[f"{b}-{a}:{bond}"]
+            values = {k: ((v + reverse[k].T) / 2)[pair].astype(distance.dtype) for k, v in tables[name].items()}
+            radial = LAWS[self.law](distance, **values)
+            (l1, keep1), (l2, keep2) = SHELLS[a], SHELLS[b]
+            factor = two_centre(l1, l2, direction)[BONDS.index(bond)][:, np.array(keep1)][:, :, np.array(keep2)]
+            i, j = slices[a], slices[b]
+            rows[i][j] = rows[i][j] + radial[:, None, None] * factor
+        return jnp.concatenate([jnp.concatenate(row, axis=2) for row in rows], axis=1)
