@@ -1,7 +1,8 @@
 """Fixed Hamiltonians from Wannier90: H(R) of one crystal, which every later stage takes like any other model.
 
-Flows in: `seedname_hr.dat`, with the lattice of `seedname.win`, the centres of `seedname_centres.xyz` and, where it is
-there, `seedname_wsvec.dat`. Flows out: a `Hamiltonian` whose blocks are those of the file.
+Flows in: `seedname_hr.dat`, with the lattice of `seedname.win`, the centres of `seedname_centres.xyz` and, where Wannier90
+distributes H(R) by distance (`use_ws_distance`), `seedname_wsvec.dat`, which is made again where it is missing. Flows out:
+a `Hamiltonian` whose blocks are those of the file.
 
 A Wannier function belongs to the atom nearest to its centre r_m, so that the structure is the crystal itself. Phases run
 from atom to atom; what the centre is off the atom, d = r_m - tau, goes into the on-site dipoles. With them the velocity
@@ -13,6 +14,7 @@ matrix elements between different Wannier functions are left out, as they are no
 """
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +33,13 @@ from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
 
 TOLERANCE = 1e-3
-"""Angstrom: how far atoms and lattice vectors may be from those of the file. eV: how far H may be from real or Hermitian."""
+"""Angstrom: how far atoms and lattice vectors may be from those of the file. eV: how far H may be from Hermitian."""
+
+ROUNDING = 1e-6
+"""eV: imaginary parts up to the last decimal of a file are its rounding, larger ones belong to H."""
+
+LARGEST_TABLE = 10**8
+"""Entries of the table from lattice translations to blocks; more come of a damaged file."""
 
 SKIN = 4 * TOLERANCE
 """Of the graph, angstrom: rounding apart, atoms do not move."""
@@ -44,11 +52,13 @@ class SiteBasis(Basis):
     Attributes:
         sites: species of the atoms of the base cell. orbitals: Wannier functions of each; spinors are counted one by one.
         filling: electrons of the base cell in these bands, or None where that is not known.
+        source: name of the .win file that could say so.
     """
 
     sites: tuple[int, ...] = static(default=())
     orbitals: tuple[int, ...] = static(default=())
     filling: float | None = static(default=None)
+    source: str = static(default="the .win file")
 
     @property
     def block_size(self) -> int:
@@ -89,8 +99,8 @@ class SiteBasis(Basis):
         """
         if self.filling is None:
             raise InputError(
-                "an _hr.dat file does not say how many electrons fill its bands; read it with "
-                "hamiltonians.wannier.read(path, electrons=...), or give num_valence_bands in the .win file"
+                f"an _hr.dat file does not say how many of its bands are filled: write num_valence_bands = (their number) "
+                f"into {self.source}, or in Python read it with hamiltonians.wannier.read(path, electrons=...)"
             )
         filled = self.filling * (len(self.kinds(species)) // len(self.sites)) / self.spin_degeneracy
         if abs(filled - round(filled)) > 1e-9:
@@ -114,6 +124,7 @@ class Wannier:
     Attributes:
         name: first line of the file. cell, positions: of the base cell, angstrom. cutoff, skin: angstrom.
         pairs: atoms i, j and lattice translation of j of every row of `hopping`: the bytes of integers (p, 5).
+        real: whether H(R) is; that of spinors is not taken to be.
     """
 
     name: str
@@ -121,6 +132,7 @@ class Wannier:
     cell: tuple[tuple[float, ...], ...]
     positions: tuple[tuple[float, ...], ...]
     pairs: bytes
+    real: bool
     cutoff: float
     skin: float = SKIN
 
@@ -176,7 +188,7 @@ class Wannier:
         row = jnp.asarray(table)[i, j, place[:, 0], place[:, 1], place[:, 2]]
         row = jnp.where((place == shifts - low).all(axis=1), row, len(self.rows))
         dtype = structure.positions.dtype
-        hopping = params["hopping"].astype(jnp.result_type(dtype, jnp.complex64) if self.basis.spinor else dtype)
+        hopping = params["hopping"].astype(dtype if self.real else jnp.result_type(dtype, jnp.complex64))
         hopping = jnp.concatenate([hopping, jnp.zeros_like(hopping[:1])])
         own = table[np.arange(base), np.arange(base), *(-low)]
         centres = jnp.moveaxis(params["centres"].astype(dtype), -1, 1)
@@ -199,52 +211,66 @@ def read(
         centres: of the Wannier functions, Cartesian, angstrom; those of `seedname_centres.xyz` by default.
         electrons: of the cell, in these bands; `num_valence_bands` of the .win file by default, else not known, which
             bands and densities of states do not need.
-        spinors: whether each function holds one electron; `spinors` of the .win file by default, else no.
+        spinors: whether each function holds one electron; `spinors` of the .win file by default, else no. Imaginary parts
+            of H are kept in either case.
         smallest: elements of a pair of atoms that are all below this, eV, are left out.
 
     Raises:
         InputError: a file that is missing, damaged or of another crystal; centres that were moved to the home cell and no
-            longer belong to H(R); matrices that are not Hermitian, or not real where the functions are no spinors.
+            longer belong to H(R); matrices that are not Hermitian; more electrons than the bands hold; vectors of the
+            Wigner-Seitz distances that are missing and cannot be made again.
     """
     path = Path(path)
     found = files.read_hr(path)
     there = files.beside(path, (".win", "_centres.xyz", "_wsvec.dat"))
     functions = found.matrices.shape[1]
     given = files.read_win(there[".win"]) if ".win" in there else None
-    words = given.keywords if given is not None else {}
-    if words.get("num_wann", str(functions)) != str(functions):
-        raise InputError(
-            f"{there['.win']} has num_wann {words['num_wann']}; {path} holds {functions} Wannier functions"
-        )
+    counted = given.wholes("num_wann") if given is not None else None
+    if given is not None and counted not in (None, [functions]):
+        raise InputError(f"{given.path} has num_wann {counted[0]}; {path} holds {functions} Wannier functions")
     if structure is None and given is None:
         raise InputError(f"{path} has no .win file beside it; give the crystal as structure=")
     crystal = given.structure if structure is None and given is not None else structure
     assert crystal is not None
     if given is not None and np.abs(np.asarray(crystal.cell) - np.asarray(given.structure.cell)).max() > TOLERANCE:
         raise InputError(
-            f"the structure has another lattice than {there['.win']}, in whose lattice vectors {path} counts R"
+            f"the structure has another lattice than {given.path}, in whose lattice vectors {path} counts R"
         )
     if centres is None:
-        centres = _centres_beside(path, there, words, functions)
-    spinor = spinors if spinors is not None else given is not None and given.spinors
-    if electrons is None and "num_valence_bands" in words:
-        electrons = float(words["num_valence_bands"]) * (1 if spinor else 2)
-    shared = files.read_ws_vectors(there["_wsvec.dat"]) if "_wsvec.dat" in there else None
-    vectors, matrices = _spread(found, shared, path)
-    _refuse_matrices(vectors, matrices, spinor, path)
+        centres = _centres_beside(path, there, given, functions)
     if np.shape(centres) != (functions, 3):
         raise InputError(f"centres have shape {np.shape(centres)}; expected ({functions}, 3), angstrom")
-    return build(
-        found.comment or path.name, crystal, np.asarray(centres), vectors, matrices, electrons, spinor, smallest
-    )
+    stated = given.flag("spinors") if given is not None else None
+    spinor = bool(stated if spinors is None else spinors)
+    filled = given.wholes("num_valence_bands") if given is not None else None
+    if electrons is None and filled is not None:
+        electrons = float(filled[0]) * (1 if spinor else 2)
+    if electrons is not None and not 0 <= electrons <= functions * (1 if spinor else 2):
+        raise InputError(
+            f"{electrons:g} electrons do not fit into the {functions} bands of {path}, {1 if spinor else 2} each; give the "
+            "number of a cell (or num_valence_bands in the .win file)"
+        )
+    shared = _superlattice(path, there, given, found.vectors, np.asarray(centres))
+    vectors, matrices = files.spread(found, shared, path)
+    _refuse_not_hermitian(vectors, matrices, path)
+    off = float(np.abs(matrices.imag).max())
+    if off > TOLERANCE and stated is None and spinors is None:
+        warnings.warn(
+            f"{path}: H has imaginary parts up to {off:.4f} eV, which are kept; its functions count as spin-degenerate: write "
+            "spinors = .true. into the .win file (or .false., and this is not said again) if each holds one electron",
+            stacklevel=2,
+        )
+    name = found.comment or path.name
+    beside = there[".win"].name if ".win" in there else path.name.removesuffix("_hr.dat") + ".win"
+    return build(name, crystal, np.asarray(centres), vectors, matrices, electrons, spinor, smallest, beside)
 
 
-def _centres_beside(path: Path, there: dict[str, Path], words: dict[str, str], functions: int) -> np.ndarray:
+def _centres_beside(path: Path, there: dict[str, Path], given: files.Input | None, functions: int) -> np.ndarray:
     if "_centres.xyz" not in there:
         raise InputError(
             f"{path} has no _centres.xyz beside it; run wannier90 with write_xyz = true, or give centres= (angstrom)"
         )
-    if words.get("translate_home_cell", "").strip(". ").lower() in ("true", "t"):
+    if given is not None and given.flag("translate_home_cell"):
         raise InputError(
             f"{there['_centres.xyz']} was written with translate_home_cell = true: its centres were moved by lattice vectors "
             "and no longer belong to H(R), which would spoil velocities; give the centres of the .wout file as centres="
@@ -252,29 +278,36 @@ def _centres_beside(path: Path, there: dict[str, Path], words: dict[str, str], f
     return files.read_centres(there["_centres.xyz"], functions)
 
 
-def _spread(found: files.Hoppings, shared: np.ndarray | None, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Lattice vectors (r, 3) and H (r, w, w) with degeneracies divided out and elements shared among R + T."""
-    matrices = found.matrices / found.degeneracies[:, None, None]
-    if shared is None:
-        return found.vectors, matrices
-    size = matrices.shape[1]
-    every = np.concatenate([found.vectors, shared[:, :3]])
-    place = np.unique(every, axis=0, return_inverse=True)[1].ravel()
-    row = np.full(int(place.max()) + 1, -1)
-    row[place[: len(found.vectors)]] = np.arange(len(found.vectors))
-    r, m, n, count = row[place[len(found.vectors) :]], *shared[:, 3:6].T
-    within = (r >= 0) & (m >= 0) & (m < size) & (n >= 0) & (n < size)
-    if not within.all() or len(np.unique(np.stack([r, m, n]), axis=1).T) != matrices.size:
+def _superlattice(
+    path: Path, there: dict[str, Path], given: files.Input | None, vectors: np.ndarray, centres: np.ndarray
+) -> np.ndarray | None:
+    """How each element is shared among R + T (`files.read_ws_vectors`), or None where H(R) stands as it is."""
+    if "_wsvec.dat" in there:
+        return files.read_ws_vectors(there["_wsvec.dat"])
+    wanted = given.flag("use_ws_distance") if given is not None else False
+    mesh = given.wholes("mp_grid", 3, 1) if given is not None else None
+    missing = path.name.removesuffix("_hr.dat") + "_wsvec.dat"
+    if given is not None and wanted and mesh is None:
         raise InputError(
-            f"{path}: its _wsvec.dat is of other lattice vectors or functions; remove it or write it again"
+            f"{given.path} has use_ws_distance = true, but neither mp_grid nor a file {missing} beside it; copy that file here"
         )
-    vectors, there = np.unique(shared[:, :3] + shared[:, 6:], axis=0, return_inverse=True)
-    out = np.zeros((len(vectors), size, size), dtype=complex)
-    np.add.at(out, (there.ravel(), m, n), matrices[r, m, n] / count)
-    return vectors, out
+    if given is not None and wanted and mesh is not None:
+        warnings.warn(
+            f"{missing} is not beside {path}; its vectors are made again from mp_grid and the centres. Images at one distance "
+            "may be shared otherwise than in Wannier90 (some 0.01 eV on coarse meshes): copy that file here for its very bands",
+            stacklevel=3,
+        )
+        return files.minimal_images(np.asarray(given.structure.cell), mesh, vectors, centres)
+    if given is not None and wanted is None and mesh is not None:
+        warnings.warn(
+            f"{path}: no {missing} and no use_ws_distance in {given.path}, so that H(R) is taken as it stands, as Wannier90 "
+            "1 and 2 meant it: write use_ws_distance = .true. there if version 3 wrote it, or .false. if that is right",
+            stacklevel=3,
+        )
+    return None
 
 
-def _refuse_matrices(vectors: np.ndarray, matrices: np.ndarray, spinor: bool, path: Path) -> None:
+def _refuse_not_hermitian(vectors: np.ndarray, matrices: np.ndarray, path: Path) -> None:
     rows = {tuple(v): i for i, v in enumerate(vectors.tolist())}
     zero = np.zeros_like(matrices[0])
     for v, i in rows.items():
@@ -284,11 +317,6 @@ def _refuse_matrices(vectors: np.ndarray, matrices: np.ndarray, spinor: bool, pa
             raise InputError(
                 f"{path}: H(R) and H(-R) of R = {list(v)} differ by {off:.4f} eV where they should be Hermitian"
             )
-    if not spinor and np.abs(matrices.imag).max() > TOLERANCE:
-        raise InputError(
-            f"{path}: H has imaginary parts up to {np.abs(matrices.imag).max():.4f} eV; Wannier functions without spin are "
-            "real: converge them further, or say spinors=True if each holds one electron"
-        )
 
 
 def build(
@@ -300,12 +328,17 @@ def build(
     electrons: float | int | None = None,
     spinor: bool = False,
     smallest: float | int = 0.0,
+    source: str = "the .win file",
 ) -> Hamiltonian:
     """A fixed Hamiltonian from arrays.
 
     Args:
         centres: angstrom. vectors: lattice vectors R, integers. matrices: <m 0| H |n R>, eV, shape (r, w, w), to be summed
-            with exp(ik.R) and no further weights. electrons, spinor, smallest: as in `read`.
+            with exp(ik.R) and no further weights. electrons, spinor, smallest: as in `read`. source: of the number of
+            electrons, for messages.
+
+    Raises:
+        InputError: lattice vectors so long that a table of them would fill the memory.
     """
     positions, cell = np.asarray(crystal.positions, np.float64), np.asarray(crystal.cell, np.float64)
     atom, home, offset = _nearest_atoms(positions, cell, centres)
@@ -323,23 +356,28 @@ def build(
     own = (rows[:, 0] == rows[:, 1]) & ~rows[:, 2:].any(axis=1)
     kept = own | (np.abs(blocks).max(axis=(1, 2)) > smallest)
     rows, blocks = rows[kept], blocks[kept]
+    table = len(positions) ** 2 * float(np.prod(np.ptp(rows[:, 2:], axis=0) + 1.0))
+    if table > LARGEST_TABLE:
+        raise InputError(f"{name}: lattice vectors R up to {np.abs(rows[:, 2:]).max()} cells; the file is damaged")
     distance = np.linalg.norm(positions[rows[:, 1]] + rows[:, 2:] @ cell - positions[rows[:, 0]], axis=1)
     held = np.zeros((len(positions), width, 3))
     held[atom, slot] = offset
     sites = tuple(crystal.species)
     shells = tuple((z, ()) for z in dict.fromkeys(sites))
     basis = SiteBasis(
-        shells, (), spinor, sites, tuple(orbitals.tolist()), None if electrons is None else float(electrons)
+        shells, (), spinor, sites, tuple(orbitals.tolist()), None if electrons is None else float(electrons), source
     )
+    real = not spinor and float(np.abs(blocks.imag).max()) <= ROUNDING
     module = Wannier(
         name,
         basis,
         tuple(map(tuple, cell.tolist())),
         tuple(map(tuple, positions.tolist())),
         rows.astype(np.int32).tobytes(),
+        real,
         cutoff=float(distance.max()) + SKIN if len(rows) > own.sum() else 1.0,
     )
-    hopping = blocks if spinor else blocks.real
+    hopping = blocks.real if real else blocks
     return Hamiltonian({"hopping": jnp.asarray(hopping), "centres": jnp.asarray(held)}, module)
 
 

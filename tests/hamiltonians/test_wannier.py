@@ -87,7 +87,10 @@ class Case:
         xyz += ["Si     " + "   ".join(f"{x:14.8f}" for x in c) for c in np.asarray(self.crystal.positions)]
         (folder / f"{seed}_centres.xyz").write_text("\n".join(xyz) + "\n")
         rows = "\n".join(" ".join(f"{x / 0.529177210903:.10f}" for x in v) for v in self.cell)
-        text = f"num_wann = 10 ! all\nwrite_hr : true\n{win}\nBegin Unit_Cell_Cart\nbohr\n{rows}\nEnd Unit_Cell_Cart\n"
+        win += "" if "use_ws_distance" in win else "\nuse_ws_distance = .false."
+        n = self.divisions
+        text = f"num_wann = 10 ! all\nwrite_hr : true\nmp_grid {n} {n} {n}\n{win}\n"
+        text += f"Begin Unit_Cell_Cart\nbohr\n{rows}\nEnd Unit_Cell_Cart\n"
         text += "begin atoms_frac\nSi1 0.0 0.0 0.0\nSi2 0.25 2.5d-1 0.25\nend atoms_frac\n"
         (folder / f"{seed}.win").write_text(text)
         return folder / f"{seed}_hr.dat"
@@ -254,6 +257,20 @@ def test_wigner_seitz_distances_complete_a_coarse_mesh(tmp_path):
         np.testing.assert_allclose(electrons.eigenvalues(found, coarse.crystal, mesh), there, atol=1e-5)
         worst = np.abs(np.asarray(electrons.eigenvalues(found, coarse.crystal, POINTS) - expected)).max()
         assert worst > off if off else worst < 1e-5
+    given = coarse.write(tmp_path, win="use_ws_distance = .true.")
+    rows = files.read_ws_vectors(tmp_path / "si_wsvec.dat")
+    again = files.minimal_images(coarse.cell, (2, 2, 2), coarse.vectors, coarse.atoms)
+    assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, again.tolist()))
+    (tmp_path / "si_wsvec.dat").unlink()
+    with pytest.warns(UserWarning, match=r"si_wsvec\.dat is not beside .*made again from mp_grid"):
+        found = wannier.read(given, centres=coarse.atoms)
+    np.testing.assert_allclose(electrons.eigenvalues(found, coarse.crystal, POINTS), expected, atol=1e-5)
+    edit(tmp_path / "si.win", "mp_grid 2 2 2", "")
+    with pytest.raises(InputError, match=r"neither mp_grid nor a file si_wsvec\.dat"):
+        wannier.read(given)
+    edit(tmp_path / "si.win", "use_ws_distance = .true.", "mp_grid = 2,2,2")
+    with pytest.warns(UserWarning, match=r"no si_wsvec\.dat and no use_ws_distance"):
+        wannier.read(given)
     (tmp_path / "si_wsvec.dat").write_text("## with use_ws_distance=.true.\n 0 0 0 1 1\n 1\n 0 0 0\n")
     with pytest.raises(InputError, match="other lattice vectors or functions"):
         wannier.read(path)
@@ -275,9 +292,27 @@ def test_spinors_are_complex_and_hold_one_electron_each(case, tmp_path):
     assert found.basis.occupied(case.crystal.species) == 4
     mine = electrons.eigenvalues(found, found.module.structure, POINTS)
     np.testing.assert_allclose(mine, electrons.eigenvalues(case.model, case.crystal, POINTS), atol=1e-5)
-    (tmp_path / "si.win").write_text((tmp_path / "si.win").read_text().replace("spinors = .true.", ""))
-    with pytest.raises(InputError, match="are real"):
-        wannier.read(path)
+    edit(tmp_path / "si.win", "spinors = .true.", "")
+    with pytest.warns(UserWarning, match=r"imaginary parts up to .* eV, which are kept"):
+        spinless = wannier.read(path)
+    assert spinless.basis.occupied(case.crystal.species) == 4
+    found = electrons.eigenvalues(spinless, case.crystal, POINTS)
+    np.testing.assert_allclose(found, electrons.eigenvalues(case.model, case.crystal, POINTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [2e-4, 2e-7])
+def test_imaginary_parts_are_kept_beyond_rounding(case, tmp_path, size):
+    """Functions with small phases: H(R) is complex by about `size`, the bands are the same."""
+    phase = np.exp(1j * size * np.random.default_rng(2).uniform(-1, 1, 10))
+    path = case.write(tmp_path, matrices=phase[:, None].conj() * case.matrices * phase)
+    found = wannier.read(path)
+    assert found.module.real == (size < 1e-5)
+    assert np.iscomplexobj(found.params["hopping"]) == (size > 1e-5)
+    h = np.asarray(AT(found, case.crystal, found.graph(case.crystal), POINTS[2]))
+    written = wannier.files.read_hr(path)
+    fourier = np.exp(2j * np.pi * written.vectors @ np.asarray(POINTS[2])) / written.degeneracies
+    expected = np.linalg.eigvalsh(np.einsum("r,rmn->mn", fourier, written.matrices))
+    np.testing.assert_allclose(np.linalg.eigvalsh(h), expected, atol=1e-7 if size > 1e-5 else 2e-6)
 
 
 def test_weak_elements_can_be_left_out(case, tmp_path):
@@ -348,10 +383,40 @@ def edit(path, old, new, count=1):
             "every element of H once",
         ),
         (lambda f: edit(f / "si.win", "num_wann = 10", "num_wann = 8"), "num_wann 8"),
+        (lambda f: edit(f / "si.win", "num_wann = 10", "num_wann = ten"), "num_wann = 'ten'; give a whole number"),
+        (lambda f: edit(f / "si.win", "write_hr", "num_valence_bands -4\nwrite_hr"), "num_valence_bands = '-4'"),
+        (
+            lambda f: edit(f / "si.win", "write_hr", "num_valence_bands 11\nwrite_hr"),
+            "22 electrons do not fit into the 10",
+        ),
+        (lambda f: edit(f / "si.win", "write_hr", "spinors = no\nwrite_hr"), "spinors = 'no'; give true or false"),
+        (lambda f: edit(f / "si.win", "End Unit_Cell_Cart", "End"), "unit_cell_cart has no end before"),
+        (lambda f: edit(f / "si.win", "end atoms_frac", ""), "atoms_frac has no end; close it"),
+        (lambda f: edit(f / "si.win", "write_hr", "num_wann = 9\nwrite_hr"), "keyword num_wann twice"),
+        (lambda f: edit(f / "si.win", "Si2 0.25", "Si2 nan"), r"si\.win: positions hold NaN"),
+        (
+            lambda f: edit(f / "si.win", "Si2 0.25 2.5d-1 0.25", "Si2 0.25 0.25"),
+            "atoms_frac does not hold three numbers",
+        ),
+        (
+            lambda f: edit(f / "si_hr.dat", "    0    0    0    1    2", "    0    0    0  1.5    2"),
+            "line .* five whole",
+        ),
+        (
+            lambda f: edit(f / "si_hr.dat", "    0    0    0    1    2", "    0    0    0    1  nan"),
+            "line .* five whole",
+        ),
+        (
+            lambda f: edit(f / "si_hr.dat", "    0    0    0    1    2", "    0    0    0    1  ***"),
+            "7 numbers on every",
+        ),
+        (lambda f: edit(f / "si_hr.dat", "          10\n", "  9999999999\n"), "cut short or damaged"),
+        (lambda f: edit(f / "si_hr.dat", "          10\n", "          ten\n"), "is not an _hr.dat file"),
+        (lambda f: edit(f / "si_centres.xyz", "X      ", "X  nan  "), "centres hold NaN"),
         (lambda f: edit(f / "si.win", "write_hr", "translate_home_cell = T\nwrite_hr"), "translate_home_cell"),
         (lambda f: edit(f / "si.win", "bohr", "furlong"), "unit 'furlong'"),
         (lambda f: edit(f / "si.win", "Si1", "Qq1"), "'Qq1' is not a chemical symbol"),
-        (lambda f: edit(f / "si.win", "Unit_Cell_Cart", "unit_cell", 2), "no block unit_cell_cart"),
+        (lambda f: edit(f / "si.win", "Unit_Cell_Cart", "unit_cell", 2), "has no block unit_cell_cart"),
         (lambda f: edit(f / "si.win", "atoms_frac", "atoms", 2), "neither atoms_frac nor atoms_cart"),
         (lambda f: (f / "si.win").unlink(), r"no \.win file"),
         (lambda f: (f / "si_centres.xyz").unlink(), r"no _centres\.xyz"),
@@ -370,7 +435,7 @@ def test_what_cannot_be_meant_is_refused(case, path, tmp_path):
         wannier.read(path, structure=case.crystal.scaled(1.01))
     with pytest.raises(InputError, match="centres have shape"):
         wannier.read(path, centres=np.zeros((3, 3)))
-    with pytest.raises(InputError, match="how many electrons"):
+    with pytest.raises(InputError, match=r"write num_valence_bands = \(their number\) into si\.win"):
         spectrum(wannier.read(path), case.crystal)
     with pytest.raises(InputError, match="do not fill whole bands"):
         spectrum(wannier.read(path, electrons=7), case.crystal)
