@@ -9,7 +9,9 @@ and no edge is ever scattered on the way to the energy.
 """
 
 import dataclasses
-from typing import Literal
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxepi.errors import InputError
-from jaxepi.guards import traced
+from jaxepi.guards import refuse_or_nan, traced
 from jaxepi.layers import bonded_layers
 from jaxepi.linalg import inverse_3x3, spectral_norm_3x3
 from jaxepi.structure import Structure
@@ -194,8 +196,30 @@ class Graph:
         if traced(structure, self):
             return
         with jax.ensure_compile_time_eval():
-            if not self.holds(structure):
+            if not _holds(self, structure):
                 raise InputError(self.complaint(structure))
+
+
+_holds = jax.jit(Graph.holds)
+
+
+def guarded(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """A method `kernel(model, structure, graph)` of a model, jitted, and refused or NaN where the graph does not hold.
+
+    The model says as `module.cutoff` and `module.relations` what the graph must reach.
+    """
+
+    @jax.jit
+    def compiled(model: Any, structure: Structure, graph: Graph) -> tuple[Any, Array]:
+        return kernel(model, structure, graph), graph.holds(structure)
+
+    @functools.wraps(kernel)
+    def method(self: Any, structure: Structure, graph: Graph) -> Any:
+        graph.fits(structure, self.module.cutoff, getattr(self.module, "relations", ()))
+        value, holds = compiled(self, structure, graph)
+        return refuse_or_nan(value, holds, lambda: graph.complaint(structure))
+
+    return method
 
 
 def build_graph(structure: Structure, cutoff: float, skin: float = 0.0, relations: tuple[Relation, ...] = ()) -> Graph:

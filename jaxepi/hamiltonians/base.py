@@ -6,11 +6,10 @@ graph) -> Blocks` (the signature of a linen module) and the attributes `basis`, 
 
 from typing import Any, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from jaxepi.graph import Graph, build_graph
+from jaxepi.graph import Graph, build_graph, guarded
 from jaxepi.hamiltonians.basis import Basis
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
@@ -98,7 +97,11 @@ class Hamiltonian:
             checked(structure, graph)
         return graph
 
-    @jax.jit
+    @guarded
     def blocks(self, structure: Structure, graph: Graph) -> Blocks:
-        """H(R) and S(R) of `structure` on the edges of `graph`, eV."""
+        """H(R) and S(R) of `structure` on the edges of `graph`, eV; NaN under tracing where the graph does not hold.
+
+        Raises:
+            InputError: the graph belongs to other atoms or another model, or atoms have left its skin.
+        """
         return self.module.apply({"params": self.params}, structure, graph)

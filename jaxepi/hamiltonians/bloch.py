@@ -115,20 +115,38 @@ def bloch_many(
     return h, assemble(unit, blocks.overlap)
 
 
-@jax.jit
 def hamiltonian_k(
     hamiltonian: Hamiltonian, structure: Structure, graph: Graph, k: Float[Array, "3"]
 ) -> tuple[Complex[Array, "N N"], Complex[Array, "N N"] | None]:
-    """H(k) and S(k) of a structure at one fractional k point, atomic gauge."""
+    """H(k) and S(k) of a structure at one fractional k point, atomic gauge.
+
+    Raises:
+        InputError: the graph does not hold (NaN under tracing: `Hamiltonian.blocks`).
+    """
+    graph.check(structure)
+    return _matrices(hamiltonian, structure, graph, k)
+
+
+@jax.jit
+def _matrices(hamiltonian: Hamiltonian, structure: Structure, graph: Graph, k: Float[Array, "3"]):
     blocks = hamiltonian.blocks(structure, graph)
     return bloch_matrices(blocks, graph, graph.vectors(structure), cartesian(k, structure))
 
 
-@jax.jit
 def hamiltonian_gradient(
     hamiltonian: Hamiltonian, structure: Structure, graph: Graph, k: Float[Array, "3"]
 ) -> tuple[Complex[Array, "3 N N"], Complex[Array, "3 N N"] | None]:
-    """dH/dk and dS/dk at one fractional k point, eV angstrom and angstrom, by forward differentiation."""
+    """dH/dk and dS/dk at one fractional k point, eV angstrom and angstrom, by forward differentiation.
+
+    Raises:
+        InputError: the graph does not hold (NaN under tracing: `Hamiltonian.blocks`).
+    """
+    graph.check(structure)
+    return _gradients(hamiltonian, structure, graph, k)
+
+
+@jax.jit
+def _gradients(hamiltonian: Hamiltonian, structure: Structure, graph: Graph, k: Float[Array, "3"]):
     blocks, vectors = hamiltonian.blocks(structure, graph), graph.vectors(structure)
     dh, ds = jax.jacfwd(lambda q: bloch_matrices(blocks, graph, vectors, q))(cartesian(k, structure))
     return jnp.moveaxis(dh, -1, 0), None if ds is None else jnp.moveaxis(ds, -1, 0)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxepi.graph import Graph, build_graph
+from jaxepi.graph import Graph, build_graph, guarded
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
 
@@ -43,10 +43,20 @@ class Potential:
             checked(structure, graph)
         return graph
 
-    @jax.jit
-    def energy(self, structure: Structure, graph: Graph) -> Float[Array, ""]:
-        """Potential energy of the cell, eV."""
+    def apply(self, structure: Structure, graph: Graph) -> Float[Array, ""]:
+        """Potential energy of the cell, eV, without the guard: for compiled code that looks after the graph itself."""
         return self.module.apply({"params": self.params}, structure, graph)
+
+    @guarded
+    def energy(self, structure: Structure, graph: Graph) -> Float[Array, ""]:
+        """Potential energy of the cell, eV.
+
+        Like forces and stress: NaN under tracing where the graph does not hold (`Graph.holds`).
+
+        Raises:
+            InputError: the graph belongs to other atoms or another model, or atoms have left its skin.
+        """
+        return self.apply(structure, graph)
 
     @jax.jit
     def novelty(self, structure: Structure, graph: Graph) -> Float[Array, ""]:
@@ -56,17 +66,17 @@ class Potential:
             return jnp.zeros((), structure.positions.dtype)
         return measure({"params": self.params}, structure, graph)
 
-    @jax.jit
+    @guarded
     def forces(self, structure: Structure, graph: Graph) -> Float[Array, "n 3"]:
         """Forces, eV/angstrom: minus the derivative of the energy by positions.
 
         Compiled once for structures of the same atoms with graphs of one shape, which `jaxepi.graph.padded` gives them.
         """
-        return -jax.grad(lambda x: self.energy(structure.with_positions(x), graph))(structure.positions)
+        return -jax.grad(lambda x: self.apply(structure.with_positions(x), graph))(structure.positions)
 
-    @jax.jit
+    @guarded
     def stress(self, structure: Structure, graph: Graph) -> Float[Array, "3 3"]:
         """Stress, eV/angstrom^3, dE/d(strain)/volume: positive is tension, as in ASE."""
         zero = jnp.zeros((3, 3), structure.cell.dtype)
-        derivative = jax.grad(lambda e: self.energy(structure.strained(0.5 * (e + e.T)), graph))(zero)
+        derivative = jax.grad(lambda e: self.apply(structure.strained(0.5 * (e + e.T)), graph))(zero)
         return derivative / structure.volume

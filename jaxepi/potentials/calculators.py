@@ -71,7 +71,7 @@ class PotentialCalculator(Calculator):
     def _graph(self, structure: Structure) -> Graph:
         """The graph kept from the last call, unless atoms left the skin or species or periodicity changed."""
         kept, kind = self.graph, (structure.species, structure.pbc)
-        if kept is not None and kind == self._topology and topology.valid(kept, structure):
+        if kept is not None and kind == self._topology and kept.holds(structure):
             return kept
         if kept is None or kind != self._topology or getattr(self.potential.module, "permanent_bonds", False):
             self.graph, self._topology, self._shape = topology.built(self.potential, structure), kind, ()

@@ -35,14 +35,6 @@ def graphs(
     return jax.tree.map(lambda *x: jnp.stack(x), *(padded(one, shape) for one in found)), shape
 
 
-def valid(graph: Graph, structure: Structure) -> bool:
-    """Whether every pair within the cutoff is still an edge: after moves and strain since the graph was built."""
-    deformation = np.linalg.solve(np.asarray(graph.cell, float), np.asarray(structure.cell, float))
-    narrowest = np.linalg.svd(deformation, compute_uv=False).min()
-    left = graph.cutoff + graph.skin - 2 * float(graph.displacement(structure))
-    return bool(narrowest * left >= graph.cutoff)
-
-
 def built(potential: Potential, structure: Structure) -> Graph:
     """A new graph, without warnings: whoever moves atoms looks after them."""
     with warnings.catch_warnings():

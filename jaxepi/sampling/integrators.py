@@ -88,8 +88,8 @@ class Model(NamedTuple):
     graph: Graph
 
     def energy(self, positions: Array, **_: Any) -> Array:
-        """Potential energy, eV; jax-md hands on keywords that are of no use here."""
-        return self.potential.energy(self.structure.with_positions(positions), self.graph)
+        """Potential energy, eV; jax-md hands on keywords that are of no use here. `advance` looks after the graph."""
+        return self.potential.apply(self.structure.with_positions(positions), self.graph)
 
 
 class Frame(NamedTuple):
