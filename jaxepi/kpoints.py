@@ -39,22 +39,21 @@ def mesh(counts: int | Sequence[int], shift: Sequence[float] = (0.0, 0.0, 0.0), 
     weights = np.full(len(points), 1.0 / len(points))
     if not time_reversal:
         return KPoints(points, weights)
-    index: dict[tuple[int, ...], int] = {}
-    kept: list[int] = []
-    merged: list[float] = []
-    for i, k in enumerate(points):
-        key, mirrored = _key(k), _key(-k)
-        if mirrored in index:
-            merged[index[mirrored]] += weights[i]
-        else:
-            index[key] = len(kept)
-            kept.append(i)
-            merged.append(weights[i])
-    return KPoints(points[kept], np.array(merged))
+    pairs = np.minimum(keys(points), keys(-points))
+    _, first, where = np.unique(pairs, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return KPoints(points[first[order]], np.bincount(where, weights=weights)[order])
 
 
-def _key(k: np.ndarray) -> tuple[int, ...]:
-    return tuple((np.round((k % 1.0) * 1e6).astype(int) % 1_000_000).tolist())
+def keys(points: np.ndarray) -> np.ndarray:
+    """One integer a k point, equal for points a reciprocal vector apart (to 1e-6 of it), shape (...).
+
+    Args:
+        points: fractional, shape (..., 3).
+    """
+    # Rounded off the centre, so that no fraction of small integers lies where rounding is a matter of chance.
+    whole = np.floor((points % 1.0) * 1e6 + 0.3137).astype(np.int64) % 1_000_000
+    return whole @ np.array([1_000_000_000_000, 1_000_000, 1])
 
 
 def find(points: np.ndarray, k: Sequence[float] | np.ndarray, tolerance: float = 1e-4) -> int | None:

@@ -36,6 +36,7 @@ def gamma_probe(hamiltonian, supercell, graph, top: float, gap: float) -> EdgePr
         gap=jnp.asarray(empty[0] - filled[-1]),
         valence=(int((filled > filled[-1] - 1e-4).sum()),),
         conduction=(int((empty < empty[0] + 1e-4).sum()),),
+        partners=(1,),
         occupied=blocks.occupied,
     )
 

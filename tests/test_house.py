@@ -20,6 +20,7 @@ STOREY = {
     "tree": 0,
     "units": 0,
     "structure": 1,
+    "symmetry": 1,
     "kpoints": 1,
     "linalg": 1,
     "datasets": 2,
@@ -45,6 +46,8 @@ STOREY = {
 NEIGHBOURS = {
     ("electrons", "sampling"),
     ("structure", "errors"),
+    ("symmetry", "structure"),
+    ("symmetry", "kpoints"),
     ("guards", "errors"),
     ("epi", "optics"),
     ("graph", "layers"),

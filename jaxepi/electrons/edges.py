@@ -4,7 +4,6 @@ The edges of the perfect primitive crystal fold to known k points of a supercell
 of the two edges are averaged over their degenerate sets and over the equivalent valleys: the thermal gap.
 """
 
-import itertools
 from functools import partial
 from typing import Literal
 
@@ -24,6 +23,7 @@ from jaxepi.kpoints import mesh
 from jaxepi.linalg import call_lapack
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
+from jaxepi.symmetry import operations, same, star
 from jaxepi.tree import pytree, static
 
 DEGENERACY = 1e-4
@@ -63,43 +63,54 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
     """Find the valence maximum and conduction minimum of a crystal: a k mesh, then local refinement.
 
     Args:
-        cell: the primitive cell at equilibrium. divisions: of the starting mesh.
+        cell: the primitive cell at equilibrium. divisions: of the starting mesh, along periodic directions.
 
     Raises:
-        InputError: bands overlap (a metal).
+        InputError: bands overlap or touch (a metal), or there is no empty band.
     """
     graph = hamiltonian.graph(cell)
     occupied = hamiltonian.basis.occupied(cell.species)
-    points = mesh(divisions).points
+    if not 0 < occupied < hamiltonian.basis.size(cell.species):
+        size = hamiltonian.basis.size(cell.species)
+        raise InputError(f"{occupied} of {size} bands are filled: a gap needs filled and empty ones")
+    points = mesh([divisions if p else 1 for p in cell.pbc]).points
     e = np.asarray(eigenvalues(hamiltonian, cell, points, graph))
-    reciprocal = np.asarray(cell.reciprocal)
+    steps = np.eye(3)[np.asarray(cell.pbc)] * 0.3 / divisions
 
-    @jax.jit
-    def bands(k_fractional):
-        return eigenvalues(hamiltonian, cell, k_fractional[None], graph)[0]
+    def at(k: np.ndarray) -> np.ndarray:
+        return np.asarray(eigenvalues(hamiltonian, cell, k[None], graph)[0])
 
     def refine(band: int, sign: int) -> tuple[np.ndarray, float]:
+        value = sign * float((sign * e[:, band]).min())
         start = points[np.argmin(sign * e[:, band])]
+        if not len(steps):
+            return start, value
         best = minimize(
-            lambda k: sign * float(bands(jnp.asarray(k))[band]),
-            start,
+            lambda x: sign * float(at(start + x @ steps)[band]),
+            np.zeros(len(steps)),
             method="Nelder-Mead",
-            options={"initial_simplex": start + 0.3 / divisions * np.vstack([np.zeros(3), np.eye(3)]), "xatol": 1e-6},
+            options={"initial_simplex": np.vstack([np.zeros(len(steps)), np.eye(len(steps))]), "xatol": 1e-6},
         )
-        k, value = (best.x, best.fun) if best.fun < sign * e[:, band].min() - 1e-9 else (start, sign * e[:, band].min())
-        return k @ reciprocal, sign * value
+        return (start + best.x @ steps, sign * best.fun) if best.fun < sign * value - 1e-9 else (start, value)
 
     top_k, top = refine(occupied - 1, -1)
     bottom_k, bottom = refine(occupied, 1)
     if bottom <= top:
         raise InputError(f"the bands overlap by {top - bottom:.3f} eV: a metal has no gap")
+    if bottom - top < DEGENERACY:
+        raise InputError(f"filled and empty bands touch (within {bottom - top:.1e} eV): a semimetal has no gap")
+    group = operations(cell)
 
-    def at(k: np.ndarray) -> np.ndarray:
-        return np.asarray(bands(jnp.asarray(k @ np.linalg.inv(reciprocal))))
+    def valleys(k: np.ndarray, band: int, energy: float) -> Array:
+        images = star(k, group)
+        there = np.asarray(eigenvalues(hamiltonian, cell, images, graph))[:, band]
+        # H(R) of a file may have less symmetry than its crystal; the point that was found belongs to the edge in any case.
+        kept = (np.abs(there - energy) < DEGENERACY) | (np.arange(len(images)) == 0)
+        return jnp.asarray(images[kept] @ np.asarray(cell.reciprocal))
 
     return BandEdges(
-        jnp.asarray(_star(top_k, lambda k: at(k)[occupied - 1], top, reciprocal)),
-        jnp.asarray(_star(bottom_k, lambda k: at(k)[occupied], bottom, reciprocal)),
+        valleys(top_k, occupied - 1, top),
+        valleys(bottom_k, occupied, bottom),
         jnp.asarray(top),
         jnp.asarray(bottom),
         jnp.asarray(at(top_k)[occupied] - top),
@@ -110,25 +121,6 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
     )
 
 
-def _star(k: np.ndarray, energy_at, energy: float, reciprocal: np.ndarray) -> np.ndarray:
-    """Inequivalent images of k under signed permutations of the Cartesian axes that have the same energy."""
-    found: list[np.ndarray] = []
-    for order in itertools.permutations(range(3)):
-        for signs in itertools.product((1, -1), repeat=3):
-            image = k[list(order)] * np.array(signs)
-            if not _equivalent(image, found, reciprocal) and abs(energy_at(image) - energy) < 1e-5:
-                found.append(image)
-    return np.array(found)
-
-
-def _equivalent(k: np.ndarray, others: list[np.ndarray] | np.ndarray, reciprocal: np.ndarray) -> int:
-    """How many of the others equal k up to a reciprocal lattice vector."""
-    if not len(others):
-        return 0
-    distance = (np.asarray(others) - k) @ np.linalg.inv(reciprocal)
-    return int((np.abs(distance - np.round(distance)).max(axis=1) < 1e-3).sum())
-
-
 @pytree
 class EdgeProbe:
     """Which supercell states make up the two edges.
@@ -136,6 +128,7 @@ class EdgeProbe:
     Attributes:
         points: distinct fractional k of the supercell, shape (k, 3).
         valence, conduction: how many states of each point belong to the edge (static): the highest filled, lowest empty.
+        partners: k points each one stands for (static): two where -k is another point than k, whose states it shares.
         top, gap: equilibrium valence edge and gap, eV.
     """
 
@@ -144,14 +137,20 @@ class EdgeProbe:
     gap: Float[Array, ""]
     valence: tuple[int, ...] = static()
     conduction: tuple[int, ...] = static()
+    partners: tuple[int, ...] = static()
     occupied: int = static()
 
     def edges(self, e: Float[Array, "*s k N"]) -> tuple[Float[Array, "*s"], Float[Array, "*s"]]:
         """Valence and conduction edge of each snapshot from eigenvalues at `points`, means over their sets, eV."""
         n = self.occupied
-        top = [e[..., i, n - count : n].mean(axis=-1) for i, count in enumerate(self.valence) if count]
-        bottom = [e[..., i, n : n + count].mean(axis=-1) for i, count in enumerate(self.conduction) if count]
-        return jnp.stack(top).mean(axis=0), jnp.stack(bottom).mean(axis=0)
+        top = {i: e[..., i, n - count : n].mean(axis=-1) for i, count in enumerate(self.valence) if count}
+        bottom = {i: e[..., i, n : n + count].mean(axis=-1) for i, count in enumerate(self.conduction) if count}
+
+        def mean(levels: dict[int, Array], counts: tuple[int, ...]) -> Array:
+            weights = np.array([counts[i] * self.partners[i] for i in levels])
+            return sum(w * level for w, level in zip(weights / weights.sum(), levels.values(), strict=True))
+
+        return mean(top, self.valence), mean(bottom, self.conduction)
 
 
 def edge_probe(edges: BandEdges, supercell: Structure, occupied: int) -> EdgeProbe:
@@ -160,23 +159,29 @@ def edge_probe(edges: BandEdges, supercell: Structure, occupied: int) -> EdgePro
     Args:
         edges: of the primitive crystal (`band_edges`). supercell: the perfect supercell. occupied: its filled bands.
     """
-    reciprocal = np.asarray(supercell.reciprocal)
-    tops, bottoms = np.asarray(edges.valence_k), np.asarray(edges.conduction_k)
+    inverse = np.linalg.inv(np.asarray(supercell.reciprocal))
+    tops, bottoms = (np.asarray(k) @ inverse for k in (edges.valence_k, edges.conduction_k))
     points: list[np.ndarray] = []
     for k in np.concatenate([tops, bottoms]):
-        if not _equivalent(k, points, reciprocal) and not _equivalent(-k, points, reciprocal):
+        if not _count(k, points) and not _count(-k, points):
             points.append(k)
-    fractional = np.array(points) @ np.linalg.inv(reciprocal)
+    fractional = np.array(points)
     fractional -= np.round(fractional)
     fractional[np.abs(fractional) < 1e-9] = 0.0
     return EdgeProbe(
         points=jnp.asarray(fractional),
         top=edges.valence,
         gap=edges.gap,
-        valence=tuple(edges.degeneracies[0] * _equivalent(k, tops, reciprocal) for k in points),
-        conduction=tuple(edges.degeneracies[1] * _equivalent(k, bottoms, reciprocal) for k in points),
+        valence=tuple(edges.degeneracies[0] * _count(k, tops) for k in points),
+        conduction=tuple(edges.degeneracies[1] * _count(k, bottoms) for k in points),
+        partners=tuple(1 if same(k, -k) else 2 for k in points),
         occupied=occupied,
     )
+
+
+def _count(k: np.ndarray, others: list[np.ndarray] | np.ndarray) -> int:
+    """How many of the others equal k up to a reciprocal lattice vector."""
+    return sum(same(k, other) for other in others)
 
 
 @partial(jax.jit, static_argnames="real")

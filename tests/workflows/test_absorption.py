@@ -95,7 +95,6 @@ def test_four_temperatures_compile_nothing_that_one_does_not(result, tmp_path):
             compiled.append(event)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    # The search for the band edges compiles its bands in every study; all else was compiled for `result`.
     one = dataclasses.replace(TINY, temperatures=(250.0,), seed=1)
     study.absorption(one, tmp_path / "one.h5", progress=False)
     for_one = len(compiled)
