@@ -55,11 +55,14 @@ class Table:
     Attributes:
         receivers: the neighbour in each slot, shape (n, m); padded slots hold the atom itself.
         shifts: its lattice translation, shape (n, m, 3), integers. mask: which slots are edges, shape (n, m).
+        edges: place of each slot's edge in the graph's list, shape (n, m), padded as `Graph.neighbours`; None where several
+            crystals share the table and there is no list.
     """
 
     receivers: Int[Array, "n m"]
     shifts: Int[Array, "n m 3"]
     mask: Bool[Array, "n m"]
+    edges: Int[Array, "n m"] | None = None
 
     def vectors(self, positions: Float[Array, "n 3"], cell: Float[Array, "*n 3 3"]) -> Float[Array, "n m 3"]:
         """From each atom to its neighbours, angstrom; padded slots point `FAR` away.
@@ -80,6 +83,8 @@ class Graph:
     Attributes:
         senders, receivers: atom indices, shape (e,).
         shifts: lattice translations of the receiver, shape (e, 3), integers.
+        reverse: place of the edge (receiver, sender, -shift) of each edge (a padded one is its own), shape (e,).
+        mask: which edges are real, shape (e,); the others pad the graph to the length of another.
         neighbours: edges that leave each atom, shape (n, most), padded with e (an index past the last edge).
         reference: edge vectors of the structure the graph was built from, angstrom, shape (e, 3). Models that refer to
             ideal bond directions read them here.
@@ -93,6 +98,8 @@ class Graph:
     senders: Int[Array, "e"]
     receivers: Int[Array, "e"]
     shifts: Int[Array, "e 3"]
+    reverse: Int[Array, "e"]
+    mask: Bool[Array, "e"]
     neighbours: Int[Array, "n most"]
     reference: Float[Array, "e 3"]
     tables: tuple[Table, ...]
@@ -287,6 +294,8 @@ def _built(structure: Structure, cutoff: float, skin: float, relations: tuple[Re
         senders=jnp.asarray(i),
         receivers=jnp.asarray(j),
         shifts=jnp.asarray(s),
+        reverse=jnp.asarray(_reverse(i, j, s)),
+        mask=jnp.asarray(everyone),
         neighbours=jnp.asarray(_rows(i, everyone, len(x))),
         reference=jnp.asarray(reference, dtype=dtype),
         tables=_tables(structure, i, j, s, np.linalg.norm(reference, axis=1), skin, relations),
@@ -318,8 +327,6 @@ def padded(graph: Graph, shape: Shape) -> Graph:
     extra, last = edges - graph.n_edges, graph.n_atoms - 1
     far = int(np.ceil(FAR / np.linalg.norm(np.asarray(graph.cell)[0])))
     away = np.tile(np.array([far, 0, 0], np.int32), (extra, 1))
-    rows = np.asarray(graph.neighbours)
-    rows = np.where(rows >= graph.n_edges, edges, rows)
 
     def longer(values: Array) -> Array:
         return jnp.asarray(np.pad(np.asarray(values), (0, extra), constant_values=last))
@@ -329,20 +336,32 @@ def padded(graph: Graph, shape: Shape) -> Graph:
         senders=longer(graph.senders),
         receivers=longer(graph.receivers),
         shifts=jnp.asarray(np.concatenate([graph.shifts, away])),
-        neighbours=jnp.asarray(np.pad(rows, ((0, 0), (0, columns - rows.shape[1])), constant_values=edges)),
+        reverse=jnp.asarray(np.concatenate([graph.reverse, np.arange(graph.n_edges, edges, dtype=np.int32)])),
+        mask=jnp.asarray(np.pad(np.asarray(graph.mask), (0, extra))),
+        neighbours=_wider_rows(graph.neighbours, columns, graph.n_edges, edges),
         reference=jnp.asarray(np.concatenate([graph.reference, away @ np.asarray(graph.cell)]), graph.reference.dtype),
-        tables=tuple(_wider(table, count) for table, count in zip(graph.tables, slots, strict=True)),
+        tables=tuple(
+            _wider(table, count, graph.n_edges, edges) for table, count in zip(graph.tables, slots, strict=True)
+        ),
     )
 
 
-def _wider(table: Table, slots: int) -> Table:
-    """A table with more slots, masked."""
+def _wider(table: Table, slots: int, old: int, new: int) -> Table:
+    """A table with more slots, masked, of a graph that has `new` edges instead of `old`."""
     atoms, now = table.mask.shape
     receivers = np.tile(np.arange(atoms, dtype=np.int32)[:, None], (1, slots))
     receivers[:, :now] = table.receivers
     more = ((0, 0), (0, slots - now))
-    shifts = np.pad(np.asarray(table.shifts), (*more, (0, 0)))
-    return Table(jnp.asarray(receivers), jnp.asarray(shifts), jnp.asarray(np.pad(np.asarray(table.mask), more)))
+    shifts, mask = np.pad(np.asarray(table.shifts), (*more, (0, 0))), np.pad(np.asarray(table.mask), more)
+    edges = None if table.edges is None else _wider_rows(table.edges, slots, old, new)
+    return Table(jnp.asarray(receivers), jnp.asarray(shifts), jnp.asarray(mask), edges)
+
+
+def _wider_rows(rows: Int[Array, "n m"], columns: int, old: int, new: int) -> Int[Array, "n columns"]:
+    """Rows of edges with more columns, padded with the number of all edges, which was `old`."""
+    own = np.asarray(rows)
+    own = np.where(own >= old, new, own)
+    return jnp.asarray(np.pad(own, ((0, 0), (0, columns - own.shape[1])), constant_values=new))
 
 
 def _rows(senders: np.ndarray, chosen: np.ndarray, n: int) -> np.ndarray:
@@ -353,6 +372,13 @@ def _rows(senders: np.ndarray, chosen: np.ndarray, n: int) -> np.ndarray:
     first = np.repeat(np.cumsum(counts) - counts, counts)
     rows[senders[edges], np.arange(len(edges)) - first] = edges
     return rows
+
+
+def _reverse(i: np.ndarray, j: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """Place of (j, i, -s) in a list of edges (i, j, s), sorted by i, j and s in turn."""
+    out = np.empty(len(i), np.int32)
+    out[np.lexsort((-s[:, 2], -s[:, 1], -s[:, 0], i, j))] = np.arange(len(i))
+    return out
 
 
 def _tables(structure, i, j, s, length, skin, relations) -> tuple[Table, ...]:
@@ -371,5 +397,5 @@ def _tables(structure, i, j, s, length, skin, relations) -> tuple[Table, ...]:
         mask = rows < len(i)
         receivers = np.where(mask, np.append(j, 0)[rows], np.arange(len(rows))[:, None]).astype(np.int32)
         shifts = np.append(s, np.zeros((1, 3), np.int32), axis=0)[rows]
-        out.append(Table(jnp.asarray(receivers), jnp.asarray(shifts), jnp.asarray(mask)))
+        out.append(Table(*(jnp.asarray(x) for x in (receivers, shifts, mask, rows))))
     return tuple(out)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxepi.errors import InputError
-from jaxepi.graph import FAR, Relation, build_graph
+from jaxepi.graph import FAR, Relation, build_graph, padded, shape_of
 from jaxepi.layers import layers
 from jaxepi.structure import Structure
 
@@ -204,3 +204,22 @@ def test_a_graph_can_be_built_inside_jit_of_what_is_known():
 def test_searches_without_end_are_refused(cutoff, skin):
     with pytest.raises(InputError, match=r"more than 1e\+08 pairs"):
         build_graph(SILICON, cutoff, skin)
+
+
+def test_slots_and_edges_know_each_other_and_their_reverse():
+    structure = SILICON.supercell(2).strained(0.05 * jnp.asarray([[0.0, 1, 0], [1, 0, 0], [0, 0, 0]]))
+    graph = build_graph(structure, 5.0, 0.3, (Relation(2.6), Relation(5.0)))
+    longer = padded(graph, tuple(n + 3 for n in shape_of(graph)))
+    for one in (graph, longer, padded(longer, tuple(n + 2 for n in shape_of(longer)))):
+        assert int(one.mask.sum()) == graph.n_edges
+        vectors = np.asarray(one.vectors(structure))
+        reverse, mask = np.asarray(one.reverse), np.asarray(one.mask)
+        np.testing.assert_allclose(vectors[reverse][mask], -vectors[mask], atol=1e-12)
+        np.testing.assert_array_equal(reverse[reverse], np.arange(one.n_edges))
+        np.testing.assert_array_equal(one.receivers[reverse][mask], np.asarray(one.senders)[mask])
+        for table in one.tables:
+            held, edges = np.asarray(table.mask), np.asarray(table.edges)
+            assert (edges[~held] == one.n_edges).all()
+            expected = np.asarray(table.vectors(structure.positions, structure.cell))[held]
+            np.testing.assert_allclose(vectors[edges[held]], expected, atol=1e-12)
+            assert mask[edges[held]].all()

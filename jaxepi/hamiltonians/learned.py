@@ -38,16 +38,19 @@ from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.slater_koster import SlaterKoster
 from jaxepi.nn import (
+    SCALAR,
     Convolution,
+    Features,
     Linear,
     SymmetricContraction,
     directions,
     harmonics,
+    natural,
+    natural_up_to,
     normalised_silu,
     polynomial_cutoff,
     radial_basis,
 )
-from jaxepi.nn.linear import Features
 from jaxepi.structure import Structure
 
 
@@ -111,7 +114,7 @@ class BondNetwork(nn.Module):
 
         def end(index: Array, sign: float) -> Array:
             seen = [
-                (sign**l / (2 * l + 1) ** 0.5) * jnp.einsum("em,emc->ec", angles[l], moments[l][index])
+                (sign**l / (2 * l + 1) ** 0.5) * jnp.einsum("em,emc->ec", angles[l], moments[natural(l)][index])
                 for l in range(1, self.lmax + 1)
             ]
             return jnp.concatenate([onehot[index], alone[index], *seen], axis=1)
@@ -137,7 +140,7 @@ class BondNetwork(nn.Module):
         own = factors.reshape(len(factors), len(self.paths), 2, self.channels)
         out = []
         for i, l in enumerate(self.paths):
-            both = jnp.stack([moments[l][first], moments[l][second]], axis=1)
+            both = jnp.stack([moments[natural(l)][first], moments[natural(l)][second]], axis=1)
             out.append(jnp.einsum("esc,esmc->em", own[:, i], both))
         return tuple(out)
 
@@ -161,10 +164,10 @@ class BondNetwork(nn.Module):
         basis, angles = radial_basis(length, cutoff, self.radial_features), harmonics(unit, self.lmax)
         shape = (self.species, self.channels)
         embedding = jnp.asarray(self.param("embedding", nn.initializers.normal(1.0), shape), vectors.dtype)
-        convolution = Convolution(self.channels, self.lmax, (32,), self.neighbours, name="convolution")
-        moments = convolution((embedding[:, None],), basis, angles, table.receivers, onehot)
-        products = SymmetricContraction(self.correlation, self.species, 0, name="products")(moments, species)
-        return Linear(self.features, name="mix")(products)[0][:, 0], moments
+        convolution = Convolution(self.channels, natural_up_to(self.lmax), (32,), self.neighbours, name="convolution")
+        moments = convolution({SCALAR: embedding[:, None]}, basis, angles, table.receivers, onehot)
+        products = SymmetricContraction(self.correlation, self.species, (SCALAR,), name="products")(moments, species)
+        return Linear(self.features, name="mix")(products)[SCALAR][:, 0], moments
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,27 +1,48 @@
 """Equivariant layers that the potential and the Hamiltonian network share. Nothing here knows what is predicted.
 
-Features are tuples of arrays, one an angular momentum: `features[l]` has shape (n, 2l+1, channels), of parity (-1)^l, its
-components in e3nn's order. Channels come last, so that mixing them is one matrix product. Flows in: edge vectors of dense
-tables (one table a relation, jaxepi.graph) and the species of the atoms. Flows out: features of the atoms.
+Features are mappings from irreps, angular momentum and parity, to arrays (n, 2l+1, channels) of n atoms or edges, components
+in e3nn's order. Channels come last, so that mixing them is one matrix product. Flows in: edge vectors of dense tables (one
+table a relation, jaxepi.graph) and the species of the atoms. Flows out: features of atoms and of edges, and the blocks
+between shells that those of edges are read as.
 """
 
+from jaxepi.nn.blocks import BlockReadout, block, components, hermitian, shell_irreps
 from jaxepi.nn.contraction import SymmetricContraction
 from jaxepi.nn.convolution import Convolution
+from jaxepi.nn.edges import EdgeFeatures, EdgeScalars, TensorProduct, to_atoms, to_edges
+from jaxepi.nn.features import SCALAR, Features, Irrep, all_up_to, natural, natural_up_to
 from jaxepi.nn.linear import Linear, SpeciesLinear, gate, normalise, normalised_silu
 from jaxepi.nn.radial import bessel, polynomial_cutoff, radial_basis
-from jaxepi.nn.spherical import directions, harmonics
+from jaxepi.nn.spherical import coupling, directions, harmonics
 
 __all__ = [
+    "SCALAR",
+    "BlockReadout",
     "Convolution",
+    "EdgeFeatures",
+    "EdgeScalars",
+    "Features",
+    "Irrep",
     "Linear",
     "SpeciesLinear",
     "SymmetricContraction",
+    "TensorProduct",
+    "all_up_to",
     "bessel",
+    "block",
+    "components",
+    "coupling",
     "directions",
     "gate",
     "harmonics",
+    "hermitian",
+    "natural",
+    "natural_up_to",
     "normalise",
     "normalised_silu",
     "polynomial_cutoff",
     "radial_basis",
+    "shell_irreps",
+    "to_atoms",
+    "to_edges",
 ]

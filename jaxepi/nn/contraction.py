@@ -16,54 +16,65 @@ from flax import linen as nn
 from jaxtyping import Array, Int
 
 from jaxepi.errors import InputError
-from jaxepi.nn.linear import Features, select
+from jaxepi.nn.features import Features, Irrep
+from jaxepi.nn.linear import select
 
 
 @lru_cache(maxsize=64)
-def symmetric_basis(lmax: int, order: int, l: int) -> np.ndarray:
-    """Independent symmetric couplings of `order` factors with l <= lmax (natural parities) to angular momentum `l`.
+def symmetric_basis(irreps: tuple[Irrep, ...], order: int, to: Irrep) -> np.ndarray:
+    """Independent symmetric couplings of `order` factors, each of all `irreps`, to the irrep `to`.
 
     Returns:
-        Shape (c,)*order + (2l+1, paths), c = (lmax + 1)^2.
+        Shape (c,)*order + (2l+1, paths), c the components of all irreps.
     """
     import e3nn_jax as e3nn
 
-    parity = {0: "e", 1: "o"}
-    factor = e3nn.Irreps("+".join(f"{k}{parity[k % 2]}" for k in range(lmax + 1)))
-    basis = e3nn.reduced_symmetric_tensor_product_basis(factor, order, keep_ir=[e3nn.Irrep(f"{l}{parity[l % 2]}")])
+    factor = e3nn.Irreps("+".join(map(str, irreps)))
+    try:
+        basis = e3nn.reduced_symmetric_tensor_product_basis(factor, order, keep_ir=[e3nn.Irrep(str(to))])
+    except ValueError:  # e3nn's answer where there is no such coupling, as of two equal vectors to a pseudovector
+        return np.zeros((factor.dim,) * order + (to.dim, 0))
     array = np.asarray(basis.array)
-    return np.moveaxis(array.reshape(*array.shape[:-1], -1, 2 * l + 1), -1, -2)
+    return np.moveaxis(array.reshape(*array.shape[:-1], -1, to.dim), -1, -2)
 
 
 class SymmetricContraction(nn.Module):
-    """Products of up to `order` factors, coupled to every l <= lmax.
+    """Products of up to `order` factors, coupled to some irreps.
 
     Attributes:
-        order: 1, 2 or 3 (the correlation order). species: how many. lmax: highest angular momentum of the output.
+        order: 1, 2 or 3 (the correlation order). species: how many. irreps: of the output; each that no product of so many
+            factors holds is zero.
     """
 
     order: int
     species: int
-    lmax: int
+    irreps: tuple[Irrep, ...]
 
     @nn.compact
     def __call__(self, features: Features, index: Int[Array, "n"]) -> Features:
-        """features[l]: shape (n, 2l+1, k); index: species of each atom."""
+        """index: species of each atom."""
         if self.order not in (1, 2, 3):
             raise InputError(f"correlation order {self.order}: choose 1, 2 or 3")
-        a = jnp.transpose(jnp.concatenate(features, axis=1), (2, 1, 0))  # channels, components, atoms
-        couplings = [self._couplings(order, len(features) - 1, a) for order in range(1, self.order + 1)]
+        given, made = tuple(sorted(features)), sorted(self.irreps)
+        a = jnp.transpose(
+            jnp.concatenate([features[i] for i in given], axis=1), (2, 1, 0)
+        )  # channels, components, atoms
+        couplings = [self._couplings(order, given, made, a) for order in range(1, self.order + 1)]
         values = select(jnp.stack([self._contract(a, [u[z] for u in couplings]) for z in range(self.species)]), index)
-        starts = np.cumsum([2 * l + 1 for l in range(self.lmax + 1)])[:-1]
-        return tuple(jnp.split(values, starts, axis=1))
+        starts = np.cumsum([irrep.dim for irrep in made])[:-1]
+        return dict(zip(made, jnp.split(values, starts, axis=1), strict=True))
 
-    def _couplings(self, order: int, lmax: int, like: Array) -> Array:
-        """Couplings times weights, shape (species, channels, c, ..., all M of all l)."""
+    def _couplings(self, order: int, given: tuple[Irrep, ...], made: list[Irrep], like: Array) -> Array:
+        """Couplings times weights, shape (species, channels, c, ..., all components of all irreps made)."""
         out = []
-        for l in range(self.lmax + 1):
-            basis = symmetric_basis(lmax, order, l)
+        for irrep in made:
+            basis = symmetric_basis(given, order, irrep)
+            if basis.shape[-1] == 0:
+                out.append(jnp.zeros((self.species, like.shape[0], *basis.shape[:-1]), like.dtype))
+                continue
             shape = (self.species, basis.shape[-1], like.shape[0])
-            w = self.param(f"w{order}_{l}", nn.initializers.normal(1.0 / basis.shape[-1]), shape).astype(like.dtype)
+            start = nn.initializers.normal(1.0 / basis.shape[-1])
+            w = self.param(f"w{order}_{irrep.label}", start, shape).astype(like.dtype)
             out.append(jnp.einsum("...p,spk->sk...", jnp.asarray(basis, like.dtype), w))
         return jnp.concatenate(out, axis=-1)
 

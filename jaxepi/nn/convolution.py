@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from jaxepi.nn.linear import Features, Linear, normalised_silu
+from jaxepi.nn.features import SCALAR, Features, Irrep, natural_up_to, paths
+from jaxepi.nn.linear import Linear, normalised_silu
 from jaxepi.nn.spherical import coupling
 
 
@@ -14,7 +15,7 @@ class RadialNetwork(nn.Module):
     layers: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, basis: Float[Array, "n m b"]) -> Float[Array, "n m h"]:
+    def __call__(self, basis: Float[Array, "*e b"]) -> Float[Array, "*e h"]:
         x = basis
         for i, width in enumerate(self.layers):
             w = self.param(f"w{i}", nn.initializers.normal(1.0), (x.shape[-1], width))
@@ -23,18 +24,18 @@ class RadialNetwork(nn.Module):
 
 
 class Convolution(nn.Module):
-    """One relation: A_i = sum_j R(r_ij) [h_j x Y(r_ij)], coupled to every l <= lmax of natural parity, then mixed.
+    """One relation: A_i = sum_j R(r_ij) [h_j x Y(r_ij)], coupled to some irreps, then mixed.
 
     The first convolution of a network, whose features depend on the species alone, is summed over the neighbours of each
     species before the last matrix of the radial network: the same numbers for a fraction of the work.
 
     Attributes:
-        channels: of the output. lmax: of the output. layers: hidden widths of the radial network.
-        neighbours: typical number of neighbours; the sum is divided by it.
+        channels: of the output. irreps: of the output; those that no product of features and harmonics holds are left out.
+        layers: hidden widths of the radial network. neighbours: typical number of neighbours; the sum is divided by it.
     """
 
     channels: int
-    lmax: int
+    irreps: tuple[Irrep, ...]
     layers: tuple[int, ...]
     neighbours: float
 
@@ -49,15 +50,16 @@ class Convolution(nn.Module):
     ) -> Features:
         """Args:
         features: of all atoms; with `species` (one-hot), scalars of each species instead, shape (s, 1, channels).
+        basis: invariants of every slot that vanish at the cutoff and where a slot is padded. harmonics: from l = 0 on.
         """
-        up = Linear(features[0].shape[-1], name="up")(features)
+        up = Linear(features[SCALAR].shape[-1], name="up")(features)
         hidden = RadialNetwork(self.layers, name="radial")(basis)
         if species is not None:
-            summed = self._by_species(up[0][:, 0], hidden, harmonics, receivers, species)
+            summed = self._by_species(up[SCALAR][:, 0], hidden, harmonics, receivers, species)
         else:
             summed = self._by_edge(up, hidden, harmonics, receivers)
         mixed = Linear(self.channels, name="down")(summed)
-        return tuple(x / self.neighbours for x in mixed)
+        return {irrep: x / self.neighbours for irrep, x in mixed.items()}
 
     def _weights(self, path: str, hidden: int, channels: int, dtype) -> Float[Array, "h k"]:
         w = self.param(path, nn.initializers.normal(1.0), (hidden, channels))
@@ -66,35 +68,35 @@ class Convolution(nn.Module):
     def _by_species(self, scalars, hidden, harmonics, receivers, species) -> Features:
         """Scalars of each species, shape (s, k)."""
         kinds, channels = scalars.shape
-        out = []
-        for l in range(self.lmax + 1):
+        out = {}
+        for irrep in sorted(self.irreps):
+            l = irrep.l
+            if not irrep.natural or l >= len(harmonics):
+                continue
             w = self._weights(f"path_0_{l}_{l}", hidden.shape[-1], channels, hidden.dtype)
             terms = []
             for z in range(kinds):
                 h = hidden if kinds == 1 else hidden * species[:, z][receivers][..., None]
                 moment = jnp.sum(harmonics[l][..., :, None] * h[..., None, :], axis=1)
                 terms.append((moment @ w) * scalars[z])
-            out.append(sum(terms[1:], terms[0]))
-        return tuple(out)
+            out[irrep] = sum(terms[1:], terms[0])
+        return out
 
     def _by_edge(self, features, hidden, harmonics, receivers) -> Features:
-        channels = features[0].shape[-1]
-        sent = [x[receivers] for x in features]
-        out = []
-        for l3 in range(self.lmax + 1):
-            paths = [
-                (l1, l2)
-                for l1 in range(len(features))
-                for l2 in range(len(harmonics))
-                if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0
-            ]
+        channels = features[SCALAR].shape[-1]
+        sent = {irrep: x[receivers] for irrep, x in features.items()}
+        out = {}
+        for to in sorted(self.irreps):
+            found = paths(features, natural_up_to(len(harmonics) - 1), to)
             terms = []
-            for l1, l2 in paths:
-                w = self._weights(f"path_{l1}_{l2}_{l3}", hidden.shape[-1], channels, hidden.dtype)
-                weighted = (hidden @ w)[..., None, :] * sent[l1]
-                couple = jnp.asarray(coupling(l1, l2, l3), hidden.dtype) / len(paths) ** 0.5
-                turned = jnp.einsum("abc,nmb->nmac", couple, harmonics[l2])
-                for a in range(2 * l1 + 1):
-                    terms.append(jnp.sum(turned[:, :, a, :, None] * weighted[:, :, a, None, :], axis=1))
-            out.append(sum(terms[1:], terms[0]))
-        return tuple(out)
+            for a, b in found:
+                name = f"path_{a.label}_{b.label}_{to.label}"
+                w = self._weights(name, hidden.shape[-1], channels, hidden.dtype)
+                weighted = (hidden @ w)[..., None, :] * sent[a]
+                couple = jnp.asarray(coupling(a.l, b.l, to.l), hidden.dtype) / len(found) ** 0.5
+                turned = jnp.einsum("abc,nmb->nmac", couple, harmonics[b.l])
+                for m in range(a.dim):
+                    terms.append(jnp.sum(turned[:, :, m, :, None] * weighted[:, :, m, None, :], axis=1))
+            if terms:
+                out[to] = sum(terms[1:], terms[0])
+        return out

@@ -28,7 +28,11 @@ def harmonics(units: Float[Array, "*e 3"], lmax: int) -> tuple[Float[Array, "*e 
 @lru_cache(maxsize=256)
 def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
     """Clebsch-Gordan coefficients of e3nn, shape (2 l1 + 1, 2 l2 + 1, 2 l3 + 1), scaled so that components of unit
-    variance couple to components of unit variance."""
+    variance couple to components of unit variance.
+
+    They are those of rotations and hold for every parity, that of the product being the product of the parities. Where l1 +
+    l2 + l3 is odd, as in the cross product (1, 1, 1), l1 = l2 couple antisymmetrically.
+    """
     import e3nn_jax as e3nn
 
     return np.asarray(e3nn.clebsch_gordan(l1, l2, l3)) * (2 * l3 + 1) ** 0.5

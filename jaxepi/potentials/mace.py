@@ -13,13 +13,16 @@ from jaxtyping import Array, Float, Int
 
 from jaxepi.graph import Relation, Table
 from jaxepi.nn import (
+    SCALAR,
     Convolution,
+    Features,
     Linear,
     SpeciesLinear,
     SymmetricContraction,
     directions,
     gate,
     harmonics,
+    natural_up_to,
     radial_basis,
 )
 
@@ -64,28 +67,31 @@ class Mace(nn.Module):
         shape = (self.species, self.channels)
         embedding = jnp.asarray(self.param("embedding", nn.initializers.normal(1.0), shape), dtype)
         edges = [self._edges(v, relation.cutoff) for v, relation in zip(vectors, self.relations, strict=True)]
-        features: tuple[Array, ...] = (onehot[:, None] @ embedding,)
+        features: Features = {SCALAR: onehot[:, None] @ embedding}
         energy, invariants = jnp.zeros(species.shape, dtype), []
         for t in range(self.interactions):
             last = t == self.interactions - 1
-            lmax = 0 if last else self.hidden_lmax
+            irreps = natural_up_to(0 if last else self.hidden_lmax)
+            around = natural_up_to(self.lmax)
             sums = []
             for i, ((basis, angles), table) in enumerate(zip(edges, tables, strict=True)):
                 convolution = Convolution(
-                    self.channels, self.lmax, self.radial_layers, self.neighbours[i], name=f"convolution_{t}_{i}"
+                    self.channels, around, self.radial_layers, self.neighbours[i], name=f"convolution_{t}_{i}"
                 )
-                given, kinds = (features, None) if t else ((embedding[:, None],), onehot)
+                given, kinds = (features, None) if t else ({SCALAR: embedding[:, None]}, onehot)
                 sums.append(convolution(given, basis, angles, table.receivers, kinds))
-            total = tuple(sum(x) for x in zip(*sums, strict=True))
-            products = SymmetricContraction(self.correlation, self.species, lmax, name=f"products_{t}")(total, species)
+            total = jax.tree.map(lambda *x: sum(x[1:], x[0]), *sums)
+            products = SymmetricContraction(self.correlation, self.species, irreps, name=f"products_{t}")(
+                total, species
+            )
             mixed = Linear(self.channels, name=f"mix_{t}")(products)
-            kept = SpeciesLinear(self.channels, self.species, lmax, name=f"residual_{t}")(features, species)
-            features = tuple(a + b for a, b in zip(mixed, kept, strict=True))
-            read = features[:1]
+            kept = SpeciesLinear(self.channels, self.species, irreps, name=f"residual_{t}")(features, species)
+            features = {irrep: mixed[irrep] + kept[irrep] for irrep in irreps}
+            read = {SCALAR: features[SCALAR]}
             if last:
                 read = gate(Linear(self.readout, name="hidden")(read))
-            invariants.append(read[0][:, 0])
-            energy = energy + Linear(1, name=f"readout_{t}")(read)[0][:, 0, 0]
+            invariants.append(read[SCALAR][:, 0])
+            energy = energy + Linear(1, name=f"readout_{t}")(read)[SCALAR][:, 0, 0]
         return energy, jnp.concatenate(invariants, axis=1)
 
     def _edges(self, vectors: Array, cutoff: float) -> tuple[Array, tuple[Array, ...]]:

@@ -173,9 +173,7 @@ def _on_graph(
         turns[pairs[:, 0]] @ x[part] @ turns[pairs[:, 1]].swapaxes(1, 2) for x in (blocks.hamiltonian, blocks.overlap)
     )
     ends = np.column_stack([graph.senders, graph.receivers, graph.shifts])
-    listed = np.asarray(graph.neighbours)
-    real = np.zeros(len(ends), dtype=bool)
-    real[listed[listed < len(ends)]] = True
+    real = np.asarray(graph.mask)
     there = np.array([known.get(tuple(p), -1) for p in ends.tolist()])
     back = np.array([known.get((j, i, -a, -b, -c), -1) for i, j, a, b, c in ends.tolist()])
     present = index >= 0
