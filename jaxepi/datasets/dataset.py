@@ -15,12 +15,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from jaxepi.datasets.blocks import PairBlocks
 from jaxepi.errors import InputError
 from jaxepi.kpoints import find
 from jaxepi.tree import pytree, static
+
+LARGEST = 1e9
+"""No number of a label, length or temperature is larger (eV, angstrom, kelvin)."""
 
 TEST_TEMPERATURES = (200.0, 600.0)
 """Kelvin: configurations at these temperatures are test only (one interpolated, one extrapolated)."""
@@ -331,7 +335,7 @@ def check(group: Configurations, where: str, levels: Iterable[str] | None = None
         where: how to name the group in the message. levels: levels of theory that the set defines.
 
     Raises:
-        InputError: names the array and what is wrong.
+        InputError: names the array and what is wrong; also species that are no elements.
     """
     s, n, k = len(group.positions), len(group.species), len(group.kpoints)
 
@@ -343,7 +347,18 @@ def check(group: Configurations, where: str, levels: Iterable[str] | None = None
         if finite and not np.isfinite(value).all():
             row = int(np.argwhere(~np.isfinite(value))[0, 0])
             raise InputError(f"{where}: {name} holds NaN or infinity (first in row {row})")
+        if (np.abs(value) > LARGEST).any():
+            raise InputError(f"{where}: {name} holds {value[np.abs(value) > LARGEST][0]:g}; the file is damaged")
 
+    strange = [z for z in group.species if not 0 < z < len(chemical_symbols)]
+    if strange:
+        raise InputError(
+            f"{where}: species {strange[0]} is no atomic number; they are 1 to {len(chemical_symbols) - 1}"
+        )
+    if group.occupied < 0:
+        raise InputError(
+            f"{where}: {group.occupied} occupied bands; give a positive number, or 0 where it is not known"
+        )
     refuse("positions", group.positions, (s, n, 3))
     refuse("cell", group.cell, (s, 3, 3))
     refuse("strain", group.strain, (s, 3, 3))

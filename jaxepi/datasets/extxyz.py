@@ -1,11 +1,13 @@
 """Data sets as extended XYZ, the format that ASE and most training codes read and write: one level of theory a file.
 
 Energies, forces and stress go where ASE's calculators put them; the rest (level of theory, k points, eigenvalues,
-split) into `info`. Flows in: a `DataSet` or a file. Flows out: a file or a `DataSet`.
+split) into `info`. Where a file has a `virial` (or `virials`, eV) in place of a stress, stress = -virial/volume, as QUIP,
+GPUMD and MACE have it. Flows in: a `DataSet` or a file. Flows out: a file or a `DataSet`.
 """
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +73,16 @@ def read(path: str | os.PathLike, name: str | None = None) -> DataSet:
     """A set from extended XYZ. Every frame needs `theory` in its `info`: JSON {level: {code, version, settings}}.
 
     Raises:
-        InputError: a file that cannot be read, a frame without energy or level of theory, or two levels mixed.
+        InputError: a file that cannot be read, a frame without energy or level of theory or with entries of another type
+            or shape, two levels mixed, or a stress and a virial that disagree.
     """
+    frames: list[ase.Atoms] = []
     try:
-        frames = [*ase.io.iread(Path(path), index=":", format="extxyz")]
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise InputError(f"{path} cannot be read as extended XYZ: {error}") from error
+        for atoms in ase.io.iread(Path(path), index=":", format="extxyz"):
+            frames.append(atoms)
+    except Exception as error:  # whatever ASE meets in a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}, frame {len(frames)}: cannot be read as extended XYZ: {reason}") from error
     if not frames:
         raise InputError(f"{path} holds no configurations")
     levels: dict[str, Any] = {}
@@ -96,30 +102,46 @@ def _theory(atoms: ase.Atoms, where: str) -> tuple[str, dict[str, Any]]:
     if isinstance(theory, str):
         try:
             theory = json.loads(theory)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: `theory` is not JSON ({error})") from error
     if not isinstance(theory, dict) or len(theory) != 1:
         raise InputError(f"{where}: info `theory` is missing; give {{level: {{code, version, settings}}}} as JSON")
     ((level, definition),) = theory.items()
-    missing = [n for n in ("code", "version", "settings") if n not in definition]
+    missing = [n for n in ("code", "version", "settings") if not isinstance(definition, dict) or n not in definition]
     if missing:
         raise InputError(f"{where}: theory {level!r} lacks {', '.join(missing)}")
     return level, definition
+
+
+KNOWN = {
+    "theory",
+    "kind",
+    "around",
+    "source",
+    "split",
+    "mesh",
+    "occupied",
+    "temperature",
+    "strain",
+    "kpoints",
+    "weights",
+}
+"""Entries of `info` with a meaning of their own; other numbers are extra."""
+
+VIRIALS = ("virial", "virials")
 
 
 def _configuration(atoms: ase.Atoms, level: str, where: str) -> Configurations:
     info, results = dict(atoms.info), atoms.calc.results if atoms.calc is not None else {}
     if "energy" not in results and not info.get(BARE):
         raise InputError(f"{where}: no energy; write frames with a calculator's results")
-    labels = {n: np.asarray(results[n], dtype=float) for n in ("energy", "forces", "stress") if n in results}
-    if "stress" in labels and labels["stress"].shape == (6,):
-        xx, yy, zz, yz, xz, xy = labels["stress"]
-        labels["stress"] = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    kpoints = np.reshape(info["kpoints"], (-1, 3)) if "kpoints" in info else None
+    labels = {n: _numbers(results, n, None, where) for n in ("energy", "forces") if n in results}
+    stress = _stress(atoms, results, where)
+    labels |= {} if stress is None else {"stress": stress}
+    kpoints = _numbers(info, "kpoints", (-1, 3), where) if "kpoints" in info else None
     if "eigenvalues" in info and kpoints is not None:
-        labels["eigenvalues"] = np.reshape(info["eigenvalues"], (len(kpoints), -1))
-    known = {"theory", "kind", "around", "source", "split", "mesh", "occupied", "temperature", "strain"}
-    known |= {"kpoints", "weights", "eigenvalues", BARE}
+        labels["eigenvalues"] = _numbers(info, "eigenvalues", (len(kpoints), -1), where)
+    known = {*KNOWN, *VIRIALS, "eigenvalues", BARE}
     try:
         return dataset.single(
             atoms.positions,
@@ -127,12 +149,12 @@ def _configuration(atoms: ase.Atoms, level: str, where: str) -> Configurations:
             atoms.numbers.tolist(),
             {level: labels},
             kpoints=kpoints,
-            weights=np.ravel(info["weights"]).astype(float) if kpoints is not None and "weights" in info else None,
+            weights=_numbers(info, "weights", (-1,), where) if kpoints is not None and "weights" in info else None,
             pbc=atoms.pbc.tolist(),
-            mesh=np.ravel(info.get("mesh", [])).tolist(),
-            occupied=int(info.get("occupied", 0)),
-            temperature=float(info.get("temperature", np.nan)),
-            strain=np.reshape(info["strain"], (3, 3)) if "strain" in info else None,
+            mesh=_numbers(info, "mesh", (-1,), where).tolist() if "mesh" in info else (),
+            occupied=int(_numbers(info, "occupied", (), where)) if "occupied" in info else 0,
+            temperature=float(_numbers(info, "temperature", (), where)) if "temperature" in info else np.nan,
+            strain=_numbers(info, "strain", (3, 3), where) if "strain" in info else None,
             extra={n: float(v) for n, v in info.items() if n not in known and isinstance(v, int | float)},
             kind=str(info.get("kind", "unknown")),
             around=str(info.get("around", "unknown")),
@@ -140,3 +162,55 @@ def _configuration(atoms: ase.Atoms, level: str, where: str) -> Configurations:
         )
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _numbers(table: Mapping[str, Any], name: str, shape: tuple[int, ...] | None, where: str) -> np.ndarray:
+    """An entry as finite numbers in a shape.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        found = np.asarray(table[name], dtype=np.float64)
+        found = found if shape is None else found.reshape(shape)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: {name} does not hold numbers of the expected shape ({error}); repair it") from error
+    if not np.isfinite(found).all():
+        raise InputError(f"{where}: {name} holds NaN or infinity; leave the frame out, or label it again")
+    return found
+
+
+def _stress(atoms: ase.Atoms, results: Mapping[str, Any], where: str) -> np.ndarray | None:
+    """Stress of a frame (3, 3), eV/angstrom^3, positive for tension: its own, or that of its virial.
+
+    Raises:
+        InputError: a virial without a cell, or one that is not symmetric or contradicts the stress.
+    """
+    stress = _tensor(results, "stress", where) if "stress" in results else None
+    for name in VIRIALS:
+        if name not in atoms.info:
+            continue
+        virial, volume = _tensor(atoms.info, name, where), abs(float(np.linalg.det(atoms.cell.array)))
+        if volume < 1e-6:
+            raise InputError(f"{where}: {name} = ... of a frame without a cell; give the cell, or leave {name} out")
+        found = -virial / volume
+        if stress is not None and not np.allclose(found, stress, rtol=1e-3, atol=1e-6):
+            raise InputError(
+                f"{where}: stress and -{name}/volume differ by {np.abs(found - stress).max():.2e} eV/angstrom^3 (stress is "
+                "positive for tension, the virial for compression); keep the one that is right"
+            )
+        stress = found if stress is None else stress
+    return stress
+
+
+def _tensor(table: Mapping[str, Any], name: str, where: str) -> np.ndarray:
+    """A symmetric tensor of nine numbers, or of six in the order of Voigt (xx, yy, zz, yz, xz, xy)."""
+    found = _numbers(table, name, (-1,), where)
+    if found.shape == (6,):
+        return found[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+    if found.shape != (9,):
+        raise InputError(f"{where}: {name} holds {len(found)} numbers; give nine, or six in the order of Voigt")
+    found = found.reshape(3, 3)
+    if not np.allclose(found, found.T, rtol=1e-3, atol=1e-6 * max(1.0, float(np.abs(found).max()))):
+        raise InputError(f"{where}: {name} is not symmetric; repair it")
+    return found

@@ -43,6 +43,13 @@ def read_examples(data: DataSettings, loss: LossSettings, seed: int = 0) -> Exam
         theory = theory or dict(found.levels[data.level])
         refuse_other_definition(data.level, theory, found.levels[data.level])
         parts += [_group(group, entry, data.level, loss, found.name) for group in _chosen(found, entry, data.level)]
+    if any(loss.stress * entry.stress * entry.weight > 0 for entry in data.sets) and not any(
+        part["weights"][:, 2].any() for part in parts
+    ):
+        raise InputError(
+            f"[loss] stress = {loss.stress:g}, but no configuration of {', '.join(e.path for e in data.sets)} has a stress (or "
+            f"virial) at level {data.level!r}; label them, or write stress = 0"
+        )
     names = [f.name for f in dataclasses.fields(Examples) if f.name not in ("first", "tables", "theory")]
     joined: dict[str, Any] = {n: np.concatenate([part[n] for part in parts]) for n in names}
     sizes = np.concatenate([part["sizes"] for part in parts])

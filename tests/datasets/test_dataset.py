@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import ase.io
 import h5py
 import numpy as np
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -192,8 +194,6 @@ def test_two_levels_of_theory_are_not_mixed(small):
 
 
 def test_two_levels_in_one_xyz_are_refused(small, tmp_path):
-    import ase.io
-
     frames = extxyz.to_ase(small, "pbe")
     frames[1].info["theory"] = frames[1].info["theory"].replace("pbe", "hse06")
     ase.io.write(tmp_path / "a.xyz", frames, format="extxyz")
@@ -203,8 +203,6 @@ def test_two_levels_in_one_xyz_are_refused(small, tmp_path):
 
 @pytest.mark.parametrize("lost", ["theory", "energy"])
 def test_incomplete_xyz_is_refused(small, tmp_path, lost):
-    import ase.io
-
     frames = extxyz.to_ase(small, "pbe")
     if lost == "theory":
         del frames[0].info["theory"]
@@ -213,6 +211,74 @@ def test_incomplete_xyz_is_refused(small, tmp_path, lost):
     ase.io.write(tmp_path / "a.xyz", frames, format="extxyz")
     with pytest.raises(InputError, match=f"frame 0.*{lost}"):
         extxyz.read(tmp_path / "a.xyz")
+
+
+@pytest.mark.parametrize("name", ["virial", "virials"])
+def test_a_virial_is_minus_stress_times_volume(small, tmp_path, name):
+    """The sign of QUIP, GPUMD and MACE: a crystal under tension has a positive stress and a negative virial."""
+    frames = extxyz.to_ase(small, "pbe")
+    stress = [frame.calc.results.pop("stress") for frame in frames]
+    for frame, value in zip(frames, stress, strict=True):
+        frame.info[name] = -value * frame.get_volume()
+    ase.io.write(tmp_path / "a.xyz", frames, format="extxyz")
+    found = extxyz.read(tmp_path / "a.xyz")
+    np.testing.assert_allclose(
+        np.concatenate([group.labels["pbe"]["stress"] for group in found.groups]), stress, atol=1e-7
+    )
+    both = [frame.copy() for frame in frames]
+    for frame, other, value in zip(both, frames, stress, strict=True):
+        frame.calc = SinglePointCalculator(frame, **other.calc.results, stress=value)
+    ase.io.write(tmp_path / "both.xyz", both, format="extxyz")
+    assert len(extxyz.read(tmp_path / "both.xyz")) == len(small)
+    both[1].info[name] = -both[1].info[name]
+    ase.io.write(tmp_path / "both.xyz", both, format="extxyz")
+    with pytest.raises(InputError, match=rf"both\.xyz, frame 1: stress and -{name}/volume differ"):
+        extxyz.read(tmp_path / "both.xyz")
+
+
+def test_the_public_file_with_virials_is_that_with_stress():
+    folder = Path(__file__).parents[2].parent / "shared" / "cases" / "12-xyz-virial"
+    if not folder.is_dir():
+        pytest.skip("the public files are not beside this repository")
+    stress, virial = (
+        extxyz.read(folder / f"{name}.xyz").groups[0].labels["pbe"]["stress"] for name in ("stress", "virial")
+    )
+    assert np.abs(stress).max() > 0.01
+    np.testing.assert_allclose(virial, stress, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"virial": np.ones(4)}, "cannot be read as extended XYZ: .*virial"),
+        ({"virials": "1 2 a"}, "virials does not hold numbers"),
+        ({"virials": np.ones(4)}, "virials holds 4 numbers"),
+        ({"virial": np.triu(np.ones((3, 3)))}, "virial is not symmetric"),
+        ({"virial": np.full((3, 3), np.nan)}, "virial holds NaN"),
+        ({"kpoints": np.ones(5)}, "kpoints does not hold numbers of the expected shape"),
+        ({"eigenvalues": "deep"}, "eigenvalues does not hold numbers"),
+        ({"temperature": "hot"}, "temperature does not hold numbers"),
+        ({"occupied": -3}, "-3 occupied bands"),
+        ({"mesh": "gamma"}, "mesh does not hold numbers"),
+        ({"strain": np.ones(5)}, "strain does not hold numbers"),
+        ({"theory": "[1]"}, "`theory` is missing"),
+        ({"theory": '{"pbe": 3}'}, "'pbe' lacks code, version, settings"),
+    ],
+)
+def test_entries_of_another_type_are_refused_by_frame(small, tmp_path, change, message):
+    frames = extxyz.to_ase(small, "pbe")
+    frames[2].calc.results.pop("stress")
+    frames[2].info |= change
+    ase.io.write(tmp_path / "a.xyz", frames, format="extxyz")
+    with pytest.raises(InputError, match=rf"a\.xyz, frame 2: .*{message}"):
+        extxyz.read(tmp_path / "a.xyz")
+
+
+@pytest.mark.parametrize("species", [0, 119, 500, -1])
+def test_species_are_elements(species):
+    good = configuration(0)
+    with pytest.raises(InputError, match=f"species {species} is no atomic number"):
+        datasets.single(good.positions[0], good.cell[0], [species] * 3, {"pbe": {"energy": 1.0}})
 
 
 @pytest.mark.parametrize("quantity", ["energy", "forces", "stress", "eigenvalues"])

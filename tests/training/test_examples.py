@@ -112,7 +112,11 @@ def test_sets_that_cannot_be_used_are_refused_by_name(path, dataset, tmp_path):
     )
     with pytest.raises(InputError, match=r"24 configurations of .*poor.h5 have no forces at level 'model'"):
         read(tmp_path / "poor.h5")
-    assert not read(SetSettings(path=str(tmp_path / "poor.h5"), forces=0.0)).weights[:, 1:].any()
+    with pytest.raises(InputError, match=r"stress = 1, but no configuration of .*poor.h5 has a stress"):
+        read(SetSettings(path=str(tmp_path / "poor.h5"), forces=0.0))
+    bare = SetSettings(path=str(tmp_path / "poor.h5"), forces=0.0, stress=0.0)
+    assert not read(bare).weights[:, 1:].any()
+    assert read(path, bare).weights[:, 2].any()
     other = dataclasses.replace(dataset, levels={"model": {**LEVEL["model"], "version": "2"}})
     datasets.write(other, tmp_path / "other.h5")
     with pytest.raises(InputError, match="two levels of theory under the name 'model'"):
