@@ -1,9 +1,10 @@
 """The command line: a thin face that parses, calls a workflow and prints. Nothing heavy is imported before parsing.
 
-Exit status: 0 done, 2 input that cannot be used (one line on stderr, no traceback), 130 interrupted.
+Exit status: 0 done, 2 input that cannot be used (one line on stderr, no traceback), 130 interrupted, 143 terminated.
 """
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from jaxepi.errors import InputError
 from jaxepi.options import flag as _flag
 from jaxepi.options import from_file, to_settings
 from jaxepi.options import option as _option
+from jaxepi.signals import Interrupted
 from jaxepi.workflows.settings import CHOICES, AbsorptionSettings, DynamicsSettings, SamplingSettings
 
 
@@ -28,19 +30,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         run: Callable[[dict[str, Any]], None] = options.pop("run")
         options["command"] = "jaxepi " + shlex.join(arguments)
         run(options)
+        sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
     except InputError as error:
         print(f"jaxepi: {error}", file=sys.stderr)
         return 2
     except OSError as error:
+        _leave_stdout()
         what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         print(f"jaxepi: {what}; check the path, its permissions and the space on its disk", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\njaxepi: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        interrupted = stop if isinstance(stop, Interrupted) else Interrupted()
+        print(f"\njaxepi: {interrupted}", file=sys.stderr)
+        return 128 + interrupted.number
     return 0
+
+
+def _leave_stdout() -> None:
+    """What cannot be printed any more (a full disk, a closed pipe) is not tried again when the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _double_precision() -> None:

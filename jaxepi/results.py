@@ -255,6 +255,17 @@ def tuples(value: Any) -> Any:
     return tuple(tuples(v) for v in value) if isinstance(value, list) else value
 
 
+def begun(path: str | os.PathLike) -> bool:
+    """Whether there is a result or a run of one, finished or not, of whatever settings."""
+    target = Path(path)
+    return target.exists() or (parts_of(target) / "run.h5").exists()
+
+
+def parts_of(path: Path) -> Path:
+    """The folder of what is finished of a result that is not."""
+    return path.with_name(path.name + ".parts")
+
+
 class Run:
     """A result under construction: finished parts are safe at once, and a second run finds them.
 
@@ -272,7 +283,7 @@ class Run:
         self, path: str | os.PathLike, origin: Mapping[str, Any], resume: bool = True, ignore: tuple[str, ...] = ()
     ) -> None:
         self.path, self.origin = Path(path), dict(origin)
-        self.parts = self.path.with_name(self.path.name + ".parts")
+        self.parts = parts_of(self.path)
         if self.path.is_dir():
             raise InputError(f"{self.path} is a folder; give --output the name of a file")
         if not self.path.parent.is_dir():

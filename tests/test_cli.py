@@ -121,7 +121,7 @@ def test_interrupt_says_how_to_go_on(run, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(absorption._Study, "compute", interrupted)
+    monkeypatch.setattr(absorption._Stages, "compute", interrupted)
     status, _, err = run("absorb", "silicon", *TINY)
     assert status == 130
     assert "the same command goes on from there" in err

@@ -17,6 +17,7 @@ STOREY = {
     "checkpoint": 0,
     "files": 0,
     "guards": 0,
+    "signals": 0,
     "tree": 0,
     "units": 0,
     "structure": 1,

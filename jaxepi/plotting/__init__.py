@@ -5,14 +5,13 @@ Temperatures run from dark blue (cold) to orange (hot) in a map that colour-blin
 """
 
 from jaxepi.plotting.bands import bands
-from jaxepi.plotting.common import DPI, SUFFIXES, check_suffix, save
+from jaxepi.plotting.common import DPI, check_suffix, save
 from jaxepi.plotting.optics import absorption, tauc
 from jaxepi.plotting.phonons import phonons
 from jaxepi.plotting.training import cost, learning_curve, parity
 
 __all__ = [
     "DPI",
-    "SUFFIXES",
     "absorption",
     "bands",
     "check_suffix",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from jaxepi.errors import InputError
-from jaxepi.files import whole
+from jaxepi.files import FIGURES, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,19 +17,23 @@ if TYPE_CHECKING:
 DPI = 200
 """A figure 7 inches wide is 1400 pixels wide."""
 
-SUFFIXES = (".png", ".pdf", ".svg")
-"""Figures that can be written."""
+_MARKS = {"png": "Comment", "pdf": "Keywords", "svg": "Description"}
+"""Where a figure says what made it."""
 
 
-def save(figure: "Figure", path: str | os.PathLike) -> None:
+def save(figure: "Figure", path: str | os.PathLike, made_by: str = "") -> None:
     """Write a figure (PNG, PDF, SVG by the suffix), whole or not at all.
+
+    Args:
+        made_by: `files.mark` of the command, which the file then carries.
 
     Raises:
         OSError: the file cannot be written. InputError: a suffix matplotlib does not know.
     """
     check_suffix(path)
     with whole(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format=Path(path).suffix[1:])
+        kind = Path(path).suffix[1:]
+        figure.savefig(temporary, dpi=DPI, format=kind, metadata={_MARKS[kind]: made_by} if made_by else None)
 
 
 def check_suffix(path: str | os.PathLike) -> None:
@@ -39,10 +43,10 @@ def check_suffix(path: str | os.PathLike) -> None:
         InputError: names the suffix and the known ones.
     """
     suffix = Path(path).suffix
-    if suffix not in SUFFIXES:
+    if suffix not in FIGURES:
         raise InputError(
             f"{path}: a figure cannot be written as {suffix or 'a file without suffix'!r}; use one of "
-            f"{', '.join(SUFFIXES)}"
+            f"{', '.join(FIGURES)}"
         )
 
 

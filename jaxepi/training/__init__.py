@@ -6,6 +6,7 @@ first used.
 
 import importlib
 
+from jaxepi.signals import Interrupted
 from jaxepi.training.settings import (
     DataSettings,
     LossSettings,
@@ -20,7 +21,6 @@ _WHERE = {
     "EnergyProblem": "energies.problem",
     "Examples": "examples",
     "Fit": "core.loop",
-    "Interrupted": "core.loop",
     "Problem": "core.loop",
     "error_rows": "energies.evaluation",
     "fit": "core.loop",
@@ -31,6 +31,7 @@ _WHERE = {
 }
 __all__ = [
     "DataSettings",
+    "Interrupted",
     "LossSettings",
     "OptimizerSettings",
     "RunSettings",

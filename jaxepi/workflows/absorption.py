@@ -7,8 +7,6 @@ number of temperatures.
 
 import dataclasses
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -16,8 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from jaxepi import electrons, kpoints, optics, results
 from jaxepi.electrons import BandEdges
@@ -33,6 +29,7 @@ from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows import samples
 from jaxepi.workflows.crystal import Crystal
 from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
+from jaxepi.workflows.study import Study
 
 __all__ = ["AbsorptionResult", "AbsorptionSettings", "absorption", "load"]
 
@@ -106,31 +103,17 @@ def absorption(
         InputError: a crystal or model that cannot be used, a request that does not fit in memory, a result of other
             settings at `output`, or what the samplers and the optics refuse. OSError: `output` cannot be written.
     """
-    study = _Study.of(settings)
-    run = results.Run(output, study.origin(command), resume, RESOURCES)
-    if run.complete:
-        return load(output)
-    finished, total = run.finished("snapshot"), len(settings.temperatures) * settings.snapshots
-    with tqdm(total=total, initial=finished, unit="snapshot", desc="preparing", disable=not progress) as bar:
-        prepared = run.keep("prepared", partial(study.prepare, progress))
-        bar.unpause()
-        bar.set_description("snapshots")
-
-        def snapshot(index: tuple[int, int]) -> dict[str, Any]:
-            name = f"snapshot-{index[0]:03d}-{index[1]:05d}"
-            new = not run.has(name)
-            part = run.keep(name, partial(study.compute, prepared, *index))
-            bar.update(int(new))
-            return part
-
-        items = list(np.ndindex(len(settings.temperatures), settings.snapshots))
-        parts = _side_by_side(snapshot, items, settings.workers or study.workers)
-        bar.set_description("lattice at rest")
-        rest = run.keep("rest", study.rest)
-        bar.set_description("spectra")
-        result = study.analyse(prepared, parts, rest["transitions"], run.origin)
-        run.finish(result.contents())
-        bar.set_description("done")
+    stages = _Stages.of(settings)
+    items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(len(settings.temperatures), settings.snapshots)}
+    options: dict[str, Any] = {"resume": resume, "unit": "snapshot", "total": len(items), "progress": progress}
+    with Study.open(output, stages.origin(command), ignore=RESOURCES, **options) as study:
+        if study.complete:
+            return load(output)
+        prepared = study.keep("prepared", partial(stages.prepare, progress))
+        found = study.map(items, partial(stages.compute, prepared), settings.workers or stages.workers)
+        rest = study.keep("rest", stages.rest)
+        result = stages.analyse(prepared, found, rest["transitions"], study.origin)
+        study.finish(result.contents())
     return result
 
 
@@ -161,23 +144,8 @@ SMALL_MATRIX = 200
 its threads, and two such computations at once may each hold threads that the other waits for, for ever (jaxlib 0.10.1)."""
 
 
-def _side_by_side(function: Callable[[Any], Any], items: list[Any], workers: int) -> list[Any]:
-    """Results of a function in order: the first alone, for it compiles, the others on some threads at once.
-
-    LAPACK runs on one thread in each of several: snapshots side by side use the cores better than its own threads do. An
-    error or an interrupt lets what is being computed finish, starts nothing more, and is raised.
-    """
-    with threadpool_limits(1 if workers > 1 else None, user_api="blas"):
-        first = function(items[0])
-        pool = ThreadPoolExecutor(workers)
-        try:
-            return [first, *pool.map(function, items[1:])]
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
 @dataclasses.dataclass(frozen=True)
-class _Study:
+class _Stages:
     """The fixed objects of a study: what all its snapshots share."""
 
     settings: AbsorptionSettings
@@ -192,7 +160,7 @@ class _Study:
         return 1 if small else os.cpu_count() or 1
 
     @classmethod
-    def of(cls, settings: AbsorptionSettings) -> "_Study":
+    def of(cls, settings: AbsorptionSettings) -> "_Stages":
         """Load everything, and refuse what cannot be before any work is done."""
         crystal = crystals.for_settings(settings)
         repeats = crystal.periodic(settings.supercell)
@@ -219,8 +187,9 @@ class _Study:
         edges = electrons.band_edges(self.crystal.hamiltonian, self.crystal.primitive)
         return {"snapshots": drawn, "edges": edges}
 
-    def compute(self, prepared: dict[str, Any], t: int, s: int) -> dict[str, Any]:
-        """Transitions and band edges of one snapshot; the same compiled functions serve all."""
+    def compute(self, prepared: dict[str, Any], item: tuple[int, int]) -> dict[str, Any]:
+        """Transitions and band edges of one snapshot of one temperature; the same compiled functions serve all."""
+        t, s = item
         drawn: Snapshots = prepared["snapshots"][t]
         one = dataclasses.replace(drawn, positions=jnp.asarray(np.asarray(drawn.positions)[s : s + 1]))
         hamiltonian, memory = self.crystal.hamiltonian, self.settings.memory_gb
@@ -243,13 +212,13 @@ class _Study:
         return {"transitions": optics.transitions(self.crystal.hamiltonian, at_rest, points, memory_gb=memory)}
 
     def analyse(
-        self, prepared: dict[str, Any], parts: list[dict[str, Any]], rest: Transitions, origin: dict[str, Any]
+        self, prepared: dict[str, Any], found: list[dict[str, Any]], rest: Transitions, origin: dict[str, Any]
     ) -> AbsorptionResult:
         """Spectra and Tauc fits from the transitions."""
         settings, per = self.settings, self.settings.snapshots
         low, high, count = settings.energies
         energies = jnp.linspace(low, high, count, dtype=self.supercell.positions.dtype)
-        groups = [parts[i : i + per] for i in range(0, len(parts), per)]
+        groups = [found[i : i + per] for i in range(0, len(found), per)]
         joined = tuple(_joined([part["transitions"] for part in group]) for group in groups)
         spectra = tuple(_spectrum(t, energies, _broadening(settings), settings.scissor) for t in joined)
         edges: BandEdges | None = prepared.get("edges")

@@ -17,16 +17,15 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from jaxepi import results
-from jaxepi.errors import InputError
-from jaxepi.files import whole
+from jaxepi import results, signals
+from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
 from jaxepi.results import Quantity
 from jaxepi.sampling import Dynamics, DynamicsError, Integration, Trajectory
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows.settings import DynamicsSettings
+from jaxepi.workflows.study import Study
 
 COLUMNS = "step,time_fs,target_k,replica,temperature_k,potential_ev,total_ev,closest_angstrom,novelty"
-SUFFIXES = (".h5", ".hdf5", ".xyz", ".extxyz")
 _SECONDS = 10.0  # between part files: what a kill can cost
 
 
@@ -70,25 +69,24 @@ def molecular_dynamics(
         OSError: the files cannot be written.
     """
     target = Path(output)
-    if target.suffix not in SUFFIXES:
-        raise InputError(f"{target}: give a file name that ends in one of {', '.join(SUFFIXES)}")
-    result = target if target.suffix in (".h5", ".hdf5") else target.with_suffix(".h5")
+    result = target if target.suffix in RESULTS else target.with_suffix(".h5")
+    log, made_by = target.with_suffix(".csv"), mark("md", settings.asdict())
+    outputs = [Output("--output", target, (*RESULTS, *FRAMES), own=target == result)]
+    if target != result:
+        outputs.append(Output("--output", result, own=True))
+    outputs.append(Output("--output", log, own=results.begun(result)))
+    claim(outputs, made_by, not resume, [settings.crystal, settings.potential or ""])
     found = crystals.load(settings.crystal, potential=settings.potential)
     crystal = crystals.prepared(found, settings.cell, settings.precision)
     origin = results.provenance(
         settings.asdict(), {f"potential {crystal.models['potential']}": crystal.potential}, command
     )
-    run = results.Run(result, origin, resume)
-    if run.complete:
-        contents = results.read(result).contents
-    else:
-        contents = _Recorder(settings, crystal, run, target.with_suffix(".csv")).record(progress)
-        run.finish(contents)
-    files = [result]
+    with Study.open(result, origin, resume=resume, unit="frame") as study:
+        contents = study.contents() if study.complete else _Recorder(settings, crystal, study, log).record(progress)
+        if not study.complete:
+            study.finish(contents)
     if target != result:
-        _write_xyz(contents["trajectory"], settings, target)
-        files.append(target)
-    log = target.with_suffix(".csv")
+        _write_xyz(contents["trajectory"], settings, target, made_by)
     if not log.exists():
         log.write_text(COLUMNS + "\n" + _rows(contents, settings), encoding="utf-8")
     return Run(
@@ -98,15 +96,16 @@ def molecular_dynamics(
         np.asarray(contents["novelty"].value),
         contents["stopped"],
         tuple(contents["warnings"].splitlines()),
-        (*files, log),
+        tuple(dict.fromkeys((result, target, log))),
     )
 
 
 class _Recorder:
     """Moves the atoms and puts what it sees where it is safe."""
 
-    def __init__(self, settings: DynamicsSettings, crystal: crystals.Crystal, run: results.Run, log: Path) -> None:
-        self.settings, self.run, self.log = settings, run, log
+    def __init__(self, settings: DynamicsSettings, crystal: crystals.Crystal, study: Study, log: Path) -> None:
+        assert study.run is not None
+        self.settings, self.run, self.log = settings, study.run, log
         self.said: list[str] = []
         self.structure = crystal.structure.supercell(crystal.periodic(settings.supercell))
         names = ("ensemble", "timestep", "friction", "relaxation", "heating")
@@ -124,15 +123,17 @@ class _Recorder:
         safe = -np.inf
         steps, dynamics = self.settings.steps, self.dynamics
         bar = tqdm(total=steps, initial=dynamics.step, unit="step", desc="dynamics", disable=not progress, leave=False)
-        with bar, self._log(parts) as log:
-            while dynamics.step < steps and not stopped:
+        with signals.postponed(), bar, self._log(parts) as log:
+            while dynamics.step < steps and not stopped and not signals.pending():
                 try:
                     pending.append(self._frame(min(self.settings.interval, steps - dynamics.step), bar))
                     log.write(_rows(pending[-1], self.settings))
                     log.flush()
                 except DynamicsError as stop:
                     stopped = str(stop)
-                if pending and (time.monotonic() - safe > _SECONDS or dynamics.step >= steps or stopped):
+                if pending and (
+                    time.monotonic() - safe > _SECONDS or dynamics.step >= steps or stopped or signals.pending()
+                ):
                     parts.append(_joined(pending))
                     self._put(parts[-1], len(parts), stopped)
                     pending, safe = [], time.monotonic()
@@ -230,7 +231,7 @@ def _rows(part: dict[str, Any], settings: DynamicsSettings) -> str:
     return "".join(lines)
 
 
-def _write_xyz(trajectory: Trajectory, settings: DynamicsSettings, target: Path) -> None:
+def _write_xyz(trajectory: Trajectory, settings: DynamicsSettings, target: Path, made_by: str) -> None:
     """All frames in one file, run after run, whole or not at all; each says its run, time, kelvin and potential energy."""
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.io.extxyz import write_extxyz
@@ -243,6 +244,7 @@ def _write_xyz(trajectory: Trajectory, settings: DynamicsSettings, target: Path)
                 "temperature": settings.temperatures[t],
                 "replica": r,
                 "time_fs": float(trajectory.times[f]),
+                "made_by": made_by,
                 "kinetic_temperature": float(trajectory.kinetic_temperatures[t, f, r]),
             }
             energy = float(trajectory.potential_energies[t, f, r])

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 
 from jaxepi import plotting, results, training
 from jaxepi.errors import InputError
+from jaxepi.files import Output, claim
 from jaxepi.training import LossSettings, TrainingSettings
 from jaxepi.training.core.loop import Compiled, Fit, Problem, Row
+from jaxepi.workflows.study import alone
 
 STATE, METRICS, ERRORS, PARITY, CURVE = "state.npz", "metrics.csv", "errors.csv", "parity.png", "learning-curve.png"
 
@@ -30,24 +33,34 @@ def configured(
     return dataclasses.replace(settings, run=dataclasses.replace(settings.run, **(run or {})))
 
 
-def parent_of(output: str | os.PathLike) -> Path:
-    """The folder of a run, which need not be there yet; where it would stand must be.
+def claimed(output: str | os.PathLike, model: str, resume: bool) -> Path:
+    """The folder of a run, which need not be there yet; tried before the work.
 
     Raises:
-        InputError: it is not.
+        InputError: it cannot be made, or holds files that no training left there.
     """
     folder = Path(output)
-    if not folder.parent.is_dir():
-        raise InputError(f"{folder.parent} is not a folder; make it, or give another --output")
+    if not folder.is_dir():
+        claim([Output("--output", folder)])
+        return folder
+    # A state is that of a training, or refused when it is read.
+    own = (folder / STATE).exists()
+    claim([Output("--output", path, own=own) for path in files(folder, model)], overwrite=not resume)
     return folder
 
 
-def opened(folder: Path, model: str, resume: bool) -> None:
-    """Make the folder; without `resume`, forget what an earlier run left there."""
-    folder.mkdir(exist_ok=True)
-    if not resume:
-        for name in (STATE, METRICS, ERRORS, model):
-            (folder / name).unlink(missing_ok=True)
+@contextmanager
+def opened(folder: Path, model: str, resume: bool) -> Iterator[None]:
+    """Make the folder and work in it alone; without `resume`, forget what an earlier run left there.
+
+    Raises:
+        InputError: another run is at it.
+    """
+    with alone(folder, folder, f"the state is kept in {folder}", resume):
+        if not resume:
+            for path in files(folder, model):
+                path.unlink(missing_ok=True)
+        yield
 
 
 def refuse_precision(dtype: str) -> None:

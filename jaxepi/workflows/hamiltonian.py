@@ -73,26 +73,26 @@ def train_hamiltonian(
 
     Raises:
         InputError: settings, data, a model or a checkpoint that cannot be used; a state of other settings.
-            training.Interrupted: stopped by a signal, state kept.
+            signals.Interrupted: stopped by a signal, state kept.
     """
-    folder = fitting.parent_of(output)
+    folder = fitting.claimed(output, MODEL, resume)
     problem, config = prepare(settings, progress)
-    fitting.opened(folder, MODEL, resume)
 
     def write_best(params: Any, row: Row) -> None:
         learned.write(_model(problem, params), config, folder / MODEL, _card(settings, config, problem, row, command))
 
     own = fitting.fingerprint(settings, config, data_hash(problem), _begun(settings, problem))
-    fit, predict = fitting.fit(problem, problem.initial(), settings, folder, own, write_best, progress)
-    plans = [plan for split in SPLITS for plan in problem.plans(split)]
-    outputs = jax.device_get([predict(fit.params, problem.arrays, plan) for plan in plans])
-    found = problem.collect(plans, outputs)
-    rows = evaluation.error_rows(problem, found, problem.terms(plans, outputs))
-    write_metrics(folder / fitting.ERRORS, rows)
-    hamiltonian = _model(problem, fit.params)
-    card = _card(settings, config, problem, fit.best, command, rows)
-    learned.write(hamiltonian, config, folder / MODEL, card)
-    fitting.draw(folder, evaluation.parity(problem, found), fit.history)
+    with fitting.opened(folder, MODEL, resume):
+        fit, predict = fitting.fit(problem, problem.initial(), settings, folder, own, write_best, progress)
+        plans = [plan for split in SPLITS for plan in problem.plans(split)]
+        outputs = jax.device_get([predict(fit.params, problem.arrays, plan) for plan in plans])
+        found = problem.collect(plans, outputs)
+        rows = evaluation.error_rows(problem, found, problem.terms(plans, outputs))
+        write_metrics(folder / fitting.ERRORS, rows)
+        hamiltonian = _model(problem, fit.params)
+        card = _card(settings, config, problem, fit.best, command, rows)
+        learned.write(hamiltonian, config, folder / MODEL, card)
+        fitting.draw(folder, evaluation.parity(problem, found), fit.history)
     return TrainedHamiltonian(hamiltonian, card, fit, rows, problem, found, fitting.files(folder, MODEL))
 
 

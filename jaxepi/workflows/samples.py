@@ -6,15 +6,12 @@ from pathlib import Path
 import jax
 
 from jaxepi import results, sampling
-from jaxepi.errors import InputError
-from jaxepi.files import whole
+from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows.crystal import Crystal
 from jaxepi.workflows.settings import SamplingSettings
-
-SUFFIXES = (".xyz", ".extxyz", ".h5", ".hdf5")
 
 
 def draw(
@@ -59,37 +56,47 @@ def draw(
 
 
 def sample(
-    settings: SamplingSettings, output: str | os.PathLike, progress: bool = True, command: str = ""
+    settings: SamplingSettings,
+    output: str | os.PathLike,
+    progress: bool = True,
+    resume: bool = True,
+    command: str = "",
 ) -> tuple[Snapshots, ...]:
-    """Draw snapshots and write them: extended XYZ (.xyz, .extxyz) or the HDF5 store (.h5, .hdf5).
+    """Draw snapshots and write them: extended XYZ (.xyz, .extxyz), or the HDF5 store (.h5, .hdf5), which is read where it is.
+
+    Args:
+        resume: False replaces whatever `output` holds.
 
     Raises:
-        InputError: another suffix, or what `draw` refuses. OSError: the file cannot be written.
+        InputError: another suffix, a file that something else made, or what `draw` refuses. OSError: the file cannot be
+            written.
     """
-    target = Path(output)
-    if target.suffix not in SUFFIXES:
-        raise InputError(f"{target}: give a file name that ends in one of {', '.join(SUFFIXES)}")
-    if not target.parent.is_dir():
-        raise InputError(f"{target.parent} is not a folder; make it, or give another --output")
+    target, made_by = Path(output), mark("sample", settings.asdict())
+    stored = target.suffix in RESULTS
+    inputs = [settings.crystal, settings.potential or ""]
+    claim([Output("--output", target, (*FRAMES, *RESULTS), own=stored)], made_by, not resume, inputs)
     crystal = crystals.for_settings(settings)
     supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
+    origin = results.provenance(settings.asdict(), {"potential": crystal.potential}, command)
+    if stored and resume and target.exists():
+        results.refuse_other_settings(target, results.read_provenance(target), origin)
+        return results.read(target).contents["snapshots"]
     drawn = draw(settings, crystal, supercell, progress)
-    if target.suffix in (".h5", ".hdf5"):
-        origin = results.provenance(settings.asdict(), {"potential": crystal.potential}, command)
+    if stored:
         results.write(target, {"snapshots": drawn}, origin)
     else:
-        _write_xyz(drawn, target)
+        _write_xyz(drawn, target, made_by)
     return drawn
 
 
-def _write_xyz(drawn: tuple[Snapshots, ...], target: Path) -> None:
+def _write_xyz(drawn: tuple[Snapshots, ...], target: Path, made_by: str) -> None:
     """All frames in one file, whole or not at all; the temperature (K) is in each frame's info."""
     import ase.io
 
     frames = []
     for snapshots in drawn:
         for atoms in snapshots.to_ase():
-            atoms.info["temperature"] = float(snapshots.temperature)
+            atoms.info |= {"temperature": float(snapshots.temperature), "made_by": made_by}
             frames.append(atoms)
     with whole(target) as temporary:
         ase.io.write(temporary, frames, format="extxyz")

@@ -89,28 +89,30 @@ def train_potential(
 
     Raises:
         InputError: settings, data, a model or a checkpoint that cannot be used; a state of other settings.
-            training.Interrupted: stopped by a signal, state kept.
+            signals.Interrupted: stopped by a signal, state kept.
     """
-    folder = fitting.parent_of(output)
+    folder = fitting.claimed(output, MODEL, resume)
     study = _Study.of(settings, progress)
-    fitting.opened(folder, MODEL, resume)
 
     def write_best(params: Any, row: Row) -> None:
         learned.write(study.potential(params), study.config, folder / MODEL, study.card(params, row, command))
 
     own = fitting.fingerprint(settings, study.config, study.data_hash, study.kept)
-    fit, predict = fitting.fit(study.problem, study.start, settings, folder, own, write_best, progress)
-    before = predict.count
-    errors = study.errors(fit.params, predict)
-    fit = dataclasses.replace(fit, compilations=fit.compilations + predict.count - before)
-    rows = evaluation.error_rows(study.examples, errors)
-    write_metrics(folder / fitting.ERRORS, [dataclasses.asdict(row) for row in rows])
-    potential = study.potential(fit.params, with_domain=True)
-    card = study.card(fit.params, fit.best, command, rows, fit)
-    learned.write(potential, study.config, folder / MODEL, card)
-    written = fitting.files(folder, MODEL)
-    result = TrainedPotential(potential, card, fit, rows, study.examples, errors, study.offsets(fit.params), written)
-    fitting.draw(folder, result.parity(), fit.history)
+    with fitting.opened(folder, MODEL, resume):
+        fit, predict = fitting.fit(study.problem, study.start, settings, folder, own, write_best, progress)
+        before = predict.count
+        errors = study.errors(fit.params, predict)
+        fit = dataclasses.replace(fit, compilations=fit.compilations + predict.count - before)
+        rows = evaluation.error_rows(study.examples, errors)
+        write_metrics(folder / fitting.ERRORS, [dataclasses.asdict(row) for row in rows])
+        potential = study.potential(fit.params, with_domain=True)
+        card = study.card(fit.params, fit.best, command, rows, fit)
+        learned.write(potential, study.config, folder / MODEL, card)
+        written = fitting.files(folder, MODEL)
+        result = TrainedPotential(
+            potential, card, fit, rows, study.examples, errors, study.offsets(fit.params), written
+        )
+        fitting.draw(folder, result.parity(), fit.history)
     return result
 
 

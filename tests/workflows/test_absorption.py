@@ -107,15 +107,15 @@ def test_four_temperatures_compile_nothing_that_one_does_not(result, tmp_path):
 
 
 def test_interrupted_study_resumes_bit_for_bit(result, tmp_path, monkeypatch):
-    path, compute, calls = tmp_path / "silicon.h5", study._Study.compute, []
+    path, compute, calls = tmp_path / "silicon.h5", study._Stages.compute, []
 
-    def interrupted(self, prepared, t, s):
+    def interrupted(self, prepared, item):
         if len(calls) == 3:
             raise KeyboardInterrupt
-        calls.append((t, s))
-        return compute(self, prepared, t, s)
+        calls.append(item)
+        return compute(self, prepared, item)
 
-    monkeypatch.setattr(study._Study, "compute", interrupted)
+    monkeypatch.setattr(study._Stages, "compute", interrupted)
     with pytest.raises(KeyboardInterrupt):
         study.absorption(TINY, path, progress=False)
     assert not path.exists()

@@ -124,7 +124,7 @@ def test_the_command_keeps_what_came_before_an_explosion(folder, capsys):
         (["--steps", "0"], "steps 0: give at least 1"),
         (["--timestep", "-1"], "timestep -1.0: give a positive number"),
         (["--heating", "9"], "heating 9.0"),
-        (["--output", "run.dcd"], "run.dcd: give a file name that ends in one of .h5"),
+        (["--output", "run.dcd"], "run.dcd: give --output a file name that ends in one of .h5"),
         (["--potential", "nothing"], "unknown potential 'nothing'"),
         (["--output", "nowhere/run.h5"], "nowhere is not a folder"),
     ],

@@ -6,12 +6,9 @@ a run that was killed goes on exactly where its state was kept, in the middle of
 """
 
 import dataclasses
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -22,6 +19,7 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
+from jaxepi import signals
 from jaxepi.errors import InputError
 from jaxepi.training.core import state as states
 from jaxepi.training.core.metrics import write_metrics
@@ -109,10 +107,6 @@ class Fit:
     seconds: float
 
 
-class Interrupted(KeyboardInterrupt):
-    """The run was interrupted; its state is kept."""
-
-
 def fit(
     problem: Problem,
     params: Any,
@@ -135,20 +129,22 @@ def fit(
         on_best: called with parameters and measures of the lowest validation loss so far, whenever the state is kept.
 
     Raises:
-        InputError: an empty split, a state of other settings, or a loss that is not finite. Interrupted: on SIGINT and
-            SIGTERM, once the state is kept.
+        InputError: an empty split, a state of other settings, or a loss that is not finite. signals.Interrupted: on
+            SIGINT and SIGTERM, once the state is kept.
     """
     loop = _Loop(problem, params, optimizer, run, state, fingerprint or {}, predict or predictor(problem), on_best)
-    with _signals() as caught, tqdm(total=run.epochs, unit="epoch", disable=not progress, bar_format=_BAR) as bar:
+    with signals.postponed(), tqdm(total=run.epochs, unit="epoch", disable=not progress, bar_format=_BAR) as bar:
         bar.set_description("compiling")
+        if state is not None and not state.exists():
+            loop.keep()  # from here on the folder is known to be this run's
         while not (reason := loop.schedule.over(loop.epoch)):
-            reason = loop.train(caught, bar)
+            reason = loop.train(bar)
             if reason:
                 break
             loop.validate(metrics, bar)
-        if caught:
+        if signals.pending():
             loop.keep()
-            raise Interrupted
+            signals.check()
     loop.keep()
     if metrics is not None:
         write_metrics(metrics, loop.history)
@@ -205,12 +201,12 @@ class _Loop:
         sums = jax.tree.map(lambda s, x: s + x, sums, {**added, "loss": loss})
         return {"params": params, "optimizer": optimizer, "average": average, "steps": steps}, sums, loss
 
-    def train(self, caught: list[int], bar: tqdm) -> str:
+    def train(self, bar: tqdm) -> str:
         """The rest of an epoch; why it was left early, or nothing."""
         plans = self.problem.plans("train", self.epoch)
         waiting: deque = deque()
         while self.position < len(plans):
-            reason = "interrupted" if caught else "the time is over" if self._late() else ""
+            reason = "interrupted" if signals.pending() else "the time is over" if self._late() else ""
             if reason:
                 self.keep()
                 return reason
@@ -305,26 +301,3 @@ def transformation(settings: OptimizerSettings) -> optax.GradientTransformation:
     matrices = partial(jax.tree.map, lambda x: np.ndim(x) > 1)
     decay = optax.add_decayed_weights(settings.weight_decay, matrices)
     return optax.chain(optax.clip_by_global_norm(settings.clip), moments(), decay)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of being stopped by them; a second one stops at once."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number, frame):
-        caught.append(number)
-        for s, handler in before.items():
-            signal.signal(s, handler)
-
-    for s in before:
-        signal.signal(s, note)
-    try:
-        yield caught
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)

@@ -172,8 +172,11 @@ COLUMNS = {
 """Columns of the CSV file: function of energies, eps1, eps2; unit; meaning."""
 
 
-def write_csv(result: AbsorptionResult, path: str | os.PathLike) -> None:
+def write_csv(result: AbsorptionResult, path: str | os.PathLike, made_by: str = "") -> None:
     """Isotropic optical constants of every temperature and of the lattice at rest as CSV, whole or not at all.
+
+    Args:
+        made_by: `files.mark` of the command, which the file then carries.
 
     Raises:
         OSError: the file cannot be written.
@@ -181,6 +184,7 @@ def write_csv(result: AbsorptionResult, path: str | os.PathLike) -> None:
     head = [
         f"# jaxepi {result.provenance['jaxepi']}, {result.settings.crystal}, {result.provenance['date']}",
         f"# settings: {result.provenance['settings']}",
+        *([f"# made by {made_by}"] if made_by else []),
         "# temperature in K (nan: the lattice at rest), photon energy in eV",
     ]
     for name, (_, unit, meaning) in COLUMNS.items():
