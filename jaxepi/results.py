@@ -129,13 +129,20 @@ def write(path: str | os.PathLike, contents: Mapping[str, Any], origin: Mapping[
 
 
 def _write(target: Path, contents: Mapping[str, Any], origin: Mapping[str, Any], temporary: Path | None = None) -> None:
-    """Whole or not at all; `temporary` is where it is written meanwhile (`files.whole`)."""
-    with whole(target, temporary) as path, h5py.File(path, "w") as file:
+    """Whole or not at all; `temporary` is where it is written meanwhile (`files.whole`).
+
+    The file is made in memory: a full disk is then met by Python alone, since HDF5 prints what it meets while it cleans up.
+    """
+    with h5py.File(target.name, "w", driver="core", backing_store=False, block_size=1 << 20) as file:
         file.attrs.update({"format": FORMAT, "version": VERSION})
         for key, value in origin.items():
             file.attrs[key] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for name, value in contents.items():
             _encode(file, name, value, None)
+        file.flush()
+        image = file.id.get_file_image()
+    with whole(target, temporary) as path:
+        path.write_bytes(image)
 
 
 def read(path: str | os.PathLike) -> Result:
