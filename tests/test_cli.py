@@ -156,10 +156,16 @@ def test_configuration_file_and_flags(run, folder, monkeypatch):
     [
         ("temperature = [100]", "unknown key 'temperature'; did you mean 'temperatures'"),
         ("width = ", "run.toml is not a TOML file"),
-        ("[width]\nvalue = 1", "width is a table"),
-        ('spin-orbit = "yes"', "spin-orbit = 'yes'; give true or false"),
-        ("width = true", "width = true; give a value"),
-        ('width = "wide"', "invalid float value: 'wide'"),
+        ("[width]\nvalue = 1", "run.toml: width {'value': 1}: give a positive number"),
+        ('crystal = "--help"', "no material and no file '--help'"),
+        ("seed = 1.5", "run.toml: seed 1.5: give zero or a positive whole number"),
+        ("scissor = nan", "run.toml: scissor nan eV: give a number"),
+        ("energies = [1, inf, 10]", "run.toml: energies inf eV: give a positive number"),
+        ("energies = [1, 2]", "run.toml: energies 1 2: give a list of 3 (MIN MAX COUNT)"),
+        ("spin-orbit = true\nspin_orbit = true", "spin_orbit is given twice"),
+        ('spin-orbit = "yes"', "run.toml: spin_orbit 'yes': give true or false"),
+        ("width = true", "run.toml: width True: give a positive number"),
+        ('width = "wide"', "run.toml: width 'wide': give a positive number"),
     ],
 )
 def test_configuration_mistakes_are_named(run, folder, text, message):
@@ -199,18 +205,24 @@ def test_bad_structures_are_refused(run, folder, message):
         ("absorb unobtainium", "no material and no file 'unobtainium': give one of galliumarsenide, graphene, silicon"),
         ("absorb", "name a material or a structure file"),
         ("absorb graphene", "graphene has no potential"),
-        ("absorb silicon --temperatures -5", "temperature -5 K"),
+        ("absorb silicon --temperatures -5", "temperatures -5 K: give zero or a positive number"),
         ("absorb silicon --temperatures 100 100", "temperature 100 K is given twice"),
-        ("absorb silicon --temperatures nan", "temperature nan K"),
-        ("absorb silicon --energies 0 5 100", "photon energies from 0 to 5 eV"),
-        ("absorb silicon --energies -1 5 100", "photon energies from -1 to 5 eV"),
-        ("absorb silicon --kmesh 0", "k mesh 0"),
+        ("absorb silicon --temperatures nan", "temperatures nan K: give zero or a positive number"),
+        ("absorb silicon --energies 0 5 100", "energies 0 eV: give a positive number"),
+        ("absorb silicon --energies -1 5 100", "energies -1 eV: give a positive number"),
+        ("absorb silicon --kmesh 0", "kmesh 0: give a positive whole number"),
         ("absorb silicon --supercell 2 2", "supercell 2 2"),
-        ("absorb silicon --width 0", "width 0 eV"),
+        ("absorb silicon --width 0", "width 0 eV: give a positive number"),
+        ("absorb silicon --width wide", "width 'wide': give a positive number"),
+        ("absorb silicon --scissor -1e-3 --width nan", "width nan eV"),
+        ("absorb silicon --scissor=-inf", "scissor -inf eV: give a number from -100 up to 100"),
+        ("absorb silicon --supercell 100000000000000000000", "supercell 100000000000000000000: give a positive whole"),
+        ("absorb silicon --snapshots 1000000000000", "snapshots 1000000000000: give a positive whole number up to"),
+        ("absorb silicon --snapshots 2.5", "snapshots 2.5: give a positive whole number"),
         ("absorb silicon --width 0.001", "width 0.001 eV: the energy bins resolve 0.008 eV"),
         ("absorb silicon --snapshots 3", "snapshots 3: antithetic snapshots come in pairs; ask for 4"),
         ("absorb silicon --sampler molecular-dynamics", "statistics quantum"),
-        ("absorb silicon --sampler guess", "invalid choice: 'guess'"),
+        ("absorb silicon --sampler guess", "sampler 'guess': give one of harmonic, molecular-dynamics"),
         ("absorb silicon --seed -1", "seed -1"),
         ("absorb silicon --tauc-window 2 1", "Tauc window 2 to 1 eV"),
         ("absorb silicon --supercell 12", "a Hamiltonian of 138240 orbitals needs about"),
@@ -235,6 +247,7 @@ def test_bad_input_is_named_and_exits_with_two(run, arguments, message):
     status, _, err = run(*words[:2], *(TINY if "30000" in words else []), *words[2:])
     assert status == 2
     assert message in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_imaginary_modes_are_refused_with_the_way_on(run, folder):

@@ -17,6 +17,7 @@ STOREY = {
     "checkpoint": 0,
     "files": 0,
     "guards": 0,
+    "settings": 0,
     "signals": 0,
     "tree": 0,
     "units": 0,
@@ -39,7 +40,6 @@ STOREY = {
     "materials": 8,
     "results": 8,
     "workflows": 9,
-    "options": 10,
     "cli": 11,
     "__main__": 12,
 }

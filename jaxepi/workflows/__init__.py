@@ -6,10 +6,25 @@ nothing heavy.
 
 import importlib
 
-from jaxepi.workflows.settings import AbsorptionSettings, DynamicsSettings, SamplingSettings
+from jaxepi.workflows.settings import (
+    AbsorptionSettings,
+    BandsSettings,
+    DynamicsSettings,
+    GapSettings,
+    PhononsSettings,
+    SamplingSettings,
+)
 
 _STUDIES = ("absorption", "bands", "crystal", "dynamics", "hamiltonian", "phonons", "reports", "samples", "training")
-__all__ = ["AbsorptionSettings", "DynamicsSettings", "SamplingSettings", *_STUDIES]
+__all__ = [
+    "AbsorptionSettings",
+    "BandsSettings",
+    "DynamicsSettings",
+    "GapSettings",
+    "PhononsSettings",
+    "SamplingSettings",
+    *_STUDIES,
+]
 
 
 def __getattr__(name: str):

@@ -12,7 +12,7 @@ from jaxepi.errors import InputError
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.potentials import Potential
 from jaxepi.structure import Structure
-from jaxepi.workflows.settings import SamplingSettings
+from jaxepi.workflows.settings import AbsorptionSettings, GapSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Crystal:
         return dataclasses.replace(self, **parts)
 
 
-def for_settings(settings: SamplingSettings) -> Crystal:
+def for_settings(settings: AbsorptionSettings | GapSettings) -> Crystal:
     """The crystal and models that settings name, in their precision.
 
     Raises:

@@ -75,7 +75,8 @@ def sample(
     stored = target.suffix in RESULTS
     inputs = [settings.crystal, settings.potential or ""]
     claim([Output("--output", target, (*FRAMES, *RESULTS), own=stored)], made_by, not resume, inputs)
-    crystal = crystals.for_settings(settings)
+    found = crystals.load(settings.crystal, potential=settings.potential)
+    crystal = crystals.prepared(found, settings.cell, settings.precision)
     supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
     origin = results.provenance(settings.asdict(), {"potential": crystal.potential}, command)
     if stored and resume and target.exists():

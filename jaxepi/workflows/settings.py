@@ -1,238 +1,333 @@
-"""Settings of the studies, with their defaults in one place, and what is refused of them. Imports nothing heavy."""
+"""Settings of the studies and options of their commands: every field says type, unit, range and meaning. Imports nothing heavy.
+
+A command has settings, which decide its result, and files, which say where that goes. Bounds without a reason in physics are
+generous: they stop what would fill any memory, or never end, before the work begins.
+"""
 
 import dataclasses
-import math
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxepi.errors import InputError
-
-CHOICES = {
-    "statistics": ("quantum", "classical"),
-    "sampler": ("harmonic", "molecular-dynamics"),
-    "broadening": ("gaussian", "lorentzian"),
-    "precision": ("float64", "float32"),
-    "imaginary": ("error", "drop"),
-    "gap_kind": (None, "indirect", "direct", "none"),
-    "cell": ("conventional", "primitive"),
-    "ensemble": ("langevin", "nose-hoover", "nve"),
-}
+from jaxepi.settings import Counts, Settings, setting
 
 RESOURCES = ("memory_gb", "workers")
 """Settings that change how, not what, is computed: a run may be resumed with others."""
 
-Counts = int | tuple[int, ...]
-"""One number for all directions, or three."""
+SEED: dict[str, Any] = {"least": 0, "most": 2**32 - 1, "metavar": "N"}
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplingSettings:
-    """Everything that decides which snapshots are drawn.
+class CrystalSettings(Settings):
+    """What is studied, and in which precision."""
 
-    Attributes:
-        crystal: a shipped material by name, or the path of a structure file (its cell at rest).
-        hamiltonian, potential: by shipped name or path; a material's own when left out.
-        spin_orbit: spinor basis of the Hamiltonian.
-        temperatures: kelvin.
-        cell, supercell: which cell of a material is repeated (a file has one), how often: an integer or three.
-        snapshots: a temperature. antithetic: in pairs displaced oppositely (harmonic sampler only).
-        sampler, statistics: molecular dynamics is classical.
-        imaginary: "drop" samples without unstable modes, "error" refuses them.
-        timestep: fs. equilibration, interval: steps (molecular dynamics only).
-        seed: of all random numbers; the same noise serves every temperature, so differences between them are smooth.
-        precision: of all arithmetic.
-    """
+    crystal: str = setting(
+        "silicon", "a material by name, or a structure file ASE reads (its cell at rest)", positional=True
+    )
+    precision: str = setting("float64", "of all arithmetic", choices=("float64", "float32"))
 
-    crystal: str = "silicon"
-    hamiltonian: str | None = None
-    potential: str | None = None
-    spin_orbit: bool = False
-    temperatures: tuple[float, ...] = (300.0,)
-    cell: str = "conventional"
-    supercell: Counts = 2
-    snapshots: int = 6
-    antithetic: bool = True
-    sampler: str = "harmonic"
-    statistics: str = "quantum"
-    imaginary: str = "error"
-    timestep: float = 1.0
-    equilibration: int = 2000
-    interval: int = 200
-    seed: int = 0
-    precision: str = "float64"
+
+@dataclasses.dataclass(frozen=True)
+class ElectronSettings(CrystalSettings):
+    """The Hamiltonian of a crystal."""
+
+    hamiltonian: str | None = setting(
+        None, "electrons: a set by name, or a file (default: the material's)", metavar="NAME"
+    )
+    spin_orbit: bool = setting(False, "spin-orbit coupling, in the spinor basis")
+
+
+@dataclasses.dataclass(frozen=True)
+class LatticeSettings(CrystalSettings):
+    """The potential of a crystal."""
+
+    potential: str | None = setting(
+        None, "energies of the lattice: a set by name, or a file (default: the material's)", metavar="NAME"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingSettings(LatticeSettings):
+    """Everything that decides which snapshots are drawn."""
+
+    group: ClassVar[str] = "snapshots"
+
+    temperatures: tuple[float, ...] = setting((300.0,), "temperatures", "K", least=0, most=1e6, metavar="K")
+    cell: str = setting(
+        "conventional",
+        "cell of a material that is repeated (a file has one)",
+        choices=("conventional", "primitive"),
+    )
+    supercell: Counts = setting(2, "its repeats, one number or three", least=1, most=1000, metavar="N")
+    snapshots: int = setting(6, "snapshots a temperature", least=1, most=10**6, metavar="N")
+    sampler: str = setting(
+        "harmonic",
+        "how they are drawn; molecular dynamics is classical",
+        choices=("harmonic", "molecular-dynamics"),
+    )
+    statistics: str = setting(
+        "quantum", "of the nuclei; quantum has zero-point motion", choices=("quantum", "classical")
+    )
+    antithetic: bool = setting(True, "harmonic snapshots in pairs displaced oppositely")
+    imaginary: str = setting(
+        "error", "harmonic sampler: refuse unstable modes, or leave them out", choices=("error", "drop")
+    )
+    timestep: float = setting(1.0, "of molecular dynamics", "fs", above=0, most=1000, metavar="FS")
+    equilibration: int = setting(
+        2000, "steps before the first snapshot of molecular dynamics", least=0, metavar="STEPS"
+    )
+    interval: int = setting(200, "steps of molecular dynamics between snapshots", least=1, metavar="STEPS")
+    seed: int = setting(
+        0, "of all random numbers; the same noise serves every temperature, so that differences are smooth", **SEED
+    )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
-        _check_choices(self)
-        _check_temperatures(self.temperatures)
-        _check_sampler(self)
-        check_counts("supercell", self.supercell)
-        _check_seed(self.seed)
-
-    def asdict(self) -> dict[str, Any]:
-        """All settings, in JSON types."""
-        return dataclasses.asdict(self)
+        super().__post_init__()
+        _refuse_twice(self.temperatures)
+        if self.sampler == "harmonic" and self.antithetic and self.snapshots % 2:
+            raise InputError(
+                f"snapshots {self.snapshots}: antithetic snapshots come in pairs; ask for {self.snapshots + 1}, "
+                "or switch pairs off (--no-antithetic)"
+            )
+        if self.sampler == "molecular-dynamics" and self.statistics == "quantum":
+            raise InputError(
+                "statistics quantum: molecular dynamics moves nuclei classically; ask for statistics classical, or for "
+                "the harmonic sampler"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
-class AbsorptionSettings(SamplingSettings):
+class GapSettings(ElectronSettings, SamplingSettings):
+    """Everything that decides a gap: the Hamiltonian, and the snapshots at temperatures where there are some."""
+
+    group: ClassVar[str] = "snapshots"
+
+    temperatures: tuple[float, ...] = setting(
+        (), "temperatures (default: none, the lattice at rest alone)", "K", least=0, most=1e6, metavar="K"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsorptionSettings(ElectronSettings, SamplingSettings):
     """Everything that decides the result of an absorption study.
 
-    Attributes:
-        twists: quasirandom k points of each snapshot, of which every snapshot has its own: together they sample the zone
-            far better than one regular mesh. kmesh: a regular mesh for all snapshots instead, by the divisions of the
-            supercell's reciprocal vectors; 1 and 2 need only real arithmetic.
-        broadening, width: line shape and its width, eV. scissor: rigid shift of transition energies, eV.
-        energies: lowest and highest photon energy, eV, and how many.
-        equilibrium_points: quasirandom k points of the primitive cell for the lattice at rest.
-        gap_kind, tauc_window: of the Tauc fit, eV; the material's, or by the band edges, when left out.
-        memory_gb: bound on working memory, GB. workers: snapshots computed at once; when left out the
-            cores, or one of small supercells.
+    Quasirandom k points, of which every snapshot has its own, sample the zone together far better than one regular mesh.
     """
 
-    twists: int = 16
-    kmesh: Counts | None = None
-    broadening: str = "gaussian"
-    width: float = 0.03
-    scissor: float = 0.0
-    energies: tuple[float, float, int] = (0.5, 5.0, 451)
-    equilibrium_points: int = 10000
-    gap_kind: str | None = None
-    tauc_window: tuple[float, float] | None = None
-    memory_gb: float = 8.0
-    workers: int | None = None
+    group: ClassVar[str] = "spectrum"
+
+    twists: int = setting(16, "quasirandom k points of each snapshot", least=1, most=10**6, metavar="N")
+    kmesh: Counts | None = setting(
+        None,
+        "regular mesh instead: divisions of the reciprocal vectors, one number or three; 1 and 2 need only real arithmetic",
+        least=1,
+        most=1000,
+        metavar="N",
+    )
+    broadening: str = setting("gaussian", "line shape", choices=("gaussian", "lorentzian"))
+    width: float = setting(
+        0.03, "broadening: standard deviation or half width at half maximum", "eV", above=0, most=100, metavar="EV"
+    )
+    scissor: float = setting(0.0, "rigid shift of all transition energies", "eV", least=-100, most=100, metavar="EV")
+    energies: tuple[float, float, int] = setting(
+        (0.5, 5.0, 451),
+        "lowest and highest photon energy, and how many",
+        "eV",
+        above=0,
+        most=10**6,
+        metavar=("MIN", "MAX", "COUNT"),
+    )
+    equilibrium_points: int = setting(
+        10000, "quasirandom k points of the primitive cell, lattice at rest", least=1, most=10**8, metavar="N"
+    )
+    gap_kind: str | None = setting(
+        None,
+        "of the Tauc fit (default: the material's, or from the band edges)",
+        choices=("indirect", "direct", "none"),
+    )
+    tauc_window: tuple[float, float] | None = setting(
+        None,
+        "of the Tauc fit (default: the material's, or from the band edges)",
+        "eV",
+        above=0,
+        most=1000,
+        metavar=("MIN", "MAX"),
+    )
+    memory_gb: float = setting(8.0, "bound on working memory", "GB", above=0, most=1e6, metavar="GB")
+    workers: int | None = setting(
+        None,
+        "snapshots computed at once (default: the cores; 1 of small supercells)",
+        least=1,
+        most=10**4,
+        metavar="N",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         low, high, count = self.energies
-        if count != int(count):
-            raise InputError(f"{count:g} photon energies: give a whole number")
-        object.__setattr__(self, "energies", (float(low), float(high), int(count)))
-        _check_spectrum(self)
-        if self.kmesh is not None:
-            check_counts("k mesh", self.kmesh)
-        if self.twists < 1:
-            raise InputError(f"twists {self.twists}: ask for at least one k point a snapshot")
-        if self.workers is not None and self.workers < 1:
-            raise InputError(f"workers {self.workers}: give at least one")
-        if self.equilibrium_points < 1:
-            raise InputError(f"equilibrium points {self.equilibrium_points}: give a positive integer")
-        if not self.memory_gb > 0:
-            raise InputError(f"memory {self.memory_gb} GB: give a positive number")
+        if not low < high:
+            raise InputError(f"photon energies from {low:g} to {high:g} eV: give positive, increasing ones")
+        if count < 2:
+            raise InputError(f"{count} photon energies: ask for at least two")
+        window = self.tauc_window
+        if window is not None and not window[0] < window[1]:
+            raise InputError(f"Tauc window {window[0]:g} to {window[1]:g} eV: give positive, increasing energies")
 
 
 @dataclasses.dataclass(frozen=True)
-class DynamicsSettings:
-    """Everything that decides a run of molecular dynamics.
+class BandsSettings(ElectronSettings):
+    """Which bands are drawn."""
 
-    Attributes:
-        crystal: a shipped material by name, or the path of a structure file. potential: by shipped name or path; a
-            material's own when left out.
-        temperatures: kelvin. replicas: independent runs a temperature; all runs move side by side.
-        cell, supercell: which cell of a material is repeated (a file has one), how often: an integer or three.
-        ensemble: "langevin", "nose-hoover" or "nve". timestep: fs. steps: in all. interval: steps between frames.
-        friction: of Langevin dynamics, 1/fs. relaxation: time of the Nose-Hoover thermostat, fs.
-        heating: momenta start at this multiple of the temperature; two for a crystal at rest, one for a hot structure.
-        seed: of all random numbers. precision: of all arithmetic.
-    """
+    path: str | None = setting(
+        None, "special points by name, for example LGXWKG, G is Gamma (default: a standard path of the cell)"
+    )
+    points: int = setting(200, "points on the path, about", least=2, most=10**5, metavar="N")
 
-    crystal: str = "silicon"
-    potential: str | None = None
-    temperatures: tuple[float, ...] = (300.0,)
-    replicas: int = 1
-    cell: str = "conventional"
-    supercell: Counts = 2
-    ensemble: str = "langevin"
-    timestep: float = 1.0
-    steps: int = 10000
-    interval: int = 100
-    friction: float = 0.01
-    relaxation: float = 100.0
-    heating: float = 2.0
-    seed: int = 0
-    precision: str = "float64"
+
+@dataclasses.dataclass(frozen=True)
+class PhononsSettings(LatticeSettings):
+    """Which phonons are computed."""
+
+    supercell: int = setting(4, "repeats of the primitive cell", least=1, most=100, metavar="N")
+    path: str | None = setting(
+        None, "special points by name, for example GXKGL, G is Gamma (default: a standard path of the cell)"
+    )
+    points: int = setting(120, "points on the path, about", least=2, most=10**5, metavar="N")
+
+
+@dataclasses.dataclass(frozen=True)
+class DynamicsSettings(LatticeSettings):
+    """Everything that decides a run of molecular dynamics."""
+
+    group: ClassVar[str] = "runs"
+
+    temperatures: tuple[float, ...] = setting(
+        (300.0,), "targets; their runs move side by side", "K", above=0, most=1e6, metavar="K"
+    )
+    replicas: int = setting(1, "independent runs a temperature", least=1, most=10**5, metavar="N")
+    cell: str = setting(
+        "conventional",
+        "cell of a material that is repeated (a file has one)",
+        choices=("conventional", "primitive"),
+    )
+    supercell: Counts = setting(2, "its repeats, one number or three", least=1, most=1000, metavar="N")
+    ensemble: str = setting("langevin", "thermostat, or none", choices=("langevin", "nose-hoover", "nve"))
+    timestep: float = setting(1.0, "of the integrator", "fs", above=0, most=1000, metavar="FS")
+    steps: int = setting(10000, "steps of each run", least=1, metavar="N")
+    interval: int = setting(100, "steps between frames", least=1, metavar="STEPS")
+    friction: float = setting(0.01, "of langevin", "1/fs", above=0, most=1000, metavar="RATE")
+    relaxation: float = setting(100.0, "time of nose-hoover", "fs", above=0, most=1e9, metavar="FS")
+    heating: float = setting(
+        2.0,
+        "kinetic energy at the start over its target: 2 for a crystal at rest, 1 for a hot structure",
+        above=0,
+        below=4,
+        metavar="FACTOR",
+    )
+    seed: int = setting(0, "of all random numbers", **SEED)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "temperatures", tuple(float(t) for t in self.temperatures))
-        _check_choices(self)
-        _check_temperatures(self.temperatures)
-        if 0.0 in self.temperatures:
-            raise InputError("temperature 0 K: molecular dynamics needs positive ones; nothing moves at zero")
-        check_counts("supercell", self.supercell)
-        for name in ("replicas", "steps", "interval"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)}: give at least 1")
-        for name in ("timestep", "friction", "relaxation"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} {getattr(self, name)}: give a positive number")
-        if not 0 < self.heating < 4:
-            raise InputError(f"heating {self.heating}: give a number between 0 and 4")
-        _check_seed(self.seed)
-
-    def asdict(self) -> dict[str, Any]:
-        """All settings, in JSON types."""
-        return dataclasses.asdict(self)
+        super().__post_init__()
+        _refuse_twice(self.temperatures)
 
 
-def check_counts(name: str, value: int | tuple[int, ...]) -> None:
-    """Refuse divisions or repeats that are not one or three positive integers.
+@dataclasses.dataclass(frozen=True)
+class TrainSettings(Settings):
+    """Which model is trained, and what of [run] the command line replaces."""
 
-    Raises:
-        InputError: names the value.
-    """
-    counts = (value,) if isinstance(value, int) else tuple(value)
-    if len(counts) not in (1, 3) or min(counts) < 1:
-        raise InputError(f"{name} {' '.join(str(c) for c in counts)}: give one positive integer or three")
-
-
-def _check_choices(settings: Any) -> None:
-    for name, choices in CHOICES.items():
-        if getattr(settings, name, choices[0]) not in choices:
-            known = ", ".join(str(c) for c in choices if c is not None)
-            raise InputError(f"{name} {getattr(settings, name)!r}: choose one of {known}")
+    what: str = setting("", "the kind of model", choices=("potential", "hamiltonian"), positional=True, metavar="MODEL")
+    file: str = setting("", "TOML file: [data], [model], [loss], [optimizer], [run]", positional=True, metavar="CONFIG")
+    seed: int | None = setting(None, "of initial parameters and the order of configurations", **SEED)
+    epochs: int | None = setting(None, "passes over the training set at most", least=1, metavar="N")
+    max_minutes: float | None = setting(
+        None, "stop this call after so many minutes", least=0, infinite=True, metavar="MIN"
+    )
 
 
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed {seed}: give an integer from 0 to {2**32 - 1}")
+@dataclasses.dataclass(frozen=True)
+class MaterialsSettings(Settings):
+    """Whose card is printed."""
+
+    name: str | None = setting(None, "print the card of this material, or of a learned potential", positional=True)
 
 
-def _check_temperatures(temperatures: tuple[float, ...]) -> None:
-    if not temperatures:
-        raise InputError("no temperatures: give at least one, in kelvin")
+@dataclasses.dataclass(frozen=True)
+class Files(Settings):
+    """Where results go, and what is said on the way. Names that are left out follow from that of the crystal."""
+
+    group: ClassVar[str] = "files"
+
+    output: str | None = setting(None, "", metavar="FILE")
+    overwrite: bool = setting(False, "replace what is there and was made with other settings")
+    progress: bool = setting(True, "progress bars on stderr")
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsorptionFiles(Files):
+    """Files of an absorption study."""
+
+    output: str | None = setting(None, "result, HDF5 (default: CRYSTAL-absorption.h5)", metavar="FILE")
+    figure: str | None = setting(None, "figure, PNG, PDF or SVG (default: beside the result, .png)", metavar="FILE")
+    csv: bool | str = setting(False, "optical constants as CSV too; without a name, beside the result", metavar="FILE")
+
+
+@dataclasses.dataclass(frozen=True)
+class BandsFiles(Files):
+    """Files of bands."""
+
+    output: str | None = setting(None, "figure (default: CRYSTAL-bands.png); energies in eV", metavar="FILE")
+
+
+@dataclasses.dataclass(frozen=True)
+class PhononsFiles(Files):
+    """Files of phonons."""
+
+    output: str | None = setting(None, "figure (default: CRYSTAL-phonons.png); frequencies in THz", metavar="FILE")
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingFiles(Files):
+    """Files of snapshots."""
+
+    output: str | None = setting(
+        None, "extended XYZ (.xyz) or HDF5 (.h5), angstrom (default: CRYSTAL-snapshots.xyz)", metavar="FILE"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DynamicsFiles(Files):
+    """Files of molecular dynamics."""
+
+    output: str | None = setting(
+        None,
+        "trajectory: HDF5 (.h5), or extended XYZ (.xyz) beside it, angstrom, eV; log beside it (default: CRYSTAL-md.h5)",
+        metavar="FILE",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainFiles(Files):
+    """Files of a training run."""
+
+    output: str | None = setting(
+        None,
+        "folder of the model, its measures and figures (default: CONFIG-training); a stopped run goes on from there",
+        metavar="FOLDER",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class NoFiles(Settings):
+    """Of a command that writes none: what is said on the way."""
+
+    progress: bool = setting(True, "progress bars on stderr")
+
+
+@dataclasses.dataclass(frozen=True)
+class Nothing(Settings):
+    """Of a command that neither writes nor waits."""
+
+
+def _refuse_twice(temperatures: tuple[float, ...]) -> None:
     for i, temperature in enumerate(temperatures):
-        if not 0 <= temperature < math.inf:
-            raise InputError(f"temperature {temperature:g} K: give zero or a positive number of kelvin")
         if temperature in temperatures[:i]:
             raise InputError(f"temperature {temperature:g} K is given twice; give each once")
-
-
-def _check_sampler(settings: SamplingSettings) -> None:
-    if settings.snapshots < 1:
-        raise InputError(f"snapshots {settings.snapshots}: ask for at least one a temperature")
-    if settings.sampler == "harmonic":
-        if settings.antithetic and settings.snapshots % 2:
-            raise InputError(
-                f"snapshots {settings.snapshots}: antithetic snapshots come in pairs; ask for {settings.snapshots + 1}, "
-                "or switch pairs off (--no-antithetic)"
-            )
-        return
-    if settings.statistics == "quantum":
-        raise InputError(
-            "statistics quantum: molecular dynamics moves nuclei classically; ask for statistics classical, or for the "
-            "harmonic sampler"
-        )
-
-
-def _check_spectrum(settings: AbsorptionSettings) -> None:
-    low, high, count = settings.energies
-    if not 0 < low < high < math.inf:
-        raise InputError(f"photon energies from {low:g} to {high:g} eV: give positive, increasing ones")
-    if count < 2:
-        raise InputError(f"{count} photon energies: ask for at least two")
-    if not 0 < settings.width < math.inf:
-        raise InputError(f"width {settings.width:g} eV: give a positive broadening")
-    if not math.isfinite(settings.scissor):
-        raise InputError(f"scissor {settings.scissor} eV: give a finite number")
-    window = settings.tauc_window
-    if window is not None and not 0 < window[0] < window[1] < math.inf:
-        raise InputError(f"Tauc window {window[0]:g} to {window[1]:g} eV: give positive, increasing energies")
