@@ -43,10 +43,10 @@ class Rule:
 
     meaning: str = ""
     unit: str = ""
-    least: float | None = None
-    above: float | None = None
-    most: float | None = None
-    below: float | None = None
+    least: float | int | None = None
+    above: float | int | None = None
+    most: float | int | None = None
+    below: float | int | None = None
     infinite: bool = False
     choices: tuple[str, ...] = ()
     metavar: str | tuple[str, ...] = ""
@@ -148,6 +148,7 @@ class Settings:
     """
 
     group: ClassVar[str] = ""
+    __no_type_check__ = True  # run-time type checkers come before `__post_init__`, which says more and converts
 
     def __post_init__(self) -> None:
         for field in fields(type(self)):
@@ -325,10 +326,10 @@ def _within(kind: type, value: Any, rule: Rule) -> Any:
         raise refused
     if kind is float and (math.isnan(found) or (math.isinf(found) and not rule.infinite)):
         raise refused
-    low = (rule.least is None or found >= rule.least) and (rule.above is None or found > rule.above)
-    high = (rule.most is None or found <= rule.most) and (rule.below is None or found < rule.below)
-    if not (low and high):
+    if (rule.least is not None and found < rule.least) or (rule.above is not None and found <= rule.above):
         raise refused
+    if (rule.most is not None and found > rule.most) or (rule.below is not None and found >= rule.below):
+        raise _RefusedError(value, allowed(kind, rule) + ("" if rule.most is None else f" up to {rule.most:.15g}"))
     if kind is int and rule.most is None and abs(found) > LARGEST:
         raise _RefusedError(value, f"a whole number up to {LARGEST}")
     return found
@@ -378,7 +379,6 @@ def allowed(kind: Any, rule: Rule) -> str:
         text = f"a {noun}"
         text += "" if rule.least is None else f" from {rule.least:g}"
         text += "" if rule.above is None else f" above {rule.above:g}"
-    text += "" if rule.most is None else f" up to {rule.most:.15g}"
     return text + ("" if rule.below is None else f" below {rule.below:g}")
 
 

@@ -215,8 +215,11 @@ def test_bad_structures_are_refused(run, folder, message):
         ("absorb silicon --width 0", "width 0 eV: give a positive number"),
         ("absorb silicon --width wide", "width 'wide': give a positive number"),
         ("absorb silicon --scissor -1e-3 --width nan", "width nan eV"),
-        ("absorb silicon --scissor=-inf", "scissor -inf eV: give a number from -100 up to 100"),
-        ("absorb silicon --supercell 100000000000000000000", "supercell 100000000000000000000: give a positive whole"),
+        ("absorb silicon --scissor=-inf", "scissor -inf eV: give a number from -100"),
+        (
+            "absorb silicon --supercell 100000000000000000000",
+            "supercell 100000000000000000000: give a positive whole number or a list of 3",
+        ),
         ("absorb silicon --snapshots 1000000000000", "snapshots 1000000000000: give a positive whole number up to"),
         ("absorb silicon --snapshots 2.5", "snapshots 2.5: give a positive whole number"),
         ("absorb silicon --width 0.001", "width 0.001 eV: the energy bins resolve 0.008 eV"),

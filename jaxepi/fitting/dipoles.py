@@ -26,6 +26,7 @@ from jaxepi.optics.broadening import Broadening, EnergyGrid
 from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.peaks import area
 from jaxepi.sampling.snapshots import Snapshots
+from jaxepi.settings import Settings, setting
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree
 
@@ -51,32 +52,35 @@ class Reference:
 
 
 @dataclasses.dataclass(frozen=True)
-class DipoleSettings:
-    """What is fitted, and how.
+class DipoleSettings(Settings):
+    """What is fitted, and how."""
 
-    Attributes:
-        window: photon energies, eV, where eps2 counts. below: eps1 counts up to this photon energy, eV.
-        eps2, eps1: weights of the mean squared errors, each in units of the mean square of the reference.
-        smoothing: eV; errors of spectra count after a Gaussian of this width, so that lines that lie a little beside each
-            other agree. ridge: weight of the mean squared integral, 1/angstrom^2: decides where spectra do not.
-        starts: random ones besides zero (the fit has several minima). seed: of them.
-    """
-
-    window: tuple[float, float] = (1.5, 7.0)
-    below: float = 1.5
-    eps2: float = 1.0
-    eps1: float = 1.0
-    smoothing: float = 0.15
-    ridge: float = 1e-5
-    starts: int = 15
-    seed: int = 0
+    window: tuple[float, float] = setting((1.5, 7.0), "photon energies where eps2 counts", "eV", least=0, most=1e4)
+    below: float = setting(1.5, "eps1 counts up to this photon energy", "eV", least=0, most=1e4)
+    eps2: float = setting(
+        1.0,
+        "weight of the mean squared error of eps2, in units of the mean square of the reference",
+        least=0,
+        most=1e12,
+    )
+    eps1: float = setting(1.0, "weight of that of eps1, likewise", least=0, most=1e12)
+    smoothing: float = setting(
+        0.15,
+        "errors of spectra count after a Gaussian of this width, so that lines that lie a little beside each other agree",
+        "eV",
+        least=0,
+        most=100,
+    )
+    ridge: float = setting(
+        1e-5, "weight of the mean squared integral: decides where spectra do not", "1/angstrom^2", least=0, most=1e12
+    )
+    starts: int = setting(15, "random ones besides zero; the fit has several minima", least=0, most=10**5)
+    seed: int = setting(0, "of them", least=0, most=2**32 - 1)
 
     def __post_init__(self) -> None:
-        if len(self.window) != 2 or not 0 <= self.window[0] < self.window[1]:
+        super().__post_init__()
+        if not self.window[0] < self.window[1]:
             raise InputError(f"window {self.window}: give two photon energies in eV, the lower first")
-        for name in ("below", "eps2", "eps1", "smoothing", "ridge", "starts"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} {getattr(self, name)}: give zero or a positive number")
         if not self.eps1 + self.eps2 > 0:
             raise InputError("the weights eps1 and eps2 are both zero: nothing is left to fit")
 

@@ -122,7 +122,9 @@ def test_peaks_are_separated_at_their_minima():
     ("change", "message"),
     [
         ({"window": (7.0, 1.0)}, "the lower first"),
-        ({"ridge": -1.0}, "ridge -1.0: give zero or a positive number"),
+        ({"ridge": -1.0}, "ridge -1.0 1/angstrom.2: give zero or a positive number"),
+        ({"smoothing": float("inf")}, "smoothing inf eV"),
+        ({"starts": 1.5}, "starts 1.5: give zero or a positive whole number"),
         ({"eps1": 0.0, "eps2": 0.0}, "both zero"),
     ],
 )

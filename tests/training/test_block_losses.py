@@ -275,7 +275,7 @@ def test_blocks_that_a_model_cannot_have_are_refused(orthogonal, overlapping):
     [
         ({"hamiltonian": -1.0}, "hamiltonian -1.0: give zero or a positive number"),
         ({"keep_onsite": float("inf")}, "keep_onsite inf"),
-        ({"least_overlap": 0.0}, "least_overlap 0.0: give a number between 0 and 1"),
+        ({"least_overlap": 0.0}, "least_overlap 0.0: give a positive number below 1"),
         ({"eigenvalues": 0.0, "gap": 0.0}, "nothing is left to learn from"),
     ],
 )

@@ -100,7 +100,7 @@ def test_an_epoch_goes_through_a_repeated_set_as_often_as_asked(held):
     members = np.concatenate([plan.members for plan in problem.plans("train", 0)])
     assert np.bincount(members[members >= 0]).tolist()[:9] == [3] * 9
     assert sum((plan.members >= 0).sum() for plan in problem.plans("train")) == 9
-    with pytest.raises(InputError, match=r"repeat 0: give at least one"):
+    with pytest.raises(InputError, match=r"repeat 0: give a positive whole number"):
         SetSettings(path="some.h5", repeat=0)
 
 
@@ -128,7 +128,7 @@ def test_named_k_points_alone_count(held):
     assert spectra.importance(group_of(part), BandLossSettings()).shape[1] == 2
     with pytest.raises(InputError, match=r"k point \[0.11, 0.0, 0.0\] is not among"):
         held.at_points([(0.11, 0, 0)])
-    with pytest.raises(InputError, match=r"\(0.0, 0.0\) is no k point"):
+    with pytest.raises(InputError, match=r"points 0.0 0.0: give a list of 3, each a number"):
         SetSettings(path="some.h5", points=((0.0, 0.0),))
 
 
