@@ -88,7 +88,7 @@ class Field:
             found = _convert(self.kind, value, self.rule)
         except _RefusedError as refused:
             given, remedy = refused.args
-            unit = f" {self.rule.unit}" if self.rule.unit and isinstance(given, int | float) else ""
+            unit = f" {self.rule.unit}" if self.rule.unit and type(given) in (int, float) else ""
             raise InputError(f"{self.name} {shown(given)}{unit}: give {remedy}") from None
         if found == () and self.default != ():
             raise InputError(f"{self.name}: the list is empty; give at least one value")

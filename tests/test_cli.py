@@ -157,7 +157,6 @@ def test_configuration_file_and_flags(run, folder, monkeypatch):
         ("temperature = [100]", "unknown key 'temperature'; did you mean 'temperatures'"),
         ("width = ", "run.toml is not a TOML file"),
         ("[width]\nvalue = 1", "run.toml: width {'value': 1}: give a positive number"),
-        ('crystal = "--help"', "no material and no file '--help'"),
         ("seed = 1.5", "run.toml: seed 1.5: give zero or a positive whole number"),
         ("scissor = nan", "run.toml: scissor nan eV: give a number"),
         ("energies = [1, inf, 10]", "run.toml: energies inf eV: give a positive number"),
@@ -173,6 +172,16 @@ def test_configuration_mistakes_are_named(run, folder, text, message):
     status, _, err = run("absorb", "silicon", "--config", "run.toml")
     assert status == 2
     assert message in err
+
+
+def test_a_configuration_file_goes_nowhere_through_the_words_of_a_command_line(run, folder):
+    (folder / "run.toml").write_text('crystal = "--help"')
+    assert run("bands", "--config", "run.toml") == (
+        2,
+        "",
+        "jaxepi: no material and no file '--help': give one of galliumarsenide, graphene, silicon, or the path of a structure "
+        "file\n",
+    )
 
 
 def structure(folder, change):
