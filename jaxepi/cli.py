@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         command, settings, files = _parse(arguments)
-        if getattr(settings, "precision", "float32") == "float64":
+        if isinstance(settings, w.CrystalSettings) and settings.precision == "float64":
             _double_precision()
         command.run(settings, files, "jaxepi " + shlex.join(arguments))
         sys.stdout.flush()
