@@ -12,15 +12,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import ase
-import engines
 import numpy as np
-from engines.gpaw_lcao import GpawLcao
-from recipes import RECIPES
 from refusals import refusing
 
 from jaxepi.datasets import hdf5
 from jaxepi.datasets.dataset import DataSet
 from jaxepi.errors import InputError
+from jaxepi.labelling import engines
+from jaxepi.labelling.engines.gpaw_lcao import GpawLcao
+from jaxepi.labelling.recipes import RECIPES
 
 SET = Path(__file__).resolve().parents[1] / "experiments" / "bilayer_graphene" / "data" / "pbe-d3-fine.h5"
 

@@ -28,13 +28,13 @@ from ase.build import bulk
 from refusals import refusing
 from reports import report
 from scipy.optimize import minimize
-from structures.carbon import CARBON, STACKINGS, layers
-from structures.checks import STRAINS, finite_displacements
 from timing import machine
 
 from jaxepi import datasets, potentials, sampling, units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph, padded, shape_of
+from jaxepi.labelling.structures.carbon import CARBON, STACKINGS, layers
+from jaxepi.labelling.structures.checks import STRAINS, finite_displacements
 from jaxepi.potentials import Potential
 from jaxepi.structure import Structure
 
@@ -109,7 +109,7 @@ def displaced(potential: Potential, path: Path, cell: Atoms, repeats: tuple[int,
         distance = np.abs(group.positions - moved.positions).max(axis=(1, 2))
         row = int(distance.argmin())
         if distance[row] > 1e-4:
-            raise InputError(f"{path} lacks a displaced supercell; label those of make_structures.py again")
+            raise InputError(f"{path} lacks a displaced supercell; label those of `jaxepi label structures` again")
         labels.append(group.labels[level]["forces"][row])
         ours.append(evaluate(potential, Atoms(moved.symbols, moved.positions, cell=moved.cell, pbc=cell.pbc)))
     return level, phonon, [labels, ours]

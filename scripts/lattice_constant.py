@@ -10,13 +10,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import engines
 import numpy as np
 from ase.build import bulk
-from recipes import RECIPES
 from refusals import refusing
-from structures import HALF, ZERO, annotate
-from structures.crystals import MATERIALS, MEASURED
+
+from jaxepi.labelling import engines
+from jaxepi.labelling.recipes import RECIPES
+from jaxepi.labelling.structures import HALF, ZERO, annotate
+from jaxepi.labelling.structures.crystals import MATERIALS, MEASURED
 
 
 @refusing

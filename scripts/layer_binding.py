@@ -10,13 +10,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import engines
 import numpy as np
-from engines.gpaw_lcao import dispersion
-from recipes import RECIPES
 from refusals import refusing
-from structures.carbon import STACKINGS
-from structures.checks import DISTANCES, rigid_layers
+
+from jaxepi.labelling import engines
+from jaxepi.labelling.engines.gpaw_lcao import dispersion
+from jaxepi.labelling.recipes import RECIPES
+from jaxepi.labelling.structures.carbon import STACKINGS
+from jaxepi.labelling.structures.checks import DISTANCES, rigid_layers
 
 RECIPE = "carbon-lcao-forces"
 

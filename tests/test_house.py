@@ -39,6 +39,7 @@ STOREY = {
     "training": 7,
     "materials": 8,
     "results": 8,
+    "labelling": 9,
     "workflows": 9,
     "cli": 11,
     "__main__": 12,

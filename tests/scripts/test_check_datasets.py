@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from structures import annotate
-from structures.checks import differences
+from scipy.spatial.transform import Rotation
 
 from jaxepi import datasets
+from jaxepi.labelling.engines.gpaw_lcao import SHELLS
+from jaxepi.labelling.structures import annotate
+from jaxepi.labelling.structures.checks import differences
 
 LEVELS = {"emt": {"code": "ASE EMT", "version": "1", "settings": {"ecutwfc_ry": 25.0}}}
 
@@ -77,3 +79,10 @@ def test_contents_count_kinds_and_splits(copper):
     assert row[2:5] == ["4", "2x2x2", "emt"]
     assert sum(int(n) for n in row[5].split("/")) == 3
     assert row[6] == "2"
+
+
+def test_orbitals_turn_as_e3nn_s_irreps():
+    e3nn = pytest.importorskip("e3nn_jax")
+    rotation = Rotation.from_rotvec([0.7, -0.4, 1.1]).as_matrix()
+    irreps = e3nn.Irreps("0e + 1o + 0e + 1o + 2e")
+    np.testing.assert_allclose(check.rotation_of_orbitals(SHELLS, rotation), irreps.D_from_matrix(rotation), atol=1e-5)

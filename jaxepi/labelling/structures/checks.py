@@ -10,9 +10,9 @@ from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
 from jaxepi import datasets
-from structures import HALF, ZERO, annotate, on_mesh, strained
-from structures.carbon import STACKINGS, bilayers, layers
-from structures.crystals import (
+from jaxepi.labelling.structures import HALF, ZERO, annotate, on_mesh, strained
+from jaxepi.labelling.structures.carbon import STACKINGS, bilayers, layers
+from jaxepi.labelling.structures.crystals import (
     GAAS,
     SILICON,
     Crystal,
@@ -191,7 +191,7 @@ def gaas_sizes(seed: int) -> list[ase.Atoms]:
 def silicon_relabelled(seed: int) -> list[ase.Atoms]:
     """One imported configuration on each mesh, to label again: do the imported labels agree with ours?"""
     del seed
-    data = datasets.read(Path(__file__).resolve().parents[2] / "experiments/silicon/data/hse06.h5")
+    data = datasets.read(Path(__file__).resolve().parents[3] / "experiments/silicon/data/hse06.h5")
     out = []
     for group in data.groups:
         rows = [i for i, source in enumerate(group.source) if source.startswith("made beforehand")]

@@ -1,22 +1,19 @@
-"""Labelling: resumption, recorded failures, refusals by name, and packing, with an engine that costs nothing."""
+"""Labelling: going on, recorded failures, refusals by name, interrupts, and packing, with an engine that costs nothing."""
 
 import ase
 import ase.io
-import engines
-import import_labels
-import label
 import numpy as np
-import pack
 import pytest
 import refused
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from engines.espresso import Espresso, read_xml
-from recipes import RECIPES
-from structures import annotate
 
 from jaxepi import datasets
 from jaxepi.errors import InputError
+from jaxepi.labelling import engines, imported, labels, packing
+from jaxepi.labelling.engines.espresso import Espresso, read_xml
+from jaxepi.labelling.recipes import RECIPES
+from jaxepi.labelling.structures import annotate, sets
 
 LEVELS = {"emt": {"code": "ASE EMT", "version": "1", "settings": {}}}
 
@@ -57,13 +54,15 @@ def structures() -> list[ase.Atoms]:
     return out
 
 
-def test_a_second_call_continues_and_packs(structures, tmp_path, capsys):
+def test_a_second_call_continues_and_packs(structures, tmp_path):
     engine = Toy()
-    assert label.run(structures[:2], engine, tmp_path / "w", False, np.inf) == 0
-    assert label.run(structures, engine, tmp_path / "w", False, np.inf) == 0
+    assert labels.run(structures[:2], engine, tmp_path / "w") == 0
+    said: list[str] = []
+    assert labels.run(structures, engine, tmp_path / "w", say=said.append) == 0
     assert engine.calls == 4
-    assert "4/4 done" in capsys.readouterr().out
-    assert pack.main(["copper", str(tmp_path / "a.h5"), str(tmp_path / "w")]) == 0
+    assert "4/4 done" in said[-1]
+    assert not list((tmp_path / "w").glob("*.lock"))
+    packing.pack("copper", tmp_path / "a.h5", [tmp_path / "w"])
     data = datasets.read(tmp_path / "a.h5")
     (group,) = data.groups
     assert len(group) == 4
@@ -71,25 +70,26 @@ def test_a_second_call_continues_and_packs(structures, tmp_path, capsys):
     assert set(group.seconds) == {0.5}
     assert group.mesh == (2, 2, 2, 0, 0, 0)
     structures[0].calc = EMT()
-    row = group.fingerprint.index(label.name_of(structures[0]))
+    row = group.fingerprint.index(labels.name_of(structures[0]))
     assert group.labels["emt"]["energy"][row] == pytest.approx(structures[0].get_potential_energy(), abs=1e-6)
 
 
 def test_what_a_set_holds_is_not_labelled_again(structures, tmp_path):
-    label.run(structures[:3], Toy(), tmp_path / "w", False, np.inf)
-    assert pack.main(["copper", str(tmp_path / "a.h5"), str(tmp_path / "w")]) == 0
-    assert [label.name_of(a) for a in label.unknown(structures, tmp_path / "a.h5")] == [label.name_of(structures[3])]
+    labels.run(structures[:3], Toy(), tmp_path / "w")
+    packing.pack("copper", tmp_path / "a.h5", [tmp_path / "w"])
+    assert [labels.name_of(a) for a in labels.unknown(structures, tmp_path / "a.h5")] == [labels.name_of(structures[3])]
 
 
-def test_failures_are_recorded_skipped_and_never_packed(structures, tmp_path, capsys):
+def test_failures_are_recorded_skipped_and_never_packed(structures, tmp_path):
     engine = Toy(fail=1)
-    assert label.run(structures, engine, tmp_path / "w", False, np.inf) == 1
-    assert label.run(structures, engine, tmp_path / "w", False, np.inf) == 0
+    assert labels.run(structures, engine, tmp_path / "w") == 1
+    assert labels.run(structures, engine, tmp_path / "w") == 0
     assert engine.calls == 4, "a failure is not tried again unless asked"
-    assert pack.main(["copper", str(tmp_path / "a.h5"), str(tmp_path / "w")]) == 0
-    assert "did not converge" in capsys.readouterr().out
+    _, failures = packing.pack("copper", tmp_path / "a.h5", [tmp_path / "w"])
+    assert len(failures) == 1
+    assert "did not converge" in failures[0]
     assert len(datasets.read(tmp_path / "a.h5")) == 3
-    assert label.run(structures, engine, tmp_path / "w", True, np.inf) == 0
+    assert labels.run(structures, engine, tmp_path / "w", retry=True) == 0
     assert not list((tmp_path / "w").glob("*.failed.json"))
 
 
@@ -97,45 +97,44 @@ def test_a_locked_configuration_is_left_to_its_owner(structures, tmp_path):
     import fcntl
 
     (tmp_path / "w").mkdir()
-    with (tmp_path / "w" / f"{label.name_of(structures[0])}.lock").open("w") as lock:
+    with (tmp_path / "w" / f"{labels.name_of(structures[0])}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         engine = Toy()
-        label.run(structures, engine, tmp_path / "w", False, np.inf)
+        labels.run(structures, engine, tmp_path / "w")
     assert engine.calls == 3
 
 
 def test_leftovers_of_a_kill_do_no_harm(structures, tmp_path):
     (tmp_path / "w").mkdir()
-    (tmp_path / "w" / f".{label.name_of(structures[0])}.npz.123.tmp").write_bytes(b"half a file")
+    (tmp_path / "w" / f".{labels.name_of(structures[0])}.npz.123.tmp").write_bytes(b"half a file")
     engine = Toy()
-    label.run(structures, engine, tmp_path / "w", False, np.inf)
+    labels.run(structures, engine, tmp_path / "w")
     assert engine.calls == 4
-    assert len(pack.collect("copper", [tmp_path / "w"])[0]) == 4
+    assert len(packing.collect("copper", [tmp_path / "w"])[0]) == 4
 
 
-def test_packing_refuses_a_truncated_label_and_mixed_levels(structures, tmp_path, capsys):
-    label.run(structures, Toy(), tmp_path / "w", False, np.inf)
-    file = tmp_path / "w" / f"{label.name_of(structures[2])}.npz"
+def test_packing_refuses_a_truncated_label_mixed_levels_and_no_folder(structures, tmp_path):
+    labels.run(structures, Toy(), tmp_path / "w")
+    file = tmp_path / "w" / f"{labels.name_of(structures[2])}.npz"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    assert pack.main(["copper", str(tmp_path / "a.h5"), str(tmp_path / "w")]) == 2
-    assert file.name in capsys.readouterr().err
+    with pytest.raises(InputError, match=file.name):
+        packing.pack("copper", tmp_path / "a.h5", [tmp_path / "w"])
     assert not (tmp_path / "a.h5").exists()
     other = Toy()
     other.levels = {"emt": {"code": "ASE EMT", "version": "2", "settings": {}}}
     file.unlink()
-    label.run(structures, other, tmp_path / "w", False, np.inf)
-    assert pack.main(["copper", str(tmp_path / "a.h5"), str(tmp_path / "w")]) == 2
-    assert "two levels of theory under the name 'emt'" in capsys.readouterr().err
+    labels.run(structures, other, tmp_path / "w")
+    with pytest.raises(InputError, match="two levels of theory under the name 'emt'"):
+        packing.pack("copper", tmp_path / "a.h5", [tmp_path / "w"])
+    with pytest.raises(InputError, match="no work folder"):
+        packing.pack("copper", tmp_path / "a.h5", [tmp_path / "v"])
 
 
-def test_missing_pw_x_says_how_to_install(tmp_path, monkeypatch, capsys):
+def test_missing_pw_x_says_how_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=r"apt-get install .*quantum-espresso"):
         Espresso(**RECIPES["silicon-pbe"][1])
-    code = label.main([str(tmp_path / "a.xyz"), "--recipe", "silicon-pbe", "--work", str(tmp_path)])
-    assert code == 2
-    assert "quantum-espresso" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -173,17 +172,40 @@ def test_truncated_espresso_output_is_a_failure(tmp_path):
         read_xml(tmp_path / "x.xml", bulk("Si"))
 
 
-def test_bad_structure_files_are_refused(espresso, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(RECIPES, "here", ("espresso", {**RECIPES["silicon-pbe"][1], "pseudo_dir": str(tmp_path)}))
+def test_bad_structure_files_are_refused(espresso, tmp_path):
     (tmp_path / "bad.xyz").write_text("2\nnothing\nSi 0 0")
-    assert label.main([str(tmp_path / "bad.xyz"), "--recipe", "here", "--work", str(tmp_path)]) == 2
-    assert "bad.xyz" in capsys.readouterr().err
-    ase.io.write(tmp_path / "ge.xyz", annotate(bulk("Ge"), "x", "y", 2), format="extxyz")
-    assert label.main([str(tmp_path / "ge.xyz"), "--recipe", "here", "--work", str(tmp_path)]) == 2
-    assert "structure 0" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"bad\.xyz cannot be read"):
+        sets.read(tmp_path / "bad.xyz")
+    (tmp_path / "empty.xyz").write_text("")
+    with pytest.raises(InputError, match="holds no structure"):
+        sets.read(tmp_path / "empty.xyz")
+    with pytest.raises(InputError, match="there is no file"):
+        sets.read(tmp_path / "none.xyz")
+    sets.write([annotate(bulk("Ge"), "x", "y", 2)], tmp_path / "ge.xyz")
+    with pytest.raises(InputError, match=r"structure 0 of ge\.xyz: no pseudopotential for Ge"):
+        labels.refuse(sets.read(tmp_path / "ge.xyz"), espresso, "ge.xyz")
+
+
+class Interrupting(Toy):
+    """Interrupted at its second structure, as by Ctrl-C."""
+
+    def label(self, atoms):
+        if self.calls == 1:
+            raise KeyboardInterrupt
+        return super().label(atoms)
+
+
+def test_what_is_interrupted_has_not_failed_and_what_was_finished_is_kept(structures, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        labels.run(structures, Interrupting(), tmp_path / "w")
+    assert len(list((tmp_path / "w").glob("*.npz"))) == 1
+    assert not list((tmp_path / "w").glob("*.failed.json"))
+    engine = Toy()
+    assert labels.run(structures, engine, tmp_path / "w") == 0
+    assert engine.calls == 3
 
 
 def test_import_refuses_incomplete_files(tmp_path):
     np.savez(tmp_path / "a.npz", T=np.zeros(1), pos=np.zeros((1, 8, 3)))
     with pytest.raises(InputError, match=r"a\.npz lacks cell"):
-        list(import_labels.records(tmp_path / "a.npz"))
+        list(imported.records(tmp_path / "a.npz"))

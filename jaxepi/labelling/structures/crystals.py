@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import ase
 import numpy as np
 from ase.build import bulk
 
-from structures import HALF, QUARTER, ZERO, annotate, strained
+from jaxepi.labelling.structures import HALF, QUARTER, ZERO, annotate, strained
 
 SILICON = {"measured": 5.431, "hse06-shifted": 5.453, "hse06-gamma": 5.461, "pbe": 5.476}
 """Lattice constants, angstrom: measured at room temperature; relaxed at HSE06 on each 2x2x2 grid of 8 atoms; relaxed at
@@ -55,9 +55,6 @@ class Crystal:
     @functools.cached_property
     def force_constants(self):
         """Force constants of the material's valence force field, at that field's own lattice constant."""
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
         from jaxepi import potentials, sampling
         from jaxepi.structure import Structure
 
@@ -149,13 +146,13 @@ def bent(crystal: Crystal, a: float, around: str, mesh: int, shift, count: int, 
     out = []
     for index in range(count):
         name, strain = found[index % len(found)]
-        kind = name.rsplit(" ", 1)[0]
+        kind, info = name.rsplit(" ", 1)[0], dict[str, Any]()
         if index % 4:
             temperature = float(SCHEDULE[index % len(SCHEDULE)])
             atoms = crystal.thermal(a, temperature, "quantum", 1_000_000 * seed + index)
             kind, info = f"thermal-quantum-{kind}", {"temperature": temperature}
         else:
-            atoms, info = crystal.ideal(a), {}
+            atoms = crystal.ideal(a)
         if strain is not None:
             atoms, info["strain"] = strained(atoms, strain), strain
         out.append(annotate(atoms, kind, around, mesh, shift, **info))

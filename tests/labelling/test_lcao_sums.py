@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from engines.lcao_sums import Sums, _slope
 
 from jaxepi.errors import InputError
+from jaxepi.labelling.engines.lcao_sums import Sums, _slope
 
 ATOMS, WIDTHS, POINTS = 3, (1, 3), 60
 COUNT = sum(WIDTHS)

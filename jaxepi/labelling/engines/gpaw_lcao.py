@@ -15,10 +15,10 @@ import ase
 import numpy as np
 from scipy.linalg import block_diag
 
-from engines import LabelFailure, Mesh
-from engines.gpaw_code import INSTALL, STOPS, _points
-from engines.lcao_sums import installed
 from jaxepi.errors import InputError
+from jaxepi.labelling.engines.base import LabelFailure, Mesh
+from jaxepi.labelling.engines.gpaw_code import INSTALL, STOPS, _points
+from jaxepi.labelling.engines.lcao_sums import installed
 
 SHELLS = ("s", "p", "s", "p", "d")
 """Shells of an atom in GPAW's dzp basis."""
@@ -129,7 +129,8 @@ class GpawLcao:
         with tempfile.TemporaryDirectory(prefix="gpaw-") as folder, sums:
             work.calc = self._calculator(work, mesh, Path(folder) / "gpaw.txt")
             try:
-                out = {f"{self.level}/energy": work.get_potential_energy() + np.array(bound.get_potential_energy())}
+                total = work.get_potential_energy() + bound.get_potential_energy()
+                out = {f"{self.level}/energy": np.array(total)}
                 if self.forces:
                     forces = work.get_forces() + bound.get_forces()
                     out[f"{self.level}/forces"] = forces - forces.mean(axis=0)
@@ -153,6 +154,7 @@ class GpawLcao:
     def _calculator(self, work: ase.Atoms, mesh: Mesh, text: Path | None, ghosts: Sequence[int] = ()):
         from gpaw import GPAW, setup_paths
 
+        atoms: dict[str | int, str] = {"default": "paw", **dict.fromkeys(ghosts, "ghost")}
         if str(self.basis_folder) not in setup_paths:
             setup_paths.insert(0, str(self.basis_folder))
         return GPAW(
@@ -164,7 +166,7 @@ class GpawLcao:
             occupations={"name": "fermi-dirac", "width": self.width},
             convergence=self.convergence,
             symmetry={"point_group": False},
-            setups={"default": "paw", **dict.fromkeys(ghosts, "ghost")},
+            setups=atoms,
             txt=None if text is None else str(text),
         )
 

@@ -1,26 +1,15 @@
-"""Make structures to label, deterministic from a seed: strains, thermal displacements, distances and slidings.
+"""Sets of structures by name, deterministic from a seed, and the file they are written to."""
 
-    python scripts/make_structures.py silicon-primitive silicon-hse06.xyz
-    python scripts/make_structures.py bilayer-1x1 dense.xyz --seed 1 --first 8 --mesh 24 24 1
-
-Every structure carries in `info`: kind, temperature (K; absent without displacements), around (which lattice), and the
-k mesh (mesh, shift in divisions) it is to be labelled with.
-"""
-
-import argparse
 import functools
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import ase
 import ase.io
-from refusals import refusing
-from structures import carbon, checks, crystals, on_mesh
 
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, refuse_unknown
+from jaxepi.files import whole
+from jaxepi.labelling.structures import carbon, checks, crystals, on_mesh
 
 SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "silicon-relabelled": checks.silicon_relabelled,
@@ -63,28 +52,45 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
 }
 
 
-@refusing
-def main(arguments: list[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", choices=sorted(SETS))
-    parser.add_argument("output", type=Path, help="extended XYZ to write")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, help="how many of the set, from its first (default: all)")
-    parser.add_argument("--mesh", type=int, nargs=3, help="k mesh to label them with instead of the set's; shifts stay")
-    options = parser.parse_args(arguments)
-    if min(options.mesh or [1]) < 1:
-        raise InputError(f"--mesh {options.mesh}: give at least one division along each reciprocal lattice vector")
-    whole = SETS[options.set](options.seed)
-    if options.first is not None and not 1 <= options.first <= len(whole):
-        raise InputError(f"--first {options.first}: {options.set} has {len(whole)} structures; give 1 to {len(whole)}")
-    structures = whole[: options.first]
-    if options.mesh:
-        structures = on_mesh(structures, options.mesh)
-    ase.io.write(options.output, structures, format="extxyz")
-    print(f"{len(structures)} structures in {options.output}")
-    return 0
+def make(name: str, seed: int = 0, first: int | None = None, mesh: Sequence[int] | None = None) -> list[ase.Atoms]:
+    """The structures of a set.
+
+    Args:
+        name: a key of `SETS`. first: how many of the set, from its first; all when left out. mesh: k mesh to label them with
+            instead of the set's; shifts stay.
+
+    Raises:
+        InputError: an unknown set (with the nearest known one), more structures than it has, or an empty mesh.
+    """
+    refuse_unknown([name], SETS, "set of structures")
+    if mesh is not None and (len(mesh) != 3 or min(mesh) < 1):
+        raise InputError(
+            f"mesh {' '.join(map(str, mesh))}: give three divisions, at least one along each reciprocal lattice vector"
+        )
+    made = SETS[name](seed)
+    if first is not None and not 1 <= first <= len(made):
+        raise InputError(f"first {first}: {name} has {len(made)} structures; give 1 to {len(made)}")
+    return made[:first] if mesh is None else on_mesh(made[:first], mesh)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def write(structures: Sequence[ase.Atoms], path: Path) -> None:
+    """Write structures to extended XYZ, whole or not at all."""
+    with whole(path) as temporary:
+        ase.io.write(temporary, list(structures), format="extxyz")
+
+
+def read(path: Path) -> list[ase.Atoms]:
+    """Structures with their k meshes from extended XYZ.
+
+    Raises:
+        InputError: no such file, one that cannot be read, or one without structures.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; `jaxepi label structures` makes one")
+    try:
+        found = [*ase.io.iread(path, index=":", format="extxyz")]
+    except Exception as error:  # ASE raises what it happens to meet
+        raise InputError(f"{path} cannot be read as extended XYZ: {error}") from error
+    if not found:
+        raise InputError(f"{path} holds no structure; `jaxepi label structures` makes such a file")
+    return found

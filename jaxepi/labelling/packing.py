@@ -1,23 +1,16 @@
-"""Pack work folders of label.py into one data set (compressed HDF5, written whole or not at all).
-
-    python scripts/pack.py silicon-hse06 experiments/silicon/data/hse06.h5 WORK/silicon-cubic WORK/imported-si_train_g
+"""Pack work folders of labels into one data set (compressed HDF5, written whole or not at all).
 
 A set that stands is extended: its configurations are kept, new ones are added. Two definitions of one level of theory
 are refused.
 """
 
-import argparse
 import json
-import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
-from refusals import refusing
 
 from jaxepi import datasets
 from jaxepi.datasets import dataset
@@ -58,9 +51,9 @@ def load(path: Path) -> tuple[dataset.Configurations, dict[str, Any]]:
         pairs, hopping, overlap = (data[f"blocks/{n}"] for n in ("pairs", "hamiltonian", "overlap"))
         shells, offsets = tuple(about["shells"]), np.array([0, len(pairs)])
         first, last = about["functions_reach"]
-        tables = (data[f"blocks/{n}"] for n in ("orbital", "projector", "correction"))
-        end, threshold = about["end"], about["threshold"]
-        functions = OverlapFunctions(*tables, shells, tuple(about["projectors"]), end, (first, last), threshold)
+        orbital, projector, correction = (data[f"blocks/{n}"] for n in ("orbital", "projector", "correction"))
+        projectors, end, threshold = tuple(about["projectors"]), about["end"], about["threshold"]
+        functions = OverlapFunctions(orbital, projector, correction, shells, projectors, end, (first, last), threshold)
         blocks = PairBlocks(offsets, pairs, hopping, overlap, shells, about["reach"], about["level"], functions)
     try:
         one = dataset.single(
@@ -85,7 +78,7 @@ def load(path: Path) -> tuple[dataset.Configurations, dict[str, Any]]:
     return one, meta["levels"]
 
 
-def collect(name: str, folders: list[Path]) -> tuple[dataset.DataSet, list[str]]:
+def collect(name: str, folders: Sequence[Path]) -> tuple[dataset.DataSet, list[str]]:
     """All labelled configurations of the folders as one set, and the reasons of those that failed.
 
     Raises:
@@ -111,25 +104,20 @@ def collect(name: str, folders: list[Path]) -> tuple[dataset.DataSet, list[str]]
     return whole, failures
 
 
-@refusing
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; exits with 2 on input that is refused."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name")
-    parser.add_argument("output", type=Path)
-    parser.add_argument("folders", type=Path, nargs="+")
-    options = parser.parse_args(arguments)
-    new, failures = collect(options.name, options.folders)
-    whole = datasets.read(options.output).merged(new) if options.output.exists() else new
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    datasets.write(whole, options.output)
-    for failure in failures:
-        print(f"left out: {failure}")
-    counts = {s: len(whole.select(s)) for s in ("train", "validation", "test")}
-    size = options.output.stat().st_size / 1e6
-    print(f"{options.output}: {len(whole)} configurations {counts} in {len(whole.groups)} groups, {size:.2f} MB")
-    return 0
+def pack(name: str, output: Path, folders: Sequence[Path]) -> tuple[dataset.DataSet, list[str]]:
+    """Write, or extend, the data set of some work folders.
 
+    Returns:
+        The whole set, and the reasons of the configurations that failed, which are left out.
 
-if __name__ == "__main__":
-    sys.exit(main())
+    Raises:
+        InputError: a folder that is not there, a damaged file, or one level of theory with two definitions.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"there is no work folder {folder}; `jaxepi label run` makes one")
+    new, failures = collect(name, folders)
+    found = datasets.read(output).merged(new) if output.exists() else new
+    output.parent.mkdir(parents=True, exist_ok=True)
+    datasets.write(found, output)
+    return found, failures

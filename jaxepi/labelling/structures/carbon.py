@@ -7,8 +7,8 @@ import ase
 import numpy as np
 from ase.neighborlist import neighbor_list
 
-from structures import annotate, strained
-from structures.crystals import SCHEDULE
+from jaxepi.labelling.structures import annotate, strained
+from jaxepi.labelling.structures.crystals import SCHEDULE
 
 CARBON = {"measured": 2.461, "pbe": 2.467}
 """Graphene: measured, and PBE."""
@@ -63,9 +63,8 @@ def rippled(atoms: ase.Atoms, generator: np.random.Generator, size: float) -> as
 @functools.cache
 def force_constants(repeats: InPlane):
     """Of one layer: `FORCE_CONSTANTS` in a supercell, images summed."""
-    import jax
+    import jax.numpy as jnp
 
-    jax.config.update("jax_enable_x64", True)
     from jaxepi.sampling import ForceConstants
     from jaxepi.structure import Structure
 
@@ -83,7 +82,7 @@ def force_constants(repeats: InPlane):
         matrix[i[n], :, j[n] // 2, j[n] % 2] -= pair[n]
         matrix[i[n], :, 0, i[n]] += pair[n]
     structure = Structure.from_ase(layers(1, None)).supercell((*both(repeats), 1))
-    return ForceConstants(structure, jax.numpy.asarray(matrix))
+    return ForceConstants(structure, jnp.asarray(matrix))
 
 
 def vibrating(atoms: ase.Atoms, repeats: InPlane, temperature: float, seed: int) -> ase.Atoms:

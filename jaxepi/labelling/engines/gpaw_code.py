@@ -9,8 +9,8 @@ from typing import Any
 import ase
 import numpy as np
 
-from engines import LabelFailure, Mesh
 from jaxepi.errors import InputError
+from jaxepi.labelling.engines.base import LabelFailure, Mesh
 
 INSTALL = (
     "GPAW was not found. It builds from source in about 3 minutes:\n"

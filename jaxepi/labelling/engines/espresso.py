@@ -3,13 +3,17 @@
 The XML is in Hartree atomic units; k points there are Cartesian in 2 pi/alat. Constants are ASE's.
 """
 
+import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +22,9 @@ import numpy as np
 from ase.data import atomic_masses, chemical_symbols
 from ase.units import Bohr, Hartree
 
-from engines import LabelFailure, Mesh
+from jaxepi import signals
 from jaxepi.errors import InputError
+from jaxepi.labelling.engines.base import LabelFailure, Mesh
 
 INSTALL = (
     "pw.x was not found. Install Quantum ESPRESSO, on Debian with\n"
@@ -164,13 +169,9 @@ class Espresso:
         source, log = folder / f"{level}.in", folder / f"{level}.out"
         source.write_text(text)
         with source.open() as stdin, log.open("w") as stdout:
-            try:
-                subprocess.run(
-                    [self.program], stdin=stdin, stdout=stdout, stderr=subprocess.STDOUT, cwd=folder,
-                    timeout=self.timeout, check=False,
-                )  # fmt: skip
-            except subprocess.TimeoutExpired as error:
-                raise LabelFailure(f"{level}: pw.x ran longer than {self.timeout:.0f} s") from error
+            in_time = _finished([self.program], folder, self.timeout, stdin=stdin, stdout=stdout)
+        if not in_time:
+            raise LabelFailure(f"{level}: pw.x ran longer than {self.timeout:.0f} s")
         output = log.read_text(errors="replace")
         if "JOB DONE" not in output:
             raise LabelFailure(f"{level}: pw.x stopped: {_reason(output)}")
@@ -179,6 +180,30 @@ class Espresso:
         if level in HYBRID and "EXX self-consistency reached" not in output:
             raise LabelFailure(f"{level}: the exchange cycle did not converge")
         return read_xml(folder / "out" / "x.xml", atoms)
+
+
+def _finished(command: list[str], folder: Path, timeout: float, **streams: Any) -> bool:
+    """Run a program to its end; False if it took longer than `timeout` seconds, and is stopped.
+
+    It runs in a session of its own, so that a Ctrl-C reaches it through us alone: a run that was interrupted has not failed.
+
+    Raises:
+        signals.Interrupted: a signal came, and the program is stopped.
+    """
+    end = time.monotonic() + timeout
+    with signals.postponed():
+        process = subprocess.Popen(command, cwd=folder, stderr=subprocess.STDOUT, start_new_session=True, **streams)
+        try:
+            while time.monotonic() < end:
+                signals.check()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.2)
+                    return True
+            return False
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _cpu_seconds() -> float:
@@ -239,7 +264,7 @@ def read_xml(path: Path, atoms: ase.Atoms) -> dict[str, np.ndarray]:
     fractional -= np.ceil(fractional - 0.5 - 1e-6)
     w = np.array(weights)
     result = {
-        "energy": numbers("total_energy/etot")[0] * Hartree,
+        "energy": np.array(numbers("total_energy/etot")[0] * Hartree),
         "forces": numbers("forces").reshape(-1, 3) * Hartree / Bohr,
         "stress": -numbers("stress").reshape(3, 3) * Hartree / Bohr**3,
         "eigenvalues": np.array(energies) * Hartree,

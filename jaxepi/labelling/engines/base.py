@@ -1,4 +1,4 @@
-"""Engines that label structures: one small interface, one module a code.
+"""What an engine is, and what it is given: structures with a k mesh each.
 
 An engine is anything with the attributes and the two methods of `Engine`. `check` refuses a structure by name before
 anything runs; `label` returns plain numpy arrays in eV and angstrom, or raises `LabelFailure` with the reason.
@@ -6,7 +6,7 @@ anything runs; `label` returns plain numpy arrays in eV and angstrom, or raises 
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import ase
 import numpy as np
@@ -27,13 +27,13 @@ class Mesh:
 
     @classmethod
     def of(cls, atoms: ase.Atoms) -> "Mesh":
-        """The mesh that make_structures.py wrote with a structure (`mesh` and `shift` in `atoms.info`).
+        """The mesh that `jaxepi label structures` wrote with a structure (`mesh` and `shift` in `atoms.info`).
 
         Raises:
             InputError: there is none.
         """
         if "mesh" not in atoms.info:
-            raise InputError("the structure carries no k mesh (info `mesh`); write it with make_structures.py")
+            raise InputError("the structure carries no k mesh (info `mesh`); write it with `jaxepi label structures`")
         divisions = [int(n) for n in np.asarray(atoms.info["mesh"]).ravel()]
         shift = [float(s) for s in np.asarray(atoms.info.get("shift", [0, 0, 0])).ravel()]
         return cls((divisions[0], divisions[1], divisions[2]), (shift[0], shift[1], shift[2]))
@@ -44,8 +44,9 @@ class Mesh:
         return [*map(float, self.divisions), *self.shift]
 
 
+@runtime_checkable
 class Engine(Protocol):
-    """What label.py needs of a code.
+    """What labelling needs of a code.
 
     Attributes:
         levels: level of theory -> its definition (`code`, `version`, `settings`), equal for every configuration.
@@ -64,20 +65,3 @@ class Engine(Protocol):
             LabelFailure: the calculation failed or did not converge.
         """
         ...
-
-
-def get(name: str, recipe: Mapping[str, Any]) -> Engine:
-    """The engine `name` with the settings of a recipe."""
-    if name == "espresso":
-        from engines.espresso import Espresso
-
-        return Espresso(**recipe)
-    if name == "gpaw":
-        from engines.gpaw_code import Gpaw
-
-        return Gpaw(**recipe)
-    if name == "gpaw-lcao":
-        from engines.gpaw_lcao import GpawLcao
-
-        return GpawLcao(**recipe)
-    raise InputError(f"engine {name!r} is not known; use espresso, gpaw or gpaw-lcao")

@@ -1,26 +1,20 @@
-"""Import the silicon labels made beforehand (one .npz a mesh) into a work folder, for pack.py.
-
-    python scripts/import_labels.py ../shared/labels/si_train_g.npz ../shared/labels/si_train_s.npz --work WORK
+"""Silicon labels made beforehand (one .npz a mesh), imported into work folders as if they had been labelled here.
 
 Keys and units of the files are those of the README beside them. The HSE06 stress in them is wrong by 3 GPa and is left
 out. The files do not give k points in fractional coordinates; the two meshes are recognised by their number of points.
 """
 
-import argparse
 import json
-import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import ase
-import engines
 import numpy as np
-from label import name_of, save
-from recipes import RECIPES
-from refusals import refusing
 
 from jaxepi.errors import InputError
+from jaxepi.labelling import engines
+from jaxepi.labelling.labels import name_of, save
+from jaxepi.labelling.recipes import RECIPES
 
 LATTICE = 5.43
 """Angstrom: the lattice that the displaced and strained cells were made around."""
@@ -34,7 +28,7 @@ KPOINTS = {
 LEVELS = {"pbe": "pbe", "hse": "hse06"}
 
 
-def records(path: Path):
+def records(path: Path) -> Iterator[tuple[ase.Atoms, dict[str, np.ndarray]]]:
     """The configurations of one file: atoms with their description, and the labels keyed `level/quantity`.
 
     Raises:
@@ -49,7 +43,10 @@ def records(path: Path):
     missing = [name for name in needed if name not in data]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}")
-    divisions, shift, points = KPOINTS[data["eig_pbe"].shape[1]]
+    count = data["eig_pbe"].shape[1]
+    if count not in KPOINTS:
+        raise InputError(f"{path} has {count} k points; the meshes that are known have {', '.join(map(str, KPOINTS))}")
+    divisions, shift, points = KPOINTS[count]
     for i in range(len(data["T"])):
         atoms = ase.Atoms("Si8", positions=data["pos"][i], cell=data["cell"][i], pbc=True)
         strain = data["cell"][i] / LATTICE - np.eye(3)
@@ -67,30 +64,26 @@ def records(path: Path):
         result = {"kpoints": np.array(points, float), "weights": np.full(len(points), 1 / len(points))}
         result["occupied"] = np.array(16)
         for theirs, level in LEVELS.items():
-            result[f"{level}/energy"] = data[f"E_{theirs}"][i]
+            result[f"{level}/energy"] = np.array(data[f"E_{theirs}"][i])
             result[f"{level}/forces"] = data[f"F_{theirs}"][i]
             result[f"{level}/eigenvalues"] = data[f"eig_{theirs}"][i]
         result["pbe/stress"] = data["S_pbe"][i]
         yield atoms, result
 
 
-@refusing
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; exits with 2 on input that is refused."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--work", type=Path, required=True)
-    options = parser.parse_args(arguments)
+def import_files(files: Sequence[Path], work: Path) -> dict[Path, Path]:
+    """Write the labels of each file into a work folder of its own: file -> folder.
+
+    Raises:
+        InputError: what `records` refuses, or no pw.x, whose version defines the level of theory.
+    """
     name, recipe = RECIPES["silicon-hse06"]
     levels = json.loads(json.dumps(dict(engines.get(name, recipe).levels)))
-    for path in options.files:
-        folder = options.work / f"imported-{path.stem}"
+    out = {}
+    for path in files:
+        folder = work / f"imported-{path.stem}"
         folder.mkdir(parents=True, exist_ok=True)
         for atoms, result in records(path):
             save(folder / name_of(atoms), atoms, levels, result)
-        print(f"{len(list(folder.glob('*.npz')))} configurations of {path.name} in {folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        out[path] = folder
+    return out

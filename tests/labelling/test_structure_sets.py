@@ -2,13 +2,13 @@
 
 import ase
 import ase.io
-import make_structures as make
 import numpy as np
 import pytest
 from ase.build import bulk
-from structures import HALF, ZERO, annotate, carbon, checks, crystals
 
 from jaxepi import units
+from jaxepi.errors import InputError
+from jaxepi.labelling.structures import HALF, ZERO, annotate, carbon, checks, crystals, sets
 
 
 def test_strains_cover_what_is_asked_for():
@@ -48,17 +48,13 @@ def test_thermal_displacements_follow_temperature_and_seed():
 
 def test_files_are_deterministic(tmp_path):
     for name in ("a.xyz", "b.xyz"):
-        assert make.main(["silicon-cubic", str(tmp_path / name), "--seed", "1", "--first", "3"]) == 0
+        sets.write(sets.make("silicon-cubic", seed=1, first=3), tmp_path / name)
     assert (tmp_path / "a.xyz").read_bytes() == (tmp_path / "b.xyz").read_bytes()
-    assert len(ase.io.read(tmp_path / "a.xyz", ":")) == 3
+    assert len(sets.read(tmp_path / "a.xyz")) == 3
 
 
-def test_another_mesh_leaves_structures_and_shifts_as_they_are(tmp_path):
-    name = str(tmp_path / "a.xyz")
-    own, denser = [], []
-    for found, mesh in ((own, []), (denser, ["--mesh", "5", "4", "3"])):
-        assert make.main(["gaas-16", name, "--first", "2", *mesh]) == 0
-        found += ase.io.read(name, ":")
+def test_another_mesh_leaves_structures_and_shifts_as_they_are():
+    own, denser = (sets.make("gaas-16", first=2, mesh=mesh) for mesh in (None, (5, 4, 3)))
     for a, b in zip(own, denser, strict=True):
         assert a == b
         assert (list(a.info["mesh"]), list(b.info["mesh"])) == ([2, 2, 2], [5, 4, 3])
@@ -67,17 +63,17 @@ def test_another_mesh_leaves_structures_and_shifts_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
+    ("name", "options", "message"),
     [
-        (["--first", "21"], "--first 21: gaas-16 has 20"),
-        (["--first", "0"], "--first 0"),
-        (["--mesh", "4", "0", "4"], "--mesh"),
+        ("gaas-16", {"first": 21}, "first 21: gaas-16 has 20"),
+        ("gaas-16", {"first": 0}, "first 0"),
+        ("gaas-16", {"mesh": (4, 0, 4)}, "mesh 4 0 4"),
+        ("gaas-17", {}, "did you mean 'gaas-16'"),
     ],
 )
-def test_what_a_set_cannot_give_is_refused(options, named, tmp_path, capsys):
-    assert make.main(["gaas-16", str(tmp_path / "a.xyz"), *options]) == 2
-    assert named in capsys.readouterr().err
-    assert not (tmp_path / "a.xyz").exists()
+def test_what_a_set_cannot_give_is_refused(name, options, message):
+    with pytest.raises(InputError, match=message):
+        sets.make(name, **options)
 
 
 def test_finite_differences_surround_their_base():

@@ -1,23 +1,26 @@
 """Engines: units and signs of pw.x's XML, the orbital order of GPAW's functions, and what is said when GPAW is missing."""
 
 import importlib.util
+import os
+import shutil
+import subprocess
+import time
 
-import engines
 import numpy as np
 import pytest
 import refused
 from ase.build import bulk
 from ase.units import Bohr, Hartree
-from check_datasets import rotation_of_orbitals
-from engines.espresso import read_xml
-from engines.gpaw_code import Gpaw, _points
-from engines.gpaw_lcao import SHELLS, GpawLcao, grid_of, outside, to_e3nn
-from recipes import RECIPES
-from scipy.spatial.transform import Rotation
-from structures import QUARTER, annotate
-from structures.carbon import layers
 
+from jaxepi import signals
 from jaxepi.errors import InputError
+from jaxepi.labelling import engines
+from jaxepi.labelling.engines.espresso import _finished, read_xml
+from jaxepi.labelling.engines.gpaw_code import Gpaw, _points
+from jaxepi.labelling.engines.gpaw_lcao import SHELLS, GpawLcao, grid_of, outside, to_e3nn
+from jaxepi.labelling.recipes import RECIPES
+from jaxepi.labelling.structures import QUARTER, annotate
+from jaxepi.labelling.structures.carbon import layers
 
 XML = """<qes:espresso xmlns:qes="http://www.quantum-espresso.org/ns/qes/qes-1.0"><output>
 <atomic_structure nat="2" alat="{alat}"></atomic_structure>
@@ -132,8 +135,23 @@ def test_the_order_of_orbitals_is_e3nn_s():
         start += width
 
 
-def test_orbitals_turn_as_e3nn_s_irreps():
-    e3nn = pytest.importorskip("e3nn_jax")
-    rotation = Rotation.from_rotvec([0.7, -0.4, 1.1]).as_matrix()
-    irreps = e3nn.Irreps("0e + 1o + 0e + 1o + 2e")
-    np.testing.assert_allclose(rotation_of_orbitals(SHELLS, rotation), irreps.D_from_matrix(rotation), atol=1e-5)
+def alive(pid):
+    """Whether a process runs; one that has ended may wait for its parent, as a zombie."""
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return found.strip() not in ("", "Z")
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="there is no ps")
+def test_a_program_that_is_interrupted_or_too_slow_is_stopped(tmp_path):
+    """With all it started: each writes its process, and sleeps."""
+    script = f"echo $$ > {tmp_path}/pid; sleep 60 & echo $! >> {tmp_path}/pid; wait"
+    assert not _finished(["sh", "-c", script], tmp_path, 2.0)
+    pids = [int(word) for word in (tmp_path / "pid").read_text().split()]
+    assert len(pids) == 2
+    assert not any(map(alive, pids))
+    parent = os.getpid()
+    start = time.monotonic()
+    with pytest.raises(signals.Interrupted):
+        _finished(["sh", "-c", f"kill -INT {parent}; sleep 60"], tmp_path, 30.0)
+    assert time.monotonic() - start < 10
+    assert _finished(["true"], tmp_path, 10.0)
