@@ -171,7 +171,7 @@ def _bands(settings: w.BandsSettings, files: w.BandsFiles, _: str) -> None:
     loaded = crystal.load(settings.crystal, settings.hamiltonian, spin_orbit=settings.spin_orbit)
     found = bands.bands(loaded, settings.path, settings.points)
     edges = bands.edges_along(found)
-    figure = plotting.bands(found.distance, found.energies, found.corners, *edges, title=Path(settings.crystal).stem)
+    figure = plotting.bands(found.path, found.energies, *edges, title=Path(settings.crystal).stem)
     plotting.save(figure, output)
     print("\n".join(report.bands_lines(found)))
     print(f"\nWritten: {output}")
@@ -203,7 +203,7 @@ def _phonons(settings: w.PhononsSettings, files: w.PhononsFiles, _: str) -> None
     found = phonons.phonons(loaded, settings.supercell, settings.path, settings.points)
     along = found.dispersion
     title = Path(settings.crystal).stem
-    plotting.save(plotting.phonons(along.distance, along.frequencies, along.corners, title), output)
+    plotting.save(plotting.phonons(along.path, along.frequencies, title), output)
     print("\n".join(report.phonon_lines(found)))
     print(f"\nWritten: {output}")
 

@@ -1,7 +1,9 @@
 """The one exception for input that cannot be used. Its message names the value and the remedy."""
 
 import difflib
+import math
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -23,3 +25,23 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], where: str) -> No
             near = difflib.get_close_matches(key, names, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
             raise InputError(f"{where}: unknown key {key!r}; {hint}")
+
+
+def whole_number(value: Any, where: str, least: int = 1) -> int:
+    """A value as an integer: Python's or NumPy's, or a float without a fraction.
+
+    Args:
+        where: begins the message. least: smallest value that is taken.
+
+    Raises:
+        InputError: anything else, or less than `least`.
+    """
+    try:
+        number = float(value)
+        if isinstance(value, bool | str) or not math.isfinite(number) or number != int(number):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{where}: {value!r} is not a whole number") from None
+    if number < least:
+        raise InputError(f"{where}: {int(number)} is less than {least}")
+    return int(value)

@@ -4,19 +4,23 @@ First stage of the house: nothing flows in but files or ASE atoms, and every lat
 Conventions: rows of `cell` are lattice vectors; lengths in angstrom; masses in amu.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxepi import tree
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, whole_number
 from jaxepi.tree import pytree, static
 
 if TYPE_CHECKING:
     import ase
+
+
+MOST_ATOMS = 10_000_000
+"""Atoms of a supercell at most: the list of their species alone fills some hundred megabytes."""
 
 
 @pytree
@@ -40,24 +44,26 @@ class Structure:
 
     @classmethod
     def create(
-        cls, positions, cell, species: Sequence[int], pbc=(True, True, True), repeats=(1, 1, 1), minimum_distance=0.5
+        cls, positions: Any, cell: Any, species: Any, pbc: Any = True, repeats: Any = (1, 1, 1), minimum_distance=0.5
     ) -> "Structure":
         """Build a structure from concrete values and check it.
 
         Args:
             positions: (n, 3), angstrom. cell: (3, 3), angstrom, rows. species: n atomic numbers.
+            pbc: three times whether a direction is periodic, or once for all. repeats: as of the class.
             minimum_distance: atoms closer than this (angstrom) are refused.
 
         Raises:
-            InputError: NaN, a zero or left-handed cell, counts that disagree, or overlapping atoms.
+            InputError: values that are no numbers, NaN, a zero or left-handed cell, unknown elements, counts that disagree,
+                or overlapping atoms.
         """
-        x, c = np.asarray(positions, dtype=float), np.asarray(cell, dtype=float)
+        x, c = _numbers(positions, "positions"), _numbers(cell, "cell")
         if x.ndim != 2 or x.shape[1] != 3 or len(x) == 0:
             raise InputError(f"positions have shape {x.shape}; expected (atoms, 3) with at least one atom")
         if c.shape != (3, 3):
             raise InputError(f"cell has shape {c.shape}; expected (3, 3) with lattice vectors as rows")
-        if len(species) != len(x):
-            raise InputError(f"{len(species)} species for {len(x)} positions; give one atomic number an atom")
+        if np.ndim(species) != 1 or len(species) != len(x):
+            raise InputError(f"species {species!r} for {len(x)} positions; give one atomic number an atom")
         for name, value in (("positions", x), ("cell", c)):
             if not np.isfinite(value).all():
                 row = int(np.argwhere(~np.isfinite(value))[0, 0])
@@ -70,13 +76,10 @@ class Structure:
             )
         if volume < 0:
             raise InputError(f"the cell is left-handed (volume {volume:.3f} angstrom^3); swap two lattice vectors")
-        structure = cls(
-            jnp.asarray(x),
-            jnp.asarray(c),
-            tuple(int(z) for z in species),
-            (bool(pbc[0]), bool(pbc[1]), bool(pbc[2])),
-            (int(repeats[0]), int(repeats[1]), int(repeats[2])),
-        )
+        counts = _repeats(repeats, (True, True, True))
+        if len(x) % math.prod(counts):
+            raise InputError(f"repeats {counts} of a base cell do not give {len(x)} atoms")
+        structure = cls(jnp.asarray(x), jnp.asarray(c), _species(species), _periodicity(pbc), counts)
         _refuse_overlaps(structure, minimum_distance)
         return structure
 
@@ -111,13 +114,25 @@ class Structure:
 
         return atomic_masses[np.asarray(self.species)]
 
-    def with_positions(self, positions: Float[Array, "n 3"]) -> "Structure":
-        """The same crystal with other positions (traceable)."""
-        return tree.replace(self, positions=positions)
+    def with_positions(self, positions: Any) -> "Structure":
+        """The same crystal with other positions, shape (n, 3) (traceable).
 
-    def strained(self, strain: Float[Array, "3 3"]) -> "Structure":
-        """Homogeneously strained: x -> x (1 + strain), positions and cell alike (traceable)."""
-        deformation = jnp.eye(3, dtype=self.cell.dtype) + strain
+        Raises:
+            InputError: another shape.
+        """
+        if np.shape(positions) != self.positions.shape:
+            raise InputError(f"positions have shape {np.shape(positions)}; this structure has {self.positions.shape}")
+        return tree.replace(self, positions=jnp.asarray(positions))
+
+    def strained(self, strain: Any) -> "Structure":
+        """Homogeneously strained by a tensor of shape (3, 3): x -> x (1 + strain), positions and cell alike (traceable).
+
+        Raises:
+            InputError: another shape.
+        """
+        if np.shape(strain) != (3, 3):
+            raise InputError(f"strain has shape {np.shape(strain)}; give a tensor of shape (3, 3)")
+        deformation = jnp.eye(3, dtype=self.cell.dtype) + jnp.asarray(strain)
         return tree.replace(self, positions=self.positions @ deformation, cell=self.cell @ deformation)
 
     def scaled(self, factor) -> "Structure":
@@ -128,27 +143,70 @@ class Structure:
         """Positions and cell in another precision."""
         return tree.replace(self, positions=self.positions.astype(dtype), cell=self.cell.astype(dtype))
 
-    def supercell(self, repeats: int | Sequence[int]) -> "Structure":
+    def supercell(self, repeats: Any) -> "Structure":
         """Repeat the cell `repeats` times along each lattice vector (an integer repeats along periodic ones).
 
         Atoms are ordered cell by cell (first lattice vector slowest), the base cell's order within each.
 
         Raises:
-            InputError: a repeat below one, or a repeat along a non-periodic direction.
+            InputError: a repeat that is no whole number above zero, a repeat along a non-periodic direction, or more than
+                `MOST_ATOMS` atoms.
         """
-        counts = [repeats if p else 1 for p in self.pbc] if isinstance(repeats, int) else [int(r) for r in repeats]
-        if len(counts) != 3 or min(counts) < 1:
-            raise InputError(f"supercell {repeats}: give one positive integer or three")
+        counts = _repeats(repeats, self.pbc)
         for count, periodic in zip(counts, self.pbc, strict=True):
             if count > 1 and not periodic:
                 raise InputError(f"supercell {repeats} repeats a non-periodic direction (pbc={self.pbc}); use 1 there")
         if self.repeats != (1, 1, 1):
             raise InputError(f"this structure is already a {self.repeats} supercell; repeat its base cell instead")
+        atoms = len(self) * math.prod(counts)
+        if atoms > MOST_ATOMS:
+            raise InputError(
+                f"supercell {repeats}: {atoms:.3g} atoms are more than {MOST_ATOMS:.0e}; repeat less often"
+            )
         grid = jnp.asarray(np.indices(counts).reshape(3, -1).T, dtype=self.cell.dtype)
         positions = (self.positions[None] + (grid @ self.cell)[:, None]).reshape(-1, 3)
         cell = self.cell * jnp.asarray(counts, dtype=self.cell.dtype)[:, None]
-        species = self.species * int(np.prod(counts))
-        return Structure(positions, cell, species, self.pbc, (counts[0], counts[1], counts[2]))
+        return Structure(positions, cell, self.species * math.prod(counts), self.pbc, counts)
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    """Values as an array of floats."""
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} are not an array of numbers; give rows of three, in angstrom") from None
+
+
+def _repeats(repeats: Any, pbc: tuple[bool, bool, bool]) -> tuple[int, int, int]:
+    """Repeats of three directions; an integer means one along directions that are not periodic."""
+    given = [repeats if p else 1 for p in pbc] if np.ndim(repeats) == 0 else list(repeats)
+    if len(given) != 3:
+        raise InputError(f"supercell {repeats}: give one positive integer or three")
+    a, b, c = (whole_number(n, f"supercell {repeats}: give one positive integer or three") for n in given)
+    return a, b, c
+
+
+def _species(species: Any) -> tuple[int, ...]:
+    """Atomic numbers of elements."""
+    from ase.data import atomic_numbers
+
+    known = len(atomic_numbers) - 1
+    for z in species:
+        if isinstance(z, str):
+            hint = f" ({z} is {atomic_numbers[z]})" if z in atomic_numbers else ""
+            raise InputError(f"species {z!r}: give atomic numbers{hint}")
+    numbers = tuple(whole_number(z, "species: give atomic numbers") for z in species)
+    if max(numbers) > known:
+        raise InputError(f"species {max(numbers)}: there is no such element; atomic numbers go from 1 to {known}")
+    return numbers
+
+
+def _periodicity(pbc: Any) -> tuple[bool, bool, bool]:
+    """Periodicity of three directions; one value is that of all."""
+    given = [pbc] * 3 if np.ndim(pbc) == 0 else list(pbc)
+    if len(given) != 3 or any(p not in (0, 1) for p in given):
+        raise InputError(f"pbc {pbc!r}: give True, False, or three of these, one a lattice vector")
+    return bool(given[0]), bool(given[1]), bool(given[2])
 
 
 def _refuse_overlaps(structure: Structure, minimum_distance: float) -> None:

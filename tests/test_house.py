@@ -50,6 +50,7 @@ NEIGHBOURS = {
     ("structure", "errors"),
     ("symmetry", "structure"),
     ("symmetry", "kpoints"),
+    ("kpoints", "structure"),
     ("guards", "errors"),
     ("epi", "optics"),
     ("graph", "layers"),

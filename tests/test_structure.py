@@ -91,10 +91,17 @@ def test_precision_can_be_chosen():
         ([[0.0, 0, 0]], np.diag([4.0, 4, -4]), [14], r"left-handed \(volume -64"),
         ([[0.0, 0, 0], [1, np.nan, 0]], 4 * np.eye(3), [14, 14], "positions hold NaN.*row 1"),
         ([[0.0, 0, 0]], np.diag([4.0, np.inf, 4]), [14], "cell hold NaN or infinity.*row 1"),
-        ([[0.0, 0, 0]], 4 * np.eye(3), [14, 14], "2 species for 1 positions"),
         ([[0.0, 0]], 4 * np.eye(3), [14], r"shape \(1, 2\)"),
         (np.zeros((0, 3)), 4 * np.eye(3), [], r"shape \(0, 3\)"),
         ([[0.0, 0, 0]], np.eye(2), [14], r"cell has shape \(2, 2\)"),
+        ([[0.0, 0, 0]], 4 * np.eye(3), [500], "species 500: there is no such element"),
+        ([[0.0, 0, 0]], 4 * np.eye(3), [14.7], "give atomic numbers: 14.7 is not a whole number"),
+        ([[0.0, 0, 0]], 4 * np.eye(3), [0], "give atomic numbers: 0 is less than 1"),
+        ([[0.0, 0, 0]], 4 * np.eye(3), ["Si"], r"species 'Si': give atomic numbers \(Si is 14\)"),
+        ([[0.0, 0, 0]], 4 * np.eye(3), 14, "species 14 for 1 positions"),
+        ([[0.0, 0, 0]], 4 * np.eye(3), [14, 14], "species .* for 1 positions; give one atomic number an atom"),
+        ([["a", 0, 0]], 4 * np.eye(3), [14], "positions are not an array of numbers"),
+        ([[0.0, 0, 0], [1.0, 0]], 4 * np.eye(3), [14], "positions are not an array of numbers"),
     ],
 )
 def test_bad_structures_are_refused(positions, cell, species, message):
@@ -104,8 +111,40 @@ def test_bad_structures_are_refused(positions, cell, species, message):
 
 def test_bad_supercells_are_refused():
     structure = Structure.from_ase(GAAS)
-    for repeats in (0, (2, 0, 1), (1, 1)):
+    for repeats in (0, (2, 0, 1), (1, 1), (2.7, 1, 1), 1.5, "2", True, None, float("inf"), [1, 1, np.nan]):
         with pytest.raises(InputError, match="positive integer"):
+            structure.supercell(repeats)
+    for repeats in (10**20, 1e20, (1000, 1000, 1000)):
+        with pytest.raises(InputError, match=r"atoms are more than 1e\+07; repeat less often"):
             structure.supercell(repeats)
     with pytest.raises(InputError, match=r"already a \(2, 2, 2\) supercell"):
         structure.supercell(2).supercell(2)
+
+
+def test_lists_single_values_and_numbers_of_numpy_are_taken():
+    one = Structure.create([[0, 0, 0]], [[3, 0, 0], [0, 3, 0], [0, 0, 3]], np.array([14]), pbc=True)
+    assert one.pbc == (True, True, True)
+    assert one.species == (14,)
+    assert one.positions.dtype == jnp.float64
+    assert Structure.create([[0, 0, 0]], 3 * np.eye(3), [14.0], pbc=np.array([1, 0, 1])).pbc == (True, False, True)
+    for repeats in (np.int64(2), np.array([2, 2, 2]), [2, 2, 2], (2.0, np.int32(2), 2)):
+        assert one.supercell(repeats).repeats == (2, 2, 2)
+    moved = one.with_positions([[0.1, 0.2, 0.3]]).strained([[0.1, 0, 0], [0, 0, 0], [0, 0, 0]])
+    np.testing.assert_allclose(moved.positions, [[0.11, 0.2, 0.3]])
+    np.testing.assert_allclose(one.with_positions([[0, 0, 1]]).scaled(2).positions, [[0, 0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: s.with_positions([[0.0, 0, 0]]), r"positions have shape \(1, 3\); this structure has \(2, 3\)"),
+        (lambda s: s.strained(0.1), r"strain has shape \(\); give a tensor"),
+        (lambda s: s.strained([0.1, 0, 0]), r"strain has shape \(3,\)"),
+        (lambda s: Structure.create(s.positions, s.cell, s.species, pbc=(True, False)), "pbc .*three of these"),
+        (lambda s: Structure.create(s.positions, s.cell, s.species, pbc="yes"), "pbc 'yes'"),
+        (lambda s: Structure.create(s.positions, s.cell, s.species, repeats=(3, 1, 1)), "do not give 2 atoms"),
+    ],
+)
+def test_values_of_another_shape_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call(Structure.from_ase(GAAS))

@@ -73,7 +73,7 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
     if not 0 < occupied < hamiltonian.basis.size(cell.species):
         size = hamiltonian.basis.size(cell.species)
         raise InputError(f"{occupied} of {size} bands are filled: a gap needs filled and empty ones")
-    points = mesh([divisions if p else 1 for p in cell.pbc]).points
+    points = mesh(divisions, periodic=cell.pbc).points
     e = np.asarray(eigenvalues(hamiltonian, cell, points, graph))
     steps = np.eye(3)[np.asarray(cell.pbc)] * 0.3 / divisions
 

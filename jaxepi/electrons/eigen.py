@@ -1,15 +1,16 @@
 """Eigenvalues and bands of a Hamiltonian, batched over k points, degeneracy-safe where sets are summed."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
+from jaxepi.kpoints import fractional
 from jaxepi.linalg import call_lapack, inverse_cholesky
 from jaxepi.structure import Structure
 
@@ -53,20 +54,21 @@ def _eigenvalues(hamiltonian, structure, graph, points, batch_size):
 def eigenvalues(
     hamiltonian: Hamiltonian,
     structure: Structure,
-    points: Float[Array, "k 3"] | np.ndarray,
+    points: Any,
     graph: Graph | None = None,
 ) -> Float[Array, "k N"]:
     """Eigenvalues, eV, ascending, at fractional k points of the structure's cell.
 
     Args:
+        points: shape (k, 3), or `KPoints`.
         graph: topology; built from `structure` by default (needed when this is called under jit).
 
     Raises:
-        InputError: an element without parameters.
+        InputError: an element without parameters, or k points of another shape.
     """
+    points = jnp.asarray(fractional(points), structure.positions.dtype)
     if graph is None:
         graph = hamiltonian.graph(structure)
-    points = jnp.asarray(points, structure.positions.dtype)
     size = hamiltonian.basis.size(structure.species)
     batch = max(1, min(len(points), 200_000 // size**2))
     return call_lapack(size, _eigenvalues, hamiltonian, structure, graph, points, batch)

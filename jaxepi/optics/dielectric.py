@@ -217,7 +217,7 @@ def transitions(
     if not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((snapshots, graph))):
         for i in range(len(snapshots)):
             graph.check(snapshots[i])
-    k = kmesh if isinstance(kmesh, KPoints) else mesh(kmesh)
+    k = kmesh.checked() if isinstance(kmesh, KPoints) else mesh(kmesh, periodic=structure.pbc)
     orthogonal = "overlap" not in getattr(hamiltonian, "params", {})
     real = k.is_real and orthogonal and not hamiltonian.basis.spinor
     size = hamiltonian.basis.size(structure.species)

@@ -1,20 +1,19 @@
 """Figures of electronic bands."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxepi.plotting.common import mark_path, one_panel, plain
+from jaxepi.kpoints import Path
+from jaxepi.plotting.common import draw_along, one_panel, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def bands(
-    distance: np.ndarray,
+    path: Path,
     energies: np.ndarray,
-    corners: Sequence[tuple[float, str]],
     valence: float,
     conduction: float | None = None,
     window: tuple[float, float] = (-6.0, 6.0),
@@ -23,16 +22,15 @@ def bands(
     """Bands along a path, energies from the valence edge.
 
     Args:
-        distance: along the path, 1/angstrom, shape (k,). energies: eV, shape (k, bands). corners: place and name.
+        path: `kpoints.path`. energies: at its points, eV, shape (k, bands).
         valence, conduction: edges, eV; the gap is shaded when both are given. window: energies shown, eV.
     """
     figure, axes = one_panel(6.0, 5.0)
-    axes.plot(distance, np.asarray(energies) - valence, color="#20407f", lw=1.2)
+    draw_along(axes, path, np.asarray(energies) - valence, color="#20407f", lw=1.2)
     heading = [title] if title else []
     if conduction is not None:
         axes.axhspan(0, conduction - valence, color="#e8a33d", alpha=0.25, lw=0, zorder=0)
         heading.append(f"gap {conduction - valence:.3f} eV")
     axes.set_title(plain(", ".join(heading)))
-    mark_path(axes, distance, corners)
     axes.set(ylim=window, ylabel="energy from the valence edge (eV)")
     return figure

@@ -1,14 +1,14 @@
 """What all figures share: panels, colours, legends, the axis of a path, and how a figure is written."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from jaxepi.errors import InputError
 from jaxepi.files import FIGURES, whole
+from jaxepi.kpoints import Path as KPath
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,12 +91,18 @@ def legend(axes: "Axes", place: Literal["lower right", "upper left"], note: str)
         box.get_title().set_fontsize(9)
 
 
-def mark_path(axes: "Axes", distance: np.ndarray, corners: Sequence[tuple[float, str]]) -> None:
-    """Lines and names at the corners of a path; Gamma by its letter."""
-    for place, _ in corners:
+def draw_along(axes: "Axes", path: KPath, values: np.ndarray, **style: Any) -> None:
+    """Curves along a k path, shape (k, curves): none across a break, lines and names at the corners, Gamma by its letter."""
+    apart = np.insert(np.asarray(path.distance, dtype=float), path.breaks, np.nan)
+    axes.plot(apart, np.insert(np.asarray(values, dtype=float), path.breaks, np.nan, axis=0), **style)
+    names: dict[float, list[str]] = {}
+    for place, name in path.corners:
         axes.axvline(place, color="0.6", lw=0.7)
-    axes.set_xticks([place for place, _ in corners], ["Γ" if name == "G" else plain(name) for _, name in corners])
-    axes.set_xlim(float(distance[0]), float(distance[-1]))
+        known = names.setdefault(place, [])
+        known += [] if name in known else [name]
+    labels = ["|".join("Γ" if name == "G" else plain(name) for name in here) for here in names.values()]
+    axes.set_xticks(list(names), labels)
+    axes.set_xlim(float(path.distance[0]), float(path.distance[-1]))
 
 
 def source(citation: str) -> str:

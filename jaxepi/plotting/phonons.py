@@ -1,26 +1,27 @@
 """Figures of phonon frequencies."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxepi.plotting.common import mark_path, one_panel, plain
+from jaxepi.kpoints import Path
+from jaxepi.plotting.common import draw_along, one_panel, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def phonons(
-    distance: np.ndarray, frequencies: np.ndarray, corners: Sequence[tuple[float, str]], title: str = ""
-) -> "Figure":
-    """Phonon frequencies (THz, with meV at the right) along a path; imaginary ones are drawn negative."""
+def phonons(path: Path, frequencies: np.ndarray, title: str = "") -> "Figure":
+    """Phonon frequencies (THz, with meV at the right) along a path; imaginary ones are drawn negative.
+
+    Args:
+        path: `kpoints.path`. frequencies: at its points, shape (q, modes).
+    """
     from jaxepi.units import EV_PER_THZ
 
     figure, axes = one_panel(6.0, 4.5)
-    axes.plot(distance, frequencies, color="#20407f", lw=1.3)
+    draw_along(axes, path, frequencies, color="#20407f", lw=1.3)
     axes.axhline(0, color="0.6", lw=0.7)
-    mark_path(axes, distance, corners)
     lowest = min(0.0, 1.05 * float(np.min(frequencies)))
     axes.set(ylim=(lowest, 1.05 * float(np.max(frequencies))), ylabel="frequency (THz)", title=plain(title))
     to_mev = 1e3 * EV_PER_THZ

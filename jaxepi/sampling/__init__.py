@@ -19,7 +19,6 @@ from jaxepi.sampling.phonons import (
     dynamical_matrix,
     frequencies_thz,
     shortest_images,
-    special_points,
 )
 from jaxepi.sampling.snapshots import Snapshots
 
@@ -46,7 +45,6 @@ __all__ = [
     "mean_square_displacements",
     "molecular_dynamics",
     "shortest_images",
-    "special_points",
     "trajectories",
     "white_noise",
 ]

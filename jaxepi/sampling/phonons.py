@@ -10,12 +10,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ase.cell import Cell
 from ase.geometry import minkowski_reduce
 from jaxtyping import Array, Complex, Float
 
 from jaxepi import kpoints
-from jaxepi.errors import InputError
 from jaxepi.sampling.force_constants import ForceConstants
 from jaxepi.structure import Structure
 from jaxepi.units import thz_from_eigenvalue
@@ -30,12 +28,10 @@ class Images(NamedTuple):
 
 
 class Dispersion(NamedTuple):
-    """Frequencies along a path: fractional points (q, 3), length 1/angstrom (q,), THz (q, modes), corners by length."""
+    """Frequencies along a path: THz, shape (q, modes), at `path.points`."""
 
-    points: np.ndarray
-    distance: np.ndarray
+    path: kpoints.Path
     frequencies: np.ndarray
-    corners: list[tuple[float, str]]
 
 
 def shortest_images(supercell: Structure, tolerance: float = 1e-4) -> Images:
@@ -92,9 +88,7 @@ def frequencies_thz(fc: ForceConstants, points, images: Images | None = None) ->
     Raises:
         InputError: points of another shape.
     """
-    points = jnp.asarray(points, fc.matrix.dtype)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise InputError(f"wave vectors have shape {points.shape}; give fractional coordinates of shape (q, 3)")
+    points = jnp.asarray(kpoints.fractional(points), fc.matrix.dtype)
     if images is None:
         images = shortest_images(fc.supercell)
     return jax.lax.map(
@@ -102,38 +96,15 @@ def frequencies_thz(fc: ForceConstants, points, images: Images | None = None) ->
     )
 
 
-def special_points(structure: Structure) -> dict[str, np.ndarray]:
-    """High-symmetry wave vectors of a cell by name (G for Gamma), fractional, as ASE tabulates them."""
-    cell = Cell(np.asarray(structure.cell, dtype=float))
-    return dict(cell.bandpath(npoints=0, pbc=structure.pbc).special_points)
-
-
 def dispersion(fc: ForceConstants, path: str | Sequence[Sequence[float]] | None = None, count: int = 120) -> Dispersion:
-    """Frequencies along a path.
+    """Frequencies along a path; without the non-analytic term, so that LO-TO splitting is missing.
 
     Args:
-        path: names of special points ("GXKGL"), or fractional corners; G-X-K-G-L for face-centred cells and ASE's
-            standard path for others when left out.
+        path: names of special points ("GXU,KGL"), fractional corners, or ASE's standard path when left out: `kpoints.path`.
         count: about how many points.
 
     Raises:
-        InputError: a name the cell does not have, or what `kpoints.path` refuses.
+        InputError: as `kpoints.path`.
     """
-    known = special_points(fc.base)
-    if path is None:
-        standard = Cell(np.asarray(fc.base.cell, dtype=float)).bandpath(npoints=0, pbc=fc.base.pbc).path.split(",")[0]
-        path = "GXKGL" if {"X", "K", "L", "W"} <= set(known) else standard
-    if isinstance(path, str):
-        names = list(path)
-        for name in names:
-            if name not in known:
-                raise InputError(f"this cell has no special point {name!r}; it has {', '.join(sorted(known))}")
-        corners = [known[name].tolist() for name in names]
-    else:
-        corners = [[float(c) for c in corner] for corner in path]
-        names = ["(" + ", ".join(f"{c:g}" for c in corner) + ")" for corner in corners]
-    points, distance = kpoints.path(corners, count, fc.base.cell)
-    reciprocal = np.asarray(fc.base.reciprocal)
-    steps = np.linalg.norm(np.diff(np.asarray(corners, dtype=float), axis=0) @ reciprocal, axis=1)
-    places = np.concatenate([[0.0], np.cumsum(steps)]).tolist()
-    return Dispersion(points, distance, np.asarray(frequencies_thz(fc, points)), list(zip(places, names, strict=True)))
+    along = kpoints.path(fc.base, path, count)
+    return Dispersion(along, np.asarray(frequencies_thz(fc, along.points)))

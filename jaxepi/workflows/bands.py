@@ -6,23 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxepi import electrons, kpoints, sampling
+from jaxepi import electrons, kpoints
 from jaxepi.electrons import BandEdges
-from jaxepi.errors import InputError
 from jaxepi.sampling import Snapshots
-from jaxepi.structure import Structure
 from jaxepi.workflows.crystal import Crystal
-
-DEFAULT_PATHS = (({"L", "X", "W", "K"}, "LGXWKG"), ({"G", "K", "M"}, "GMKG"), ({"G", "X", "M", "R"}, "GXMGRX"))
 
 
 class Bands(NamedTuple):
-    """Bands along a path: fractional k (k, 3), length 1/angstrom (k,), eV (k, bands), corners by length, filled bands."""
+    """Bands along a path: eV, shape (k, bands), at `path.points`; how many are filled."""
 
-    points: Float[np.ndarray, "k 3"]
-    distance: Float[np.ndarray, "k"]
+    path: kpoints.Path
     energies: Float[np.ndarray, "k n"]
-    corners: list[tuple[float, str]]
     occupied: int
 
 
@@ -39,37 +33,16 @@ def bands(crystal: Crystal, path: str | None = None, count: int = 200) -> Bands:
     """Bands of the primitive cell.
 
     Args:
-        path: names of special points ("LGXWKG"), or a standard path when left out. count: about how many points.
+        path: names of special points, with a comma where the path breaks ("GXU,KGL"), or ASE's standard path of the
+            lattice when left out. count: about how many points.
 
     Raises:
         InputError: a name the cell does not have (the known ones are listed), or no Hamiltonian.
     """
     cell = crystal.primitive
-    corners = named_corners(cell, path)
-    points, distance = kpoints.path([k for _, k in corners], count, cell.cell)
-    energies = electrons.eigenvalues(crystal.hamiltonian, cell, points)
-    steps = np.diff(np.array([k for _, k in corners]), axis=0) @ np.asarray(cell.reciprocal)
-    places = np.concatenate([[0.0], np.cumsum(np.linalg.norm(steps, axis=1))]).tolist()
-    occupied = crystal.hamiltonian.basis.occupied(cell.species)
-    names = [name for name, _ in corners]
-    return Bands(points, distance, np.asarray(energies), list(zip(places, names, strict=True)), occupied)
-
-
-def named_corners(cell: Structure, path: str | None) -> list[tuple[str, list[float]]]:
-    """Corners of a path by name, fractional.
-
-    Raises:
-        InputError: a name the cell does not have, or fewer than two.
-    """
-    known = sampling.special_points(cell)
-    if path is None:
-        path = next((p for names, p in DEFAULT_PATHS if names <= set(known)), "".join(list(known)[:4]))
-    unknown = [name for name in path if name not in known]
-    if unknown:
-        raise InputError(f"path {path!r}: this cell has no special point {unknown[0]!r}; it has {', '.join(known)}")
-    if len(path) < 2:
-        raise InputError(f"path {path!r}: give at least two special points, of {', '.join(known)}")
-    return [(name, known[name].tolist()) for name in path]
+    along = kpoints.path(cell, path, count)
+    energies = electrons.eigenvalues(crystal.hamiltonian, cell, along.points)
+    return Bands(along, np.asarray(energies), crystal.hamiltonian.basis.occupied(cell.species))
 
 
 def edges_along(found: Bands) -> tuple[float, float | None]:
@@ -87,7 +60,7 @@ def gap_summary(crystal: Crystal) -> GapSummary:
     """
     cell, hamiltonian = crystal.primitive, crystal.hamiltonian
     edges = electrons.band_edges(hamiltonian, cell)
-    known = sampling.special_points(cell)
+    known = kpoints.special_points(cell)
     energies = np.asarray(electrons.eigenvalues(hamiltonian, cell, np.array(list(known.values()))))
     occupied = hamiltonian.basis.occupied(cell.species)
     vertical = energies[:, occupied] - energies[:, occupied - 1]

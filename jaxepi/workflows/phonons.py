@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxepi import sampling
+from jaxepi import kpoints, sampling
 from jaxepi.sampling import Dispersion, ForceConstants
 from jaxepi.workflows.crystal import Crystal
 
@@ -22,14 +22,14 @@ def phonons(crystal: Crystal, supercell: int = 4, path: str | None = None, count
     """Phonons of the primitive cell from force constants of its supercell; no LO-TO splitting.
 
     Args:
-        supercell: repeats of the primitive cell. path: names of special points ("GXKGL"). count: about how many points.
+        supercell: repeats of the primitive cell. path: names of special points ("GXU,KGL"). count: about how many points.
 
     Raises:
         InputError: no potential, a crystal that is not at rest in it, or a name the cell does not have.
     """
     repeated = crystal.primitive.supercell(crystal.periodic(supercell))
     constants = sampling.force_constants(crystal.potential, repeated)
-    known = sampling.special_points(crystal.primitive)
+    known = kpoints.special_points(crystal.primitive)
     names = sorted(known, key=lambda name: (name != "G", name))
     frequencies = np.asarray(sampling.frequencies_thz(constants, np.array([known[name] for name in names])))
     along = sampling.dispersion(constants, path, count)

@@ -178,7 +178,8 @@ class BandsSettings(ElectronSettings):
     """Which bands are drawn."""
 
     path: str | None = setting(
-        None, "special points by name, for example LGXWKG, G is Gamma (default: a standard path of the cell)"
+        None,
+        "special points by name, a comma where the path breaks: GXU,KGL (G is Gamma; default: ASE's path of the cell)",
     )
     points: int = setting(200, "points on the path, about", least=2, most=10**5, metavar="N")
 
@@ -189,7 +190,8 @@ class PhononsSettings(LatticeSettings):
 
     supercell: int = setting(4, "repeats of the primitive cell", least=1, most=100, metavar="N")
     path: str | None = setting(
-        None, "special points by name, for example GXKGL, G is Gamma (default: a standard path of the cell)"
+        None,
+        "special points by name, a comma where the path breaks: GXU,KGL (G is Gamma; default: ASE's path of the cell)",
     )
     points: int = setting(120, "points on the path, about", least=2, most=10**5, metavar="N")
 

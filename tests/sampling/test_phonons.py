@@ -82,15 +82,16 @@ def test_group_velocity_by_differentiation(silicon):
 
 def test_dispersion_along_the_standard_path(silicon):
     d = sampling.dispersion(silicon, count=40)
-    assert [name for _, name in d.corners] == ["G", "X", "K", "G", "L"]
-    assert d.frequencies.shape == (len(d.points), 6)
-    assert (np.diff(d.distance) > -1e-12).all()
-    np.testing.assert_allclose(d.corners[-1][0], d.distance[-1])
+    assert [name for _, name in d.path.corners] == list("GXWKGLUWLKUX")
+    assert len(d.path.breaks) == 1
+    assert d.frequencies.shape == (len(d.path.points), 6)
+    assert (np.diff(d.path.distance) > -1e-12).all()
+    np.testing.assert_allclose(d.path.corners[-1][0], d.path.distance[-1])
     # Acoustic branches of silicon leave Gamma along X with the velocities that the elastic constants say.
     short = sampling.dispersion(silicon, [GAMMA, [0.005, 0.0, 0.005]], count=2)
     density = 2 * 28.085 / float(silicon.base.volume) * 103.6427
     c44, c11 = 79.35 * 0.00624151, 179.35 * 0.00624151
-    expected = np.sqrt(np.array([c44, c44, c11]) / density) * 1e3 * short.distance[-1] / (2 * np.pi)
+    expected = np.sqrt(np.array([c44, c44, c11]) / density) * 1e3 * short.path.distance[-1] / (2 * np.pi)
     np.testing.assert_allclose(short.frequencies[-1, :3], expected, rtol=2e-3)
 
 

@@ -16,10 +16,12 @@ def bands_lines(found: Bands) -> list[str]:
     """The edges of bands along a path, as text."""
     top, bottom = edges_along(found)
     filled, empty = found.energies[:, : found.occupied], found.energies[:, found.occupied :]
-    lines = [f"Highest filled state on the path: {top:.4f} eV at {vector(found.points[filled.max(axis=1).argmax()])}"]
+    lines = [
+        f"Highest filled state on the path: {top:.4f} eV at {vector(found.path.points[filled.max(axis=1).argmax()])}"
+    ]
     if bottom is None:
         return [*lines, "Bands overlap on the path: no gap"]
-    place = vector(found.points[empty.min(axis=1).argmin()])
+    place = vector(found.path.points[empty.min(axis=1).argmin()])
     return [*lines, f"Lowest empty state on the path:   {bottom:.4f} eV at {place}", f"Gap: {bottom - top:.4f} eV"]
 
 
