@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_STAGES = (
+STAGES = (
     "electrons",
     "fitting",
     "graph",
@@ -27,7 +27,7 @@ _STAGES = (
     "units",
     "workflows",
 )
-__all__ = ["Graph", "Structure", "__version__", *_STAGES]
+__all__ = ["Graph", "Structure", "__version__", *STAGES]
 
 if TYPE_CHECKING:
     from jaxepi.graph import Graph
@@ -39,7 +39,7 @@ def __getattr__(name: str):
         return importlib.import_module("jaxepi.structure").Structure
     if name == "Graph":
         return importlib.import_module("jaxepi.graph").Graph
-    if name in _STAGES:
+    if name in STAGES:
         return importlib.import_module(f"jaxepi.{name}")
     raise AttributeError(f"module 'jaxepi' has no attribute {name!r}")
 

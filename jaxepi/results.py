@@ -1,7 +1,8 @@
 """The result store: pytrees of every stage in one HDF5 file, with units, provenance, and a run that survives a kill.
 
 Flows in: snapshots, transitions, spectra, band edges, tables of numbers. Flows out: one file, and the same pytrees again.
-Every array carries its unit in the attribute `unit`; `format` and `version` are attributes of the file.
+Every array carries its unit in the attribute `unit`, as its field declares it (`tree.field`); `format` and `version` are
+attributes of the file. Stages say which of their classes can be stored (`tree.stored`); none is known here.
 
 A run in progress keeps each finished snapshot in a small part file in `<name>.parts/`, and packs them into `<name>` at the
 end. A part is written under another name and moved into place with `os.replace`, which the file system does whole or not
@@ -31,42 +32,9 @@ import numpy as np
 import jaxepi
 from jaxepi.errors import InputError
 from jaxepi.files import whole
+from jaxepi.tree import STORED
 
 FORMAT, VERSION = "jaxepi-result", 1
-
-_TYPES: dict[str, tuple[str, dict[str, str]]] = {
-    "Structure": ("jaxepi.structure", {"positions": "angstrom", "cell": "angstrom"}),
-    "Snapshots": ("jaxepi.sampling", {"positions": "angstrom", "temperature": "K"}),
-    "Trajectory": (
-        "jaxepi.sampling",
-        {
-            "times": "fs",
-            "positions": "angstrom",
-            "temperatures": "K",
-            "kinetic_temperatures": "K",
-            "potential_energies": "eV",
-            "energies": "eV",
-        },
-    ),
-    "EnergyGrid": ("jaxepi.optics", {}),
-    "Transitions": ("jaxepi.optics", {"histogram": "eV", "eigenvalues": "eV", "weights": "1", "plasma": "eV^2"}),
-    "Spectrum": ("jaxepi.optics", {"energies": "eV", "eps1": "1", "eps2": "1"}),
-    "TaucFit": (
-        "jaxepi.optics",
-        {"gap": "eV", "slope": "ordinate/eV", "residual": "1", "window": "eV", "sensitivity": "eV"},
-    ),
-    "BandEdges": (
-        "jaxepi.electrons",
-        {
-            "valence_k": "1/angstrom",
-            "conduction_k": "1/angstrom",
-            "valence": "eV",
-            "conduction": "eV",
-            "direct": "eV",
-        },
-    ),
-}
-"""What the store can hold besides dicts, tuples and quantities: the module of each type and the units of its arrays."""
 
 
 class Quantity(NamedTuple):
@@ -195,18 +163,19 @@ def _origin(file: h5py.File) -> dict[str, Any]:
 
 def _encode(parent: h5py.Group, name: str, value: Any, unit: Any) -> None:
     """Put one value under `name`; `unit` is that of an array."""
-    kind = type(value).__name__
+    cls = type(value)
     if isinstance(value, Quantity):
         _encode(parent, name, np.asarray(value.value), value.unit)
         parent[name].attrs["type"] = "Quantity"
-    elif kind in _TYPES:
+    elif STORED.get(cls.__name__) is cls:
         group = parent.create_group(name)
-        group.attrs["type"] = kind
-        for field, item in _fields(value).items():
-            if _is_static(value, field) and type(item).__name__ not in _TYPES:
-                group.attrs[f"static {field}"] = json.dumps(item)
-            else:
-                _encode(group, field, item, _TYPES[kind][1].get(field))
+        group.attrs.update({"type": cls.__name__, "stage": _stage(cls)})
+        for field in dataclasses.fields(value):
+            item = getattr(value, field.name)
+            if field.metadata.get("static") and type(item) not in STORED.values():
+                _encode_static(group, f"static {field.name}", json.dumps(item))
+            elif item is not None:  # else its default, when it is read
+                _encode(group, field.name, item, field.metadata.get("unit"))
     elif isinstance(value, Mapping | tuple | list):
         group = parent.create_group(name)
         group.attrs["type"] = "dict" if isinstance(value, Mapping) else "tuple"
@@ -221,7 +190,15 @@ def _encode(parent: h5py.Group, name: str, value: Any, unit: Any) -> None:
         data = parent.create_dataset(name, data=array, **(options if array.size > 100 else {}))
         data.attrs["unit"] = unit
     else:
-        raise TypeError(f"{name}: the store holds no {kind}; wrap numbers in Quantity(value, unit)")
+        raise TypeError(f"{name}: the store holds no {cls.__name__}; wrap numbers in Quantity(value, unit)")
+
+
+def _encode_static(group: h5py.Group, name: str, text: str) -> None:
+    """JSON as an attribute, or as a text where it is longer than an attribute can be (64 kB)."""
+    if len(text) < 60_000:
+        group.attrs[name] = text
+    else:
+        group.create_dataset(name, data=text).attrs["type"] = "text"
 
 
 def _decode(node: h5py.Group | h5py.Dataset) -> Any:
@@ -235,24 +212,29 @@ def _decode(node: h5py.Group | h5py.Dataset) -> Any:
         return {name: _decode(child) for name, child in node.items()}
     if kind == "tuple":
         return tuple(_decode(node[name]) for name in sorted(node))
-    if kind not in _TYPES:
+    cls = _class(str(kind), node.attrs.get("stage"))
+    if cls is None:
         raise InputError(f"{node.file.filename} holds {node.name} of unknown type {kind!r}; use a newer jaxepi")
-    cls = getattr(importlib.import_module(_TYPES[kind][0]), kind)
-    values = {name: _decode(child) for name, child in node.items()}
     prefix = "static "
-    values |= {k.removeprefix(prefix): tuples(json.loads(v)) for k, v in node.attrs.items() if k.startswith(prefix)}
-    return cls(**values)
+    values = {name: _decode(child) for name, child in node.items()}
+    texts = {k: v for k, v in {**node.attrs, **values}.items() if k.startswith(prefix)}
+    values = {k: v for k, v in values.items() if k not in texts}
+    return cls(**values, **{k.removeprefix(prefix): tuples(json.loads(v)) for k, v in texts.items()})
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    names = getattr(value, "_fields", None) or [f.name for f in dataclasses.fields(value)]
-    return {name: getattr(value, name) for name in names}
+def _stage(cls: type) -> str:
+    """The stage in whose front door a class stands."""
+    return ".".join(cls.__module__.split(".")[:2])
 
 
-def _is_static(value: Any, field: str) -> bool:
-    if isinstance(value, tuple):
-        return False
-    return any(f.name == field and f.metadata.get("static") for f in dataclasses.fields(value))
+def _class(kind: str, stage: str | None) -> type | None:
+    """A registered class, if its stage has one of this name; files of earlier versions do not say which stage that is."""
+    for name in [stage] if stage else [f"jaxepi.{name}" for name in jaxepi.STAGES]:
+        if kind in STORED:
+            break
+        if name.removeprefix("jaxepi.") in jaxepi.STAGES:
+            importlib.import_module(name)
+    return STORED.get(kind)
 
 
 def tuples(value: Any) -> Any:

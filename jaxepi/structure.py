@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxepi import tree
 from jaxepi.errors import InputError, whole_number
-from jaxepi.tree import pytree, static
+from jaxepi.tree import field, pytree, static, stored
 
 if TYPE_CHECKING:
     import ase
@@ -23,6 +23,7 @@ MOST_ATOMS = 10_000_000
 """Atoms of a supercell at most: the list of their species alone fills some hundred megabytes."""
 
 
+@stored
 @pytree
 class Structure:
     """Atoms in a periodic cell.
@@ -36,8 +37,8 @@ class Structure:
             cell is its own base. The harmonic sampler reads its translational symmetry from it.
     """
 
-    positions: Float[Array, "n 3"]
-    cell: Float[Array, "3 3"]
+    positions: Float[Array, "n 3"] = field(unit="angstrom")
+    cell: Float[Array, "3 3"] = field(unit="angstrom")
     species: tuple[int, ...] = static()
     pbc: tuple[bool, bool, bool] = static(default=(True, True, True))
     repeats: tuple[int, int, int] = static(default=(1, 1, 1))

@@ -1,13 +1,51 @@
-"""Frozen dataclasses that are JAX pytrees: the form of all data that flows between stages."""
+"""Frozen dataclasses that are JAX pytrees: the form of all data that flows between stages.
+
+A field names its unit where it is declared, and a class that the store of results shall hold says so itself:
+
+    @stored
+    @pytree
+    class Edges:
+        energies: Float[Array, "n"] = field(unit="eV")
+        degeneracy: int = static()
+"""
 
 import dataclasses
-from typing import Any, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 import jax
 import numpy as np
 
+T = TypeVar("T")
 
-@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+
+def field(unit: str | None = None, **kwargs: Any) -> Any:
+    """A field that is a leaf, or a pytree of them: arrays in `unit`; "1" where they have none."""
+    return dataclasses.field(metadata={"unit": unit}, **kwargs)
+
+
+def static(**kwargs: Any) -> Any:
+    """A dataclass field that belongs to the tree structure (hashable, compared by value)."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+STORED: dict[str, type] = {}
+"""Classes that the store of results can hold, by name."""
+
+
+def stored(cls: type[T]) -> type[T]:
+    """Let the store of results hold a pytree; its stage must have it in the front door, which is where a file looks for it.
+
+    Raises:
+        TypeError: another class has its name.
+    """
+    other = STORED.setdefault(cls.__name__, cls)
+    if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise TypeError(f"{cls.__module__} and {other.__module__} both store a {cls.__name__}; rename one")
+    STORED[cls.__name__] = cls
+    return cls
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, field, static))
 def pytree(cls: type) -> type:
     """Make `cls` a frozen dataclass and a JAX pytree.
 
@@ -57,11 +95,6 @@ def _shown(leaf: Any) -> _Text:
     if leaf.size <= 9 and not isinstance(leaf, jax.core.Tracer):
         return _Text(leaf.tolist())
     return _Text(f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]")
-
-
-def static(**kwargs: Any) -> Any:
-    """A dataclass field that belongs to the tree structure (hashable, compared by value)."""
-    return dataclasses.field(metadata={"static": True}, **kwargs)
 
 
 def replace(obj, **changes):

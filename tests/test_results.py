@@ -1,5 +1,8 @@
 """The result store: what goes in comes out, what is damaged is refused by name, and a kill leaves nothing unreadable."""
 
+import subprocess
+import sys
+
 import h5py
 import jax
 import jax.numpy as jnp
@@ -13,7 +16,7 @@ from jaxepi.optics import EnergyGrid, Spectrum, TaucFit, Transitions
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
-from jaxepi.tree import replace
+from jaxepi.tree import STORED, field, pytree, replace, static, stored
 
 ORIGIN = {"settings": {"width": 0.03, "temperatures": [100.0, 300.0]}, "model_hash": "a" * 64, "date": "today"}
 
@@ -75,6 +78,52 @@ def test_every_array_has_a_unit(path):
     assert len(units) == 23
     assert units["snapshots/000000/positions"] == units["snapshots/000000/structure/cell"] == "angstrom"
     assert (units["snapshots/000000/temperature"], units["transitions/plasma"]) == ("K", "eV^2")
+
+
+EARLIER = """
+import sys
+from jaxepi import results
+held = results.read(sys.argv[1]).contents
+assert not {"jaxepi.training", "jaxepi.plotting", "jaxepi.workflows"} & set(sys.modules)
+print(*(type(held[name]).__name__ for name in sorted(held)))
+"""
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_new_process_finds_the_classes_of_a_file(path, earlier):
+    if earlier:  # files that do not say which stage a class belongs to
+        with h5py.File(path, "a") as file:
+            file.visititems(lambda _, node: node.attrs.pop("stage", None) and None)
+    done = subprocess.run([sys.executable, "-c", EARLIER, path], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["BandEdges", "TaucFit", "tuple", "Spectrum", "dict", "Transitions"], done.stderr
+
+
+def test_unknown_classes_are_refused_and_no_other_module_is_imported(path):
+    with h5py.File(path, "a") as file:
+        file["spectrum"].attrs.update({"type": "Popen", "stage": "subprocess"})
+    with pytest.raises(InputError, match="unknown type 'Popen'; use a newer jaxepi"):
+        results.read(path)
+
+
+def test_units_stand_at_the_fields_and_absent_values_come_back(tmp_path):
+    @stored
+    @pytree
+    class Sample:
+        length: jax.Array = field(unit="nm")
+        weights: jax.Array | None = field(unit="1", default=None)
+        names: tuple[str, ...] = static(default=())
+
+    try:
+        names = tuple(f"atom {i}" for i in range(20000))  # longer than an attribute can be
+        results.write(tmp_path / "a.h5", {"one": Sample(jnp.arange(3.0), None, names)}, ORIGIN)
+        with h5py.File(tmp_path / "a.h5") as file:
+            assert file["one/length"].attrs["unit"] == "nm"
+        found = results.read(tmp_path / "a.h5").contents["one"]
+        assert (found.weights, found.names, found.length.tolist()) == (None, names, [0.0, 1.0, 2.0])
+    finally:
+        STORED.pop("Sample")
+    with pytest.raises(TypeError, match="both store a Spectrum"):
+        stored(type("Spectrum", (), {}))
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.001, 0.5, 0.99])

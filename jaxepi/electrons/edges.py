@@ -24,12 +24,13 @@ from jaxepi.linalg import call_lapack
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.symmetry import operations, same, star
-from jaxepi.tree import pytree, static
+from jaxepi.tree import field, pytree, static, stored
 
 DEGENERACY = 1e-4
 """States closer than this (eV) at equilibrium belong to one edge."""
 
 
+@stored
 @pytree
 class BandEdges:
     """Band edges of a crystal at equilibrium.
@@ -41,11 +42,11 @@ class BandEdges:
         degeneracies: states of the valence and of the conduction edge at one k (static).
     """
 
-    valence_k: Float[Array, "v 3"]
-    conduction_k: Float[Array, "c 3"]
-    valence: Float[Array, ""]
-    conduction: Float[Array, ""]
-    direct: Float[Array, ""]
+    valence_k: Float[Array, "v 3"] = field(unit="1/angstrom")
+    conduction_k: Float[Array, "c 3"] = field(unit="1/angstrom")
+    valence: Float[Array, ""] = field(unit="eV")
+    conduction: Float[Array, ""] = field(unit="eV")
+    direct: Float[Array, ""] = field(unit="eV")
     degeneracies: tuple[int, int] = static()
 
     @property

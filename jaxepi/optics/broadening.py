@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxepi.errors import InputError
-from jaxepi.tree import pytree, static
+from jaxepi.tree import pytree, static, stored
 
 
 @runtime_checkable
@@ -48,6 +48,7 @@ class Lorentzian:
         return width / jnp.pi / (detuning**2 + width**2)
 
 
+@stored
 @pytree
 class EnergyGrid:
     """Uniform bins of transition energy: `count` nodes 0, step, 2 step, ... in eV. Static."""

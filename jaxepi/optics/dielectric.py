@@ -28,12 +28,13 @@ from jaxepi.optics.spectrum import Spectrum
 from jaxepi.optics.transitions import VOIGT, DenseOperator, EdgeOperator, transition_histogram
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
-from jaxepi.tree import pytree, static
+from jaxepi.tree import field, pytree, static, stored
 
 DEFAULT_GRID = EnergyGrid(0.004, 15000)
 """4 meV bins up to 60 eV: holds every transition of the shipped models."""
 
 
+@stored
 @pytree
 class Transitions:
     """Binned dipole transitions of snapshots: all a spectrum needs, for any line shape, scissor or frequencies.
@@ -45,10 +46,10 @@ class Transitions:
         grid: bins (static). occupied: filled bands (static).
     """
 
-    histogram: Float[Array, "s p bins"]
-    eigenvalues: Float[Array, "s k N"]
-    weights: Float[Array, " k"]
-    plasma: Float[Array, ""]
+    histogram: Float[Array, "s p bins"] = field(unit="eV")
+    eigenvalues: Float[Array, "s k N"] = field(unit="eV")
+    weights: Float[Array, " k"] = field(unit="1")
+    plasma: Float[Array, ""] = field(unit="eV^2")
     grid: EnergyGrid = static()
     occupied: int = static()
 

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxepi import units
-from jaxepi.tree import pytree
+from jaxepi.tree import field, pytree, stored
 
 
+@stored
 @pytree
 class Spectrum:
     """Dielectric function at photon energies, one tensor a snapshot, and the optical constants that follow.
@@ -21,9 +22,9 @@ class Spectrum:
         eps1, eps2: real and imaginary part, shape (s, w, 3, 3); (s, w, 1, 1) when only the isotropic mean was computed.
     """
 
-    energies: Float[Array, " w"]
-    eps1: Float[Array, "s w a a"]
-    eps2: Float[Array, "s w a a"]
+    energies: Float[Array, " w"] = field(unit="eV")
+    eps1: Float[Array, "s w a a"] = field(unit="1")
+    eps2: Float[Array, "s w a a"] = field(unit="1")
 
     def __len__(self) -> int:
         return self.eps2.shape[0]

@@ -4,15 +4,19 @@ Indirect: (E^2 eps2)^(1/2) = A (E - Eg), the form averaged over phonon absorptio
 (E^2 eps2)^2 = A (E - Eg). In the adiabatic Williams-Lax theory phonon energies vanish, so the onset lies at the gap.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxepi.tree import field, pytree, stored
+
 Kind = Literal["indirect", "direct"]
 
 
-class TaucFit(NamedTuple):
+@stored
+@pytree
+class TaucFit:
     """Result of a Tauc fit.
 
     Attributes:
@@ -21,11 +25,11 @@ class TaucFit(NamedTuple):
             fifth of its width, eV.
     """
 
-    gap: Float[Array, ""]
-    slope: Float[Array, ""]
-    residual: Float[Array, ""]
-    window: tuple[Float[Array, ""], Float[Array, ""]]
-    sensitivity: Float[Array, ""]
+    gap: Float[Array, ""] = field(unit="eV")
+    slope: Float[Array, ""] = field(unit="ordinate/eV")
+    residual: Float[Array, ""] = field(unit="1")
+    window: tuple[Float[Array, ""], Float[Array, ""]] = field(unit="eV")
+    sensitivity: Float[Array, ""] = field(unit="eV")
 
 
 def ordinate(energies: Float[Array, " w"], eps2: Float[Array, "*s w"], kind: Kind) -> Float[Array, "*s w"]:

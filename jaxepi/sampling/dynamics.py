@@ -23,11 +23,12 @@ from jaxepi.potentials.domain import extrapolations
 from jaxepi.sampling.integrators import Chunk, Ensemble, Frame, Integration, Model, engine
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
-from jaxepi.tree import pytree
+from jaxepi.tree import field, pytree, stored
 
 Kelvins = Sequence[float] | np.ndarray
 
 
+@stored
 @pytree
 class Trajectory:
     """Molecular dynamics of one crystal at several temperatures, several replicas each.
@@ -42,12 +43,12 @@ class Trajectory:
     """
 
     structure: Structure
-    times: Float[Array, "f"]
-    positions: Float[Array, "t f r n 3"]
-    temperatures: Float[Array, "t"]
-    kinetic_temperatures: Float[Array, "t f r"]
-    potential_energies: Float[Array, "t f r"]
-    energies: Float[Array, "t f r"]
+    times: Float[Array, "f"] = field(unit="fs")
+    positions: Float[Array, "t f r n 3"] = field(unit="angstrom")
+    temperatures: Float[Array, "t"] = field(unit="K")
+    kinetic_temperatures: Float[Array, "t f r"] = field(unit="K")
+    potential_energies: Float[Array, "t f r"] = field(unit="eV")
+    energies: Float[Array, "t f r"] = field(unit="eV")
 
     @classmethod
     def gather(

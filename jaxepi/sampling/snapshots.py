@@ -6,12 +6,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxepi.structure import Structure
-from jaxepi.tree import pytree
+from jaxepi.tree import field, pytree, stored
 
 if TYPE_CHECKING:
     import ase
 
 
+@stored
 @pytree
 class Snapshots:
     """Configurations that share one cell, one order of atoms and one topology.
@@ -23,8 +24,8 @@ class Snapshots:
     """
 
     structure: Structure
-    positions: Float[Array, "s n 3"]
-    temperature: Float[Array, ""] | float
+    positions: Float[Array, "s n 3"] = field(unit="angstrom")
+    temperature: Float[Array, ""] | float = field(unit="K")
 
     def __len__(self) -> int:
         return self.positions.shape[0]
