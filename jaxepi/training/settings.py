@@ -20,7 +20,7 @@ WEIGHT: dict[str, Any] = {"least": 0, "most": 1e12}
 class SetSettings(Settings):
     """One data set."""
 
-    path: str = setting("", "HDF5 data set (.h5, .hdf5) or extended XYZ")
+    path: str = setting("", "HDF5 data set (.h5, .hdf5) or extended XYZ; needed")
     weight: float = setting(1.0, "of its configurations in the loss", **WEIGHT)
     energy: float = setting(1.0, "further weight of its energies; 0 leaves them out", **WEIGHT)
     forces: float = setting(1.0, "further weight of its forces; 0 leaves them out", **WEIGHT)
@@ -51,7 +51,7 @@ class DataSettings(Settings):
     sets: tuple[SetSettings, ...] = setting(
         (), "data sets: a path, or a table of what follows, each", table=SetSettings
     )
-    level: str = setting("", "of theory")
+    level: str = setting("", "of theory; needed")
     energy_offsets_per_mesh: str = setting(
         "none",
         'energies on k meshes of different density differ by a constant an atom: "none" takes them as they are, "fixed" '
