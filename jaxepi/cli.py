@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -23,6 +24,19 @@ from jaxepi.workflows import settings as w
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line
+        return _run(arguments)
+
+
+def _one_line(
+    message: Any, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """A warning, without the place in the code that it comes from."""
+    print(f"jaxepi: {message}", file=sys.stderr)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         command, settings, files = _parse(arguments)
         if isinstance(settings, w.CrystalSettings) and settings.precision == "float64":
@@ -203,7 +217,7 @@ def _phonons(settings: w.PhononsSettings, files: w.PhononsFiles, _: str) -> None
     found = phonons.phonons(loaded, settings.supercell, settings.path, settings.points)
     along = found.dispersion
     title = Path(settings.crystal).stem
-    plotting.save(plotting.phonons(along.path, along.frequencies, title), output)
+    plotting.save(plotting.phonons(along.path, along.frequencies, title, "; ".join(found.notes)), output)
     print("\n".join(report.phonon_lines(found)))
     print(f"\nWritten: {output}")
 

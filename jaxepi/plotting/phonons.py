@@ -1,5 +1,6 @@
 """Figures of phonon frequencies."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def phonons(path: Path, frequencies: np.ndarray, title: str = "") -> "Figure":
+def phonons(path: Path, frequencies: np.ndarray, title: str = "", note: str = "") -> "Figure":
     """Phonon frequencies (THz, with meV at the right) along a path; imaginary ones are drawn negative.
 
     Args:
-        path: `kpoints.path`. frequencies: at its points, shape (q, modes).
+        path: `kpoints.path`. frequencies: at its points, shape (q, modes). note: what is missing from them, below the axis.
     """
     from jaxepi.units import EV_PER_THZ
 
@@ -30,4 +31,6 @@ def phonons(path: Path, frequencies: np.ndarray, title: str = "") -> "Figure":
     )
     right.set_ylabel("energy (meV)")
     axes.tick_params(right=False)
+    if note:
+        axes.set_xlabel(textwrap.fill(plain(note), 90), fontsize=7, color="0.3")
     return figure

@@ -1,7 +1,8 @@
 """Phonon frequencies at any wave vector, from the force constants of a supercell.
 
 Between the wave vectors that fit the supercell, force constants are interpolated: each pair interacts through its
-shortest image, and equally short images (on the Wigner-Seitz boundary) share it. No LO-TO splitting.
+shortest image, and equally short images (on the Wigner-Seitz boundary) share it. The non-analytic term of charged atoms is not
+included: LO-TO splitting is missing where `symmetry.allows_charges`.
 """
 
 from collections.abc import Sequence

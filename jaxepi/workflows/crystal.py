@@ -1,18 +1,23 @@
 """Crystals by name or from files: what every study starts from."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxepi import hamiltonians, materials, potentials
+from jaxepi import hamiltonians, materials, potentials, symmetry
+from jaxepi.datasets.structure_files import read_structure
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.potentials import Potential
 from jaxepi.structure import Structure
 from jaxepi.workflows.settings import AbsorptionSettings, GapSettings
+
+REDUCED = 1000
+"""Atoms of the largest cell that is searched for a smaller one: the time grows with their square."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Crystal:
     """A crystal at rest and the models there are for it.
 
     Attributes:
-        primitive: the primitive cell (a file's cell as it is). structure: the cell that supercells repeat.
+        primitive: the primitive cell. structure: the cell that supercells repeat.
         electrons, ions: models, or None. models: their names.
         gap_kind, tauc_window: what is known of the absorption edge, or None.
     """
@@ -115,35 +120,35 @@ def load(
         m = materials.load(crystal, hamiltonian, potential, spin_orbit)
         models = {key: text.split(": ")[0] for key, text in m.card if key in ("hamiltonian", "potential")}
         return Crystal(crystal, m.primitive, m.structure, m.hamiltonian, m.potential, models, m.gap_kind, m.tauc_window)
+    if not Path(crystal).is_file():
+        known = ", ".join(materials.available())
+        raise InputError(f"no material and no file {crystal!r}: give one of {known}, or the path of a structure file")
     structure = read_structure(crystal)
+    electrons = hamiltonians.load(hamiltonian, spin_orbit) if hamiltonian else None
     return Crystal(
         crystal,
+        _primitive(crystal, structure, electrons),
         structure,
-        structure,
-        hamiltonians.load(hamiltonian, spin_orbit) if hamiltonian else None,
+        electrons,
         potentials.load(potential) if potential else None,
         {"hamiltonian": hamiltonian or "none", "potential": potential or "none"},
     )
 
 
-def read_structure(path: str) -> Structure:
-    """A structure from any file that ASE reads.
-
-    Raises:
-        InputError: neither a material nor a file, a file that cannot be read, or a structure that makes no sense.
-    """
-    if not Path(path).is_file():
-        known = ", ".join(materials.available())
-        raise InputError(f"no material and no file {path!r}: give one of {known}, or the path of a structure file")
-    import ase.io
-
+def _primitive(path: str, structure: Structure, electrons: Hamiltonian | None) -> Structure:
+    """The primitive cell of a file's structure, with a warning where it is another; cells past `REDUCED` as they are."""
+    if len(structure) > REDUCED:
+        return structure
     try:
-        atoms = ase.io.read(path)
-    except Exception as error:  # ASE's readers raise whatever their parsers meet
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path} cannot be read as a structure ({reason}); give a file that ASE reads") from error
-    assert not isinstance(atoms, list)
-    try:
-        return Structure.from_ase(atoms)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        small = symmetry.primitive(structure)
+        if electrons is not None and small is not structure:
+            electrons.graph(small)
+    except InputError:
+        return structure  # H(R) of a file may be of just this cell; what a model refuses in both, it will say
+    if small is not structure:
+        warnings.warn(
+            f"{path}: its {len(structure)} atoms are {len(structure) // len(small)} primitive cells; bands, gaps and phonons "
+            f"are those of the primitive cell ({len(small)} atoms, in the same orientation)",
+            stacklevel=3,
+        )
+    return small

@@ -5,21 +5,33 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxepi import kpoints, sampling
+from jaxepi import kpoints, sampling, symmetry
 from jaxepi.sampling import Dispersion, ForceConstants
 from jaxepi.workflows.crystal import Crystal
 
+LO_TO = (
+    "no LO-TO splitting: the long-range field of the atoms' effective charges (the non-analytic term) is not included; in a "
+    "crystal that insulates, longitudinal optical modes near Gamma lie too low"
+)
+"""What is missing from the phonons of a crystal whose symmetry allows effective charges."""
+
 
 class Phonons(NamedTuple):
-    """Force constants, frequencies (THz, ascending, imaginary ones negative) by point, and along the path."""
+    """Phonons of a crystal.
+
+    Attributes:
+        constants: force constants. points: THz, ascending, imaginary ones negative, by special point. dispersion: the same
+            along a path. notes: what is missing from them, in words.
+    """
 
     constants: ForceConstants
     points: dict[str, Float[np.ndarray, "modes"]]
     dispersion: Dispersion
+    notes: tuple[str, ...] = ()
 
 
 def phonons(crystal: Crystal, supercell: int = 4, path: str | None = None, count: int = 120) -> Phonons:
-    """Phonons of the primitive cell from force constants of its supercell; no LO-TO splitting.
+    """Phonons of the primitive cell from force constants of its supercell; without the non-analytic term of charges.
 
     Args:
         supercell: repeats of the primitive cell. path: names of special points ("GXU,KGL"). count: about how many points.
@@ -33,4 +45,5 @@ def phonons(crystal: Crystal, supercell: int = 4, path: str | None = None, count
     names = sorted(known, key=lambda name: (name != "G", name))
     frequencies = np.asarray(sampling.frequencies_thz(constants, np.array([known[name] for name in names])))
     along = sampling.dispersion(constants, path, count)
-    return Phonons(constants, dict(zip(names, frequencies, strict=True)), along)
+    notes = (LO_TO,) if symmetry.allows_charges(crystal.primitive) else ()
+    return Phonons(constants, dict(zip(names, frequencies, strict=True)), along, notes)
