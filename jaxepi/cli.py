@@ -203,7 +203,7 @@ def _gap(settings: w.GapSettings, files: w.NoFiles, _: str) -> None:
     supercell = loaded.structure.supercell(loaded.periodic(settings.supercell))
     drawn = samples.draw(settings, loaded, supercell, files.progress)
     gaps = bands.thermal_gaps(loaded, drawn, summary.edges, files.progress)
-    print("\n".join(report.thermal_gap_lines(settings, float(summary.edges.gap), gaps)))
+    print("\n".join(report.thermal_gap_lines(settings, float(summary.edges.gap), gaps, drawn)))
 
 
 def _phonons(settings: w.PhononsSettings, files: w.PhononsFiles, _: str) -> None:

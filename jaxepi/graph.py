@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxepi.errors import InputError
-from jaxepi.guards import refuse_or_nan, traced
+from jaxepi.guards import poisoned, refuse_or_nan, traced
 from jaxepi.layers import bonded_layers
 from jaxepi.linalg import inverse_3x3, spectral_norm_3x3
 from jaxepi.structure import Structure
@@ -218,7 +218,9 @@ def guarded(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
     @jax.jit
     def compiled(model: Any, structure: Structure, graph: Graph) -> tuple[Any, Array]:
-        return kernel(model, structure, graph), graph.holds(structure)
+        holds = graph.holds(structure)
+        # Derivatives by atoms that no bond reaches would stay zero, if the result alone became NaN.
+        return kernel(model, poisoned(structure, holds), graph), holds
 
     @functools.wraps(kernel)
     def method(self: Any, structure: Structure, graph: Graph) -> Any:

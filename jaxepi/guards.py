@@ -55,3 +55,54 @@ def poisoned(value: T, ok: Any) -> T:
 def known(value: Any) -> np.ndarray | None:
     """A value on the host, or None under tracing."""
     return None if traced(value) else np.asarray(value)
+
+
+def number(name: str, value: Any, unit: str = "") -> Any:
+    """A real scalar: a Python or NumPy number, or an array of no dimensions, which may be traced.
+
+    Raises:
+        InputError: anything else, by name.
+    """
+    if traced(value):
+        real, shape = jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer), value.shape
+    else:
+        array = np.asarray(value)
+        real, shape = array.dtype.kind in "iuf" or jnp.issubdtype(array.dtype, jnp.floating), array.shape
+    if not real or shape:
+        what = f"an array of shape {shape}" if shape else repr(value)
+        raise InputError(f"{name} is {what}: give one number{unit and f' of {unit}'} (jax.vmap goes over several)")
+    return value
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """A whole number, not below `least`.
+
+    Raises:
+        InputError: anything else, by name.
+    """
+    if isinstance(value, bool) or traced(value) or np.ndim(value) or np.asarray(value).dtype.kind not in "iu":
+        raise InputError(f"{name} {value!r}: give a whole number")
+    if int(value) < least:
+        raise InputError(f"{name} {value}: give at least {least}")
+    return int(value)
+
+
+def numbers(name: str, values: Any, dtype: Any, dimensions: int) -> jax.Array:
+    """An array of real numbers in a floating-point type, from lists and integers too.
+
+    Raises:
+        InputError: text, complex numbers, ragged lists, or another number of dimensions.
+    """
+    if not traced(values):
+        try:
+            values = np.asarray(values) if not isinstance(values, jax.Array) else values
+            real = values.dtype.kind in "iuf" or jnp.issubdtype(values.dtype, jnp.floating)
+        except ValueError:
+            real = False
+        if not real:
+            raise InputError(f"{name} are no real numbers: give an array or a list of numbers")
+    if values.ndim != dimensions:
+        raise InputError(
+            f"{name} have shape {values.shape}: give an array of {dimensions} dimension{'s'[: dimensions - 1]}"
+        )
+    return jnp.asarray(values, dtype)

@@ -87,9 +87,8 @@ def main() -> None:
                 )
                 top, bottom = electrons.thermal_edges(material.hamiltonian, snapshots, probe, graph)
                 shift = 1e3 * (np.asarray(bottom - top) - float(probe.gap))
-                pairs = 0.5 * (shift[: options.pairs] + shift[options.pairs :])
-                error = pairs.std(ddof=1) / np.sqrt(options.pairs)
-                print(f"  {statistics:9s} {temperature:5.0f} K  {pairs.mean():8.1f} +- {error:.1f} meV", flush=True)
+                mean, error = float(snapshots.mean(shift)), float(snapshots.standard_error(shift))
+                print(f"  {statistics:9s} {temperature:5.0f} K  {mean:8.1f} +- {error:.1f} meV", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxepi.errors import InputError
-from jaxepi.guards import poisoned, refuse_or_nan
+from jaxepi.guards import number, numbers, poisoned, refuse_or_nan, whole
 
 
 def root(x):
@@ -46,3 +46,18 @@ def test_guarded_kernels_are_exported_for_accelerators():
 
     exported = jax.export.export(jax.jit(kernel), platforms=["cpu", "cuda", "tpu"])(jnp.ones(3))
     assert "callback" not in exported.mlir_module()
+
+
+def test_numbers_are_told_from_what_is_none():
+    assert number("width", 3) == 3
+    assert numbers("energies", [1, 2], jnp.float32, 1).dtype == jnp.float32
+    assert whole("count", np.int64(3), 1) == 3
+    for value in (jnp.ones(2), "3", None, 1j, True):
+        with pytest.raises(InputError, match=r"width is .*give one number of eV"):
+            number("width", value, "eV")
+    for value in (2.0, True, "2", 0):
+        with pytest.raises(InputError, match="count"):
+            whole("count", value, 1)
+    for value, match in (([1, [2]], "no real numbers"), (["a"], "no real numbers"), ([[1.0]], r"shape \(1, 1\)")):
+        with pytest.raises(InputError, match=match):
+            numbers("energies", value, float, 1)

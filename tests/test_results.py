@@ -40,6 +40,17 @@ def contents() -> dict:
     }
 
 
+def test_what_snapshots_say_of_themselves_is_kept(tmp_path):
+    cell = Structure.create([[0, 0, 0]], 5.4 * np.eye(3), [31])
+    count = 20_000  # groups of so many are longer than an attribute of HDF5 can be
+    drawn = Snapshots(cell, jnp.zeros((count, 1, 3)), 1.0, jnp.ones(count), tuple(range(count // 2)) * 2, "quantum")
+    results.write(tmp_path / "s.h5", {"snapshots": drawn, "few": drawn.take([0, 3])}, ORIGIN)
+    found = results.read(tmp_path / "s.h5").contents
+    assert_equal(drawn, found["snapshots"])
+    assert found["few"].groups == (0, 3)
+    assert found["few"].statistics == "quantum"
+
+
 def assert_equal(one, two) -> None:
     assert jax.tree.structure(one) == jax.tree.structure(two)
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(two), strict=True):

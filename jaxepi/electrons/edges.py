@@ -17,6 +17,7 @@ from jaxepi.electrons.eigen import eigenvalues, eigvalsh, generalized_eigvalsh
 from jaxepi.electrons.sparse import sparse_bloch, states_near
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.guards import traced
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
 from jaxepi.kpoints import mesh
@@ -215,8 +216,11 @@ def thermal_edges(
     """
     if graph is None:
         graph = hamiltonian.graph(snapshots.structure)
+    snapshots.check(graph)
     size = hamiltonian.basis.size(snapshots.structure.species)
     if solver == "sparse" or (solver == "auto" and size > 1500):
+        if traced(hamiltonian, snapshots):
+            raise InputError("the sparse solver runs on the host and cannot be traced: choose solver='dense'")
         return _sparse_edges(hamiltonian, snapshots, probe, graph)
     real = not hamiltonian.basis.spinor and "overlap" not in hamiltonian.params
     parts = []

@@ -5,8 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+import numpy as np
+from jaxtyping import Array, Float, Inexact, Num
 
+from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
@@ -15,27 +17,53 @@ from jaxepi.linalg import call_lapack, inverse_cholesky
 from jaxepi.structure import Structure
 
 
-@jax.custom_jvp
-def eigvalsh(matrix: Inexact[Array, "n n"]) -> Float[Array, " n"]:
+def eigvalsh(matrix: Num[Array, "n n"] | np.ndarray) -> Float[Array, " n"]:
     """Ascending eigenvalues of a Hermitian matrix.
 
     The derivative is the diagonal of U^+ dA U: right for every sum over a whole degenerate set, never NaN. Single members
     of a degenerate set have no derivative.
+
+    Raises:
+        InputError: a matrix that is not square.
     """
+    return _eigvalsh(_square(matrix))
+
+
+def _square(matrix: Any) -> Inexact[Array, "n n"]:
+    array = jnp.asarray(matrix)
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        raise InputError(
+            f"a matrix of shape {array.shape} has no eigenvalues: give a square one (jax.vmap goes over several)"
+        )
+    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
+
+
+@jax.custom_jvp
+def _eigvalsh(matrix: Inexact[Array, "n n"]) -> Float[Array, " n"]:
     return jnp.linalg.eigvalsh(matrix)
 
 
-@eigvalsh.defjvp
+@_eigvalsh.defjvp
 def _eigvalsh_jvp(primals, tangents):
     (matrix,), (tangent,) = primals, tangents
     e, u = jnp.linalg.eigh(matrix)
     return e, jnp.einsum("ij,ik,kj->j", u.conj(), tangent, u).real
 
 
-def generalized_eigvalsh(h: Inexact[Array, "n n"], s: Inexact[Array, "n n"] | None) -> Float[Array, " n"]:
-    """Ascending eigenvalues of (H - E S) c = 0, by Cholesky; S None means the identity."""
+def generalized_eigvalsh(
+    h: Num[Array, "n n"] | np.ndarray, s: Num[Array, "n n"] | np.ndarray | None
+) -> Float[Array, " n"]:
+    """Ascending eigenvalues of (H - E S) c = 0, by Cholesky; S None means the identity. NaN where S is not positive.
+
+    Raises:
+        InputError: matrices that are not square, or of two sizes.
+    """
+    h = _square(h)
     if s is None:
         return eigvalsh(h)
+    s = _square(s)
+    if s.shape != h.shape:
+        raise InputError(f"H has shape {h.shape} and S {s.shape}: give matrices of one size")
     x = inverse_cholesky(s)
     inner = x @ h @ x.conj().T
     return eigvalsh(0.5 * (inner + inner.conj().T))
@@ -61,14 +89,15 @@ def eigenvalues(
 
     Args:
         points: shape (k, 3), or `KPoints`.
-        graph: topology; built from `structure` by default (needed when this is called under jit).
+        graph: topology; built from `structure` by default (needed where that is traced).
 
     Raises:
-        InputError: an element without parameters, or k points of another shape.
+        InputError: an element without parameters, k points of another shape, a graph that does not hold (NaN under tracing).
     """
     points = jnp.asarray(fractional(points), structure.positions.dtype)
     if graph is None:
         graph = hamiltonian.graph(structure)
+    graph.check(structure)
     size = hamiltonian.basis.size(structure.species)
     batch = max(1, min(len(points), 200_000 // size**2))
     return call_lapack(size, _eigenvalues, hamiltonian, structure, graph, points, batch)

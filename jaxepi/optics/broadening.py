@@ -5,13 +5,22 @@ moments exact up to the spline's variance step^2/3) and broadened once, so the c
 the number of frequencies.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Num
 
 from jaxepi.errors import InputError
+from jaxepi.guards import known, number, numbers
 from jaxepi.tree import pytree, static, stored
+
+PhotonEnergies = Num[Array, " w"] | np.ndarray | Sequence[float | int]
+"""Photon energies, eV: an array or a list."""
+
+MOST_BINS = 10_000_000
+"""Grids of more bins are refused: a spectrum on them takes gigabytes."""
 
 
 @runtime_checkable
@@ -59,8 +68,10 @@ class EnergyGrid:
     @classmethod
     def covering(cls, maximum: float, step: float) -> "EnergyGrid":
         """Nodes from zero to beyond `maximum` eV."""
-        if not (step > 0 and maximum > step):
+        if not 0 < step < maximum < np.inf:
             raise InputError(f"energy bins of {step} eV up to {maximum} eV: give a positive step below the maximum")
+        if maximum / step > MOST_BINS:
+            raise InputError(f"energy bins of {step} eV up to {maximum} eV: more than {MOST_BINS}; give a larger step")
         return cls(float(step), int(maximum / step) + 4)
 
     @property
@@ -83,12 +94,34 @@ class EnergyGrid:
         return cell.astype(jnp.int32) - 1, w, dw
 
 
+def resolves(broadening: Broadening, grid: EnergyGrid) -> Bool[Array, ""]:
+    """Whether a width is positive, finite, and not below two bins."""
+    return (jnp.asarray(broadening.width) >= 2 * grid.step) & (jnp.asarray(broadening.width) < jnp.inf)
+
+
 def check_width(broadening: Broadening, grid: EnergyGrid) -> None:
-    """Refuse a width that is not positive or that the bins cannot resolve. Call outside jit."""
-    width = float(broadening.width)
-    if not width > 0:
+    """Refuse a width that is known and not positive, or that the bins cannot resolve."""
+    width = known(number("broadening", broadening.width, "eV"))
+    if width is None:
+        return
+    if not 0 < width < np.inf:
         raise InputError(f"broadening of {width} eV: give a positive width")
     if width < 2 * grid.step:
         raise InputError(
             f"broadening of {width} eV is finer than two energy bins of {grid.step} eV; use a smaller step"
         )
+
+
+def photon_energies(energies: PhotonEnergies, dtype: Any) -> Float[Array, " w"]:
+    """Photon energies (eV) as an array; what is known is checked.
+
+    Raises:
+        InputError: not a list of numbers, none at all, or energies that are not positive and finite.
+    """
+    array = numbers("photon energies", energies, dtype, 1)
+    if not array.shape[0]:
+        raise InputError("no photon energies: give a list of energies in eV")
+    values = known(array)
+    if values is not None and not ((values > 0) & (values < np.inf)).all():
+        raise InputError(f"photon energy {values[~((values > 0) & (values < np.inf))][0]:g} eV: give positive energies")
+    return array

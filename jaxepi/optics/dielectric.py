@@ -18,17 +18,27 @@ from jaxtyping import Array, Float
 from jaxepi import units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.guards import known, number, poisoned
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, phases, scatter, signs
 from jaxepi.kpoints import KPoints, mesh
 from jaxepi.linalg import call_lapack, inverse_cholesky
-from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, check_width
+from jaxepi.optics.broadening import (
+    Broadening,
+    EnergyGrid,
+    Gaussian,
+    PhotonEnergies,
+    check_width,
+    photon_energies,
+    resolves,
+)
 from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.spectrum import Spectrum
-from jaxepi.optics.transitions import VOIGT, DenseOperator, EdgeOperator, transition_histogram
+from jaxepi.optics.transitions import VOIGT, DenseOperator, EdgeOperator, check_occupied, transition_histogram
+from jaxepi.sampling.averages import Groups
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
-from jaxepi.tree import field, pytree, static, stored
+from jaxepi.tree import field, pytree, replace, static, stored
 
 DEFAULT_GRID = EnergyGrid(0.004, 15000)
 """4 meV bins up to 60 eV: holds every transition of the shipped models."""
@@ -44,6 +54,7 @@ class Transitions:
         eigenvalues: eV, shape (s, k, N). weights: of the k points, shape (k,).
         plasma: (hbar omega_p)^2 of the valence electrons, eV^2: f-sum target is pi/2 times it.
         grid: bins (static). occupied: filled bands (static).
+        snapshot_weights, groups: of the snapshots (see `Snapshots`); spectra carry them on.
     """
 
     histogram: Float[Array, "s p bins"] = field(unit="eV")
@@ -52,13 +63,27 @@ class Transitions:
     plasma: Float[Array, ""] = field(unit="eV^2")
     grid: EnergyGrid = static()
     occupied: int = static()
+    snapshot_weights: Float[Array, " s"] | None = field(unit="1", default=None)
+    groups: Groups = static(default=())
 
-    def spectrum(self, energies: Float[Array, " w"], broadening: Broadening, scissor: float | Array = 0.0) -> Spectrum:
+    def __len__(self) -> int:
+        return self.histogram.shape[0]
+
+    def spectrum(self, energies: PhotonEnergies, broadening: Broadening, scissor: float | Array = 0.0) -> Spectrum:
         """Dielectric function at `energies` (eV, positive) with a line shape, eps1 by Kramers-Kronig.
 
         Args:
             scissor: rigid shift of all transition energies, eV, with the dipoles kept (gauge-consistent).
+
+        Raises:
+            InputError: energies that are not positive, a width that the bins do not resolve, a scissor that is no number; under
+                tracing these give NaN.
         """
+        energies = photon_energies(energies, self.histogram.dtype)
+        check_width(broadening, self.grid)
+        shift = known(number("scissor", scissor, "eV"))
+        if shift is not None and not np.isfinite(shift):
+            raise InputError(f"scissor {scissor} eV: give a finite shift")
         nodes, step, count = self.grid.nodes.astype(self.histogram.dtype), self.grid.step, self.grid.count
 
         def lines(detuning):
@@ -72,7 +97,9 @@ class Transitions:
         everywhere = fftconvolve(self.histogram, kernel, mode="full", axes=[-1])
         everywhere = everywhere[..., count - 1 : 2 * count - 1] - everywhere[..., count - 1 :: -1]
         eps1 = kramers_kronig(nodes[1:], everywhere[..., 1:], energies)
-        return Spectrum(energies, self._matrices(eps1, 1.0), self._matrices(eps2, 0.0))
+        ok = jnp.all((energies > 0) & (energies < jnp.inf)) & resolves(broadening, self.grid) & jnp.isfinite(scissor)
+        eps1, eps2 = poisoned((self._matrices(eps1, 1.0), self._matrices(eps2, 0.0)), ok)
+        return Spectrum(energies, eps1, eps2, self.snapshot_weights, self.groups)
 
     def _matrices(self, values: Float[Array, "s p w"], diagonal: float) -> Float[Array, "s w a a"]:
         """Voigt components as matrices; `kramers_kronig` added one to each, which only the diagonal keeps."""
@@ -182,6 +209,8 @@ def _transitions(
         chunks = (points.reshape(-1, size, 3), weights.reshape(-1, size))
         total, e = jax.lax.scan(add, start, chunks)
         prefactor = 4 * jnp.pi**2 * units.COULOMB * degeneracy / displaced.volume
+        # Transitions at NaN fall out of the bins.
+        total = poisoned(total, graph.holds(displaced))
         return prefactor * total, e.reshape(len(points), -1)
 
     histogram, eigenvalues = jax.lax.map(snapshot, positions, batch_size=batch[0])
@@ -206,18 +235,17 @@ def transitions(
         kmesh: divisions of the supercell's reciprocal vectors (an integer or three), or `KPoints`. Where all points are
             time-reversal invariant (a mesh of 1 or 2) and H is real, real arithmetic is used, which is faster.
         grid: energy bins. tensor: six components, or the isotropic mean alone (less memory).
-        graph: topology; built from the equilibrium structure by default. Needed when this is called under jit.
+        graph: topology; built from the equilibrium structure by default. Needed where that is being traced.
         memory_gb: bound on the working memory, from which batches over snapshots and k points follow.
 
     Raises:
-        InputError: atoms that left the graph's skin, or a matrix that does not fit in memory.
+        InputError: atoms that left the graph's skin (NaN under tracing), k points that are none, or a matrix that does not
+            fit in memory.
     """
     structure = snapshots.structure
     if graph is None:
         graph = hamiltonian.graph(structure)
-    if not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((snapshots, graph))):
-        for i in range(len(snapshots)):
-            graph.check(snapshots[i])
+    snapshots.check(graph)
     k = kmesh.checked() if isinstance(kmesh, KPoints) else mesh(kmesh, periodic=structure.pbc)
     orthogonal = "overlap" not in getattr(hamiltonian, "params", {})
     real = k.is_real and orthogonal and not hamiltonian.basis.spinor
@@ -227,7 +255,8 @@ def transitions(
     dtype = snapshots.positions.dtype
     points, weights = jnp.asarray(k.points, dtype), jnp.asarray(k.weights, dtype)
     args = (hamiltonian, structure, graph, snapshots.positions, points, weights, grid, tensor, real, batch)
-    return call_lapack(size, _transitions, *args)
+    found = call_lapack(size, _transitions, *args)
+    return replace(found, snapshot_weights=snapshots.weights, groups=snapshots.groups)
 
 
 def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float, hoppings: int = 0) -> tuple[int, int]:
@@ -240,6 +269,8 @@ def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float
     Raises:
         InputError: not even one matrix fits; says how much it needs.
     """
+    if not 0 < memory_gb < np.inf:
+        raise InputError(f"memory_gb {memory_gb}: give a positive number of gigabytes")
     bytes_each = 10 * size**2 * (8 if real else 16)
     available = memory_gb * 1e9
     if bytes_each > available:
@@ -257,7 +288,7 @@ def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float
 def dielectric(
     hamiltonian: Hamiltonian,
     snapshots: Snapshots,
-    energies: Float[Array, " w"],
+    energies: PhotonEnergies,
     kmesh: Any = 1,
     broadening: Broadening | None = None,
     scissor: float | Array = 0.0,
@@ -274,34 +305,31 @@ def dielectric(
         InputError: energies at or below zero, a width the bins do not resolve, and what `transitions` raises.
     """
     broadening = Gaussian(0.03) if broadening is None else broadening
-    check_energies(energies)
-    if not isinstance(broadening.width, jax.core.Tracer):
-        check_width(broadening, grid)
+    energies = photon_energies(energies, snapshots.positions.dtype)
+    check_width(broadening, grid)
     return transitions(hamiltonian, snapshots, kmesh, grid, tensor, graph).spectrum(energies, broadening, scissor)
-
-
-def check_energies(energies) -> None:
-    """Refuse photon energies that are not positive. Call outside jit."""
-    if isinstance(energies, jax.core.Tracer):
-        return
-    values = np.asarray(energies)
-    if values.ndim != 1 or len(values) == 0:
-        raise InputError(f"photon energies of shape {values.shape}: give a list of energies in eV")
-    if not (values > 0).all():
-        raise InputError(f"photon energy {values.min():g} eV: give positive energies")
 
 
 def joint_density_of_states(
     eigenvalues: Float[Array, "k N"],
     weights: Float[Array, " k"],
     occupied: int,
-    energies: Float[Array, " w"],
+    energies: PhotonEnergies,
     broadening: Broadening,
 ) -> Float[Array, " w"]:
-    """Vertical transitions a unit of energy, 1/eV a cell and spin: sum_k w_k sum_{c,v} delta(E_c - E_v - E)."""
+    """Vertical transitions a unit of energy, 1/eV a cell and spin: sum_k w_k sum_{c,v} delta(E_c - E_v - E).
+
+    Raises:
+        InputError: energies or a width that are not positive (NaN under tracing), no filled or no empty band.
+    """
+    energies, fine = photon_energies(energies, eigenvalues.dtype), EnergyGrid(0.0, 1)
+    check_width(broadening, fine)
+    check_occupied(occupied, eigenvalues.shape[-1])
+    weights = jnp.asarray(weights, eigenvalues.dtype)
     gap = eigenvalues[:, occupied:, None] - eigenvalues[:, None, :occupied]
 
     def at(energy):
         return jnp.einsum("k,kcv->", weights, broadening.profile(energy - gap, 0.0))
 
-    return jax.lax.map(at, energies)
+    ok = jnp.all(energies > 0) & (jnp.asarray(broadening.width) > 0) & resolves(broadening, fine)
+    return poisoned(jax.lax.map(at, energies), ok)

@@ -1,11 +1,19 @@
 """Kramers-Kronig transform of eps2, exact for piecewise linear data."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+from jaxepi.errors import InputError
+from jaxepi.guards import numbers, refuse_or_nan
 
 
 def kramers_kronig(
-    energies: Float[Array, " m"], eps2: Float[Array, "*batch m"], at: Float[Array, " w"] | None = None
+    energies: Num[Array, " m"] | np.ndarray | Sequence[float | int],
+    eps2: Float[Array, "*batch m"] | np.ndarray,
+    at: Num[Array, " w"] | np.ndarray | Sequence[float | int] | None = None,
 ) -> Float[Array, "*batch w"]:
     """eps1(w) = 1 + (2/pi) P int w' eps2(w')/(w'^2 - w^2) dw', with eps2 taken as straight lines between its points.
 
@@ -19,8 +27,17 @@ def kramers_kronig(
 
     Returns:
         eps1, dimensionless.
+
+    Raises:
+        InputError: energies that do not increase or are not positive (NaN under tracing), or fewer than two of them.
     """
-    at = energies if at is None else at
+    eps2 = jnp.asarray(eps2)
+    energies = numbers("energies", energies, eps2.dtype, 1)
+    at = energies if at is None else numbers("energies", at, eps2.dtype, 1)
+    if energies.shape[0] < 2 or eps2.shape[-1:] != energies.shape:
+        raise InputError(
+            f"eps2 of shape {eps2.shape} at {energies.shape[0]} energies: give two or more, and as many of both"
+        )
     one = jnp.ones(1, energies.dtype)
     last = energies[-1:] + (energies[-1] - energies[-2])
     x = jnp.concatenate([jnp.minimum(0.0 * one, energies[0] - one * 1e-9), energies, last])
@@ -34,4 +51,8 @@ def kramers_kronig(
         return distance * jnp.log(jnp.where(magnitude > 0, magnitude, 1.0))
 
     kernel = transform(x[None, :] - at[:, None]) + transform(x[None, :] + at[:, None])
-    return 1 + jnp.einsum("...m,wm->...w", bend, kernel) / jnp.pi
+    eps1 = 1 + jnp.einsum("...m,wm->...w", bend, kernel) / jnp.pi
+    ok = jnp.all(jnp.diff(energies) > 0) & (energies[0] > 0) & jnp.all(jnp.isfinite(at))
+    return refuse_or_nan(
+        eps1, ok, lambda: "energies must be positive and increase, in eV, for a Kramers-Kronig transform"
+    )

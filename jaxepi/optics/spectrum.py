@@ -1,12 +1,16 @@
 """Optical constants from the dielectric function, with their spread over snapshots."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxepi import units
-from jaxepi.tree import field, pytree, stored
+from jaxepi.sampling import averages
+from jaxepi.sampling.averages import Groups
+from jaxepi.tree import field, pytree, static, stored
 
 
 @stored
@@ -20,11 +24,14 @@ class Spectrum:
     Attributes:
         energies: photon energies, eV, shape (w,).
         eps1, eps2: real and imaginary part, shape (s, w, 3, 3); (s, w, 1, 1) when only the isotropic mean was computed.
+        weights, groups: of the snapshots (see `Snapshots`).
     """
 
     energies: Float[Array, " w"] = field(unit="eV")
     eps1: Float[Array, "s w a a"] = field(unit="1")
     eps2: Float[Array, "s w a a"] = field(unit="1")
+    weights: Float[Array, "s"] | None = field(unit="1", default=None)
+    groups: Groups = static(default=())
 
     def __len__(self) -> int:
         return self.eps2.shape[0]
@@ -36,7 +43,7 @@ class Spectrum:
     def mean(self) -> tuple[Float[Array, " w"], Float[Array, " w"]]:
         """Thermal average of the isotropic eps1 and eps2."""
         eps1, eps2 = self.isotropic()
-        return eps1.mean(axis=0), eps2.mean(axis=0)
+        return averages.mean(eps1, self.weights), averages.mean(eps2, self.weights)
 
     def _constant(self, function: Callable[[Array, Array, Array], Array]) -> Array:
         return function(self.energies, *self.mean())
@@ -64,35 +71,63 @@ class Spectrum:
     def spread(self, function: Callable[[Array, Array, Array], Array] | None = None) -> Float[Array, " w"]:
         """Standard deviation over snapshots of an optical constant (the absorption coefficient by default)."""
         values = (function or absorption)(self.energies, *self.isotropic())
-        return values.std(axis=0, ddof=1 if len(self) > 1 else 0)
+        return averages.spread(values, self.weights)
 
     def standard_error(self, function: Callable[[Array, Array, Array], Array] | None = None) -> Float[Array, " w"]:
-        """Standard error of the mean over snapshots: spread/sqrt(snapshots)."""
-        return self.spread(function) / jnp.sqrt(1.0 * len(self))
+        """Standard error of an optical constant over the independent groups of snapshots; NaN for fewer than two.
+
+        The constant is computed of the mean tensor of each group, as that of the whole is of the whole.
+        """
+        eps1, eps2 = self.isotropic()
+        (eps1, totals), (eps2, _) = (averages.group_means(eps, self.groups, self.weights) for eps in (eps1, eps2))
+        return averages.standard_error((function or absorption)(self.energies, eps1, eps2), weights=totals)
 
 
+Values = Array | np.ndarray | float | Sequence[float | int]
+
+
+def _of_arrays(function: Callable[[Array, Array, Array], Array]) -> Callable[[Values, Values, Values], Array]:
+    """The same function, of numbers and lists too."""
+
+    @functools.wraps(function)
+    def constant(energies: Values, eps1: Values, eps2: Values) -> Array:
+        values = [jnp.asarray(x) for x in (energies, eps1, eps2)]
+        floating = [x.dtype for x in values if jnp.issubdtype(x.dtype, jnp.floating) and not x.weak_type]
+        dtype = jnp.result_type(*floating) if floating else float
+        return function(*(x.astype(dtype) for x in values))
+
+    return constant
+
+
+@_of_arrays
 def refractive_index(energies: Array, eps1: Array, eps2: Array) -> Array:
     """n = sqrt((|eps| + eps1)/2)."""
     return jnp.sqrt(0.5 * (jnp.hypot(eps1, eps2) + eps1))
 
 
+@_of_arrays
 def extinction(energies: Array, eps1: Array, eps2: Array) -> Array:
     """k = eps2/(2 n): keeps its relative accuracy where eps2 is tiny, unlike sqrt((|eps| - eps1)/2)."""
     n = refractive_index(energies, eps1, eps2)
-    return jnp.where(eps1 > 0, eps2 / (2 * jnp.where(n > 0, n, 1.0)), jnp.sqrt(0.5 * (jnp.hypot(eps1, eps2) - eps1)))
+    # The root is kept off zero where it is not used: its derivative there is infinite.
+    root = jnp.sqrt(0.5 * jnp.where(eps1 > 0, 1.0, jnp.hypot(eps1, eps2) - eps1))
+    return jnp.where(eps1 > 0, eps2 / (2 * jnp.where(n > 0, n, 1.0)), root)
 
 
+@_of_arrays
 def absorption(energies: Array, eps1: Array, eps2: Array) -> Array:
     """alpha = 2 E k/(hbar c), 1/cm."""
     return 2 * energies * extinction(energies, eps1, eps2) / units.HBAR_C_CM
 
 
+@_of_arrays
 def reflectivity(energies: Array, eps1: Array, eps2: Array) -> Array:
     """R = ((n - 1)^2 + k^2)/((n + 1)^2 + k^2)."""
     n, k = refractive_index(energies, eps1, eps2), extinction(energies, eps1, eps2)
     return ((n - 1) ** 2 + k**2) / ((n + 1) ** 2 + k**2)
 
 
+@_of_arrays
 def energy_loss(energies: Array, eps1: Array, eps2: Array) -> Array:
     """Im(-1/eps) = eps2/|eps|^2."""
     return eps2 / (eps1**2 + eps2**2)

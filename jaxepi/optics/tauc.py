@@ -4,11 +4,15 @@ Indirect: (E^2 eps2)^(1/2) = A (E - Eg), the form averaged over phonon absorptio
 (E^2 eps2)^2 = A (E - Eg). In the adiabatic Williams-Lax theory phonon energies vanish, so the onset lies at the gap.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxepi.errors import InputError
+from jaxepi.guards import number, numbers, refuse_or_nan
+from jaxepi.optics.broadening import PhotonEnergies
 from jaxepi.tree import field, pytree, stored
 
 Kind = Literal["indirect", "direct"]
@@ -42,17 +46,27 @@ def ordinate(energies: Float[Array, " w"], eps2: Float[Array, "*s w"], kind: Kin
 
 
 def tauc_fit(
-    energies: Float[Array, " w"],
-    eps2: Float[Array, " w"],
+    energies: PhotonEnergies,
+    eps2: PhotonEnergies,
     kind: Kind = "indirect",
     window: tuple[float | Array, float | Array] = (1.5, 2.5),
 ) -> TaucFit:
     """Fit a straight line to the Tauc ordinate inside `window` (eV) and extrapolate it to zero.
 
     Differentiable in eps2 and usable under jit and vmap; the window selects points by weights.
+
+    Raises:
+        InputError: another kind, a window that holds fewer than two of the energies (NaN under tracing), shapes that differ.
     """
+    eps2 = jnp.asarray(np.asarray(eps2) if isinstance(eps2, list | tuple) else eps2)
+    eps2 = eps2 if jnp.issubdtype(eps2.dtype, jnp.floating) else eps2.astype(float)
+    energies = numbers("photon energies", energies, eps2.dtype, 1)
+    if kind not in get_args(Kind):
+        raise InputError(f"kind {kind!r} of gap: choose one of {', '.join(get_args(Kind))}")
+    if eps2.shape != energies.shape:
+        raise InputError(f"eps2 has shape {eps2.shape} at {energies.shape[0]} photon energies: give one value at each")
     y = ordinate(energies, eps2, kind)
-    low, high = jnp.asarray(window[0]), jnp.asarray(window[1])
+    low, high = (jnp.asarray(number("end of the window", end, "eV"), eps2.dtype) for end in window)
     gap, slope, residual = _line(energies, y, (energies >= low) & (energies <= high))
     shift = 0.2 * (high - low)
     moved = [
@@ -60,7 +74,13 @@ def tauc_fit(
         for a, b in ((-1, 0), (1, 0), (0, -1), (0, 1))
     ]
     all_gaps = jnp.stack([gap, *moved])
-    return TaucFit(gap, slope, residual, (low, high), 0.5 * (all_gaps.max() - all_gaps.min()))
+    fit = TaucFit(gap, slope, residual, (low, high), 0.5 * (all_gaps.max() - all_gaps.min()))
+    inside = jnp.sum((energies >= low) & (energies <= high))
+    return refuse_or_nan(
+        fit,
+        inside >= 2,
+        lambda: f"the window from {low:g} to {high:g} eV holds {inside} photon energies: give a wider one",
+    )
 
 
 def _line(x: Float[Array, " w"], y: Float[Array, " w"], chosen: Bool[Array, " w"]) -> tuple[Array, Array, Array]:

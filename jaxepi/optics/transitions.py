@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from jaxepi.errors import InputError
 from jaxepi.linalg import degeneracy_tolerance
 from jaxepi.optics.broadening import EnergyGrid
 from jaxepi.tree import pytree, replace, static
@@ -130,8 +131,19 @@ def transition_histogram(
         Squared dipoles a bin, angstrom^2, shape (6 or 1, bins), summed over k with the weights, and eigenvalues, eV,
         ascending. Both are differentiable in reverse mode by h and w (weights are constants). Eigenvalues of a
         degenerate set must be summed before they are differentiated.
+
+    Raises:
+        InputError: no filled or no empty state.
     """
+    check_occupied(occupied, h.shape[-1])
+    weights = jnp.asarray(weights, h.real.dtype)
     return _histogram(occupied, grid, tensor, h, w, weights)
+
+
+def check_occupied(occupied: int, states: int) -> None:
+    """Refuse a number of filled states that leaves none filled or none empty."""
+    if not 0 < occupied < states:
+        raise InputError(f"{occupied} filled of {states} states: a transition needs a filled and an empty one")
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))

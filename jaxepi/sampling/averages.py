@@ -1,15 +1,98 @@
-"""Averages of correlated series with their errors, and what the canonical ensemble says of the temperature.
+"""Averages with their errors: over snapshots, weighted and in groups, and over correlated series.
 
-Flows in: series of numbers from molecular dynamics, replicas side by side. Flows out: means, variances, errors.
+Flows in: values of snapshots, or series of numbers from molecular dynamics, replicas side by side. Flows out: means and
+standard errors; what the canonical ensemble says of the temperature. Every mean over snapshots is taken here.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Num
+
+from jaxepi.errors import InputError
 
 ENOUGH = 8
 """Replicas whose scatter tells an error, to a quarter of it."""
+
+
+Groups = tuple[int, ...]
+"""Which snapshots belong together, by a number a snapshot; empty where each stands alone."""
+
+
+Values = Num[Array, "s *rest"] | Num[np.ndarray, "s *rest"]
+"""What was computed of every snapshot, the first axis."""
+
+
+def antithetic_pairs(count: int) -> Groups:
+    """Groups of snapshots whose second half is displaced oppositely to the first."""
+    return tuple(range(count // 2)) * 2
+
+
+def mean(values: Values, weights: Float[Array, " s"] | None = None) -> Float[Array, "*rest"]:
+    """Weighted mean over snapshots, the first axis."""
+    values = _floating(values)
+    if weights is None:
+        return values.mean(axis=0)
+    weights = weights.astype(values.real.dtype)
+    return jnp.einsum("s,s...->...", weights / weights.sum(), values)
+
+
+def group_means(
+    values: Values, groups: Groups = (), weights: Float[Array, " s"] | None = None
+) -> tuple[Float[Array, "g *rest"], Float[Array, " g"]]:
+    """Mean of each group of snapshots, in the order of their numbers, and the sum of its weights.
+
+    Raises:
+        InputError: groups or weights for another number of snapshots.
+    """
+    values = _floating(values)
+    count, dtype = len(values), values.real.dtype
+    for name, given in (("groups", groups or None), ("weights", weights)):
+        if given is not None and len(given) != count:
+            raise InputError(f"{len(given)} {name} for {count} snapshots: give one a snapshot")
+    weights = jnp.ones(count, dtype) if weights is None else weights.astype(dtype)
+    if not groups:
+        return values, weights
+    names, index = np.unique(groups, return_inverse=True)
+    totals = jax.ops.segment_sum(weights, index, len(names))
+    sums = jax.ops.segment_sum(_along(weights, values) * values, index, len(names))
+    return sums / _along(totals, values), totals
+
+
+def standard_error(
+    values: Values, groups: Groups = (), weights: Float[Array, " s"] | None = None
+) -> Float[Array, "*rest"]:
+    """Standard error of `mean` over snapshots, of which only groups are independent of one another; NaN for fewer than two.
+
+    With W_g the weight and m_g the mean of group g of G, its square is G/(G - 1) sum_g (W_g/W)^2 (m_g - m)^2.
+    """
+    means, totals = group_means(values, groups, weights)
+    count = len(means)
+    if count < 2:
+        return jnp.full(means.shape[1:], jnp.nan, means.real.dtype)
+    share = _along(totals / totals.sum(), means)
+    variance = jnp.sum((share * (means - jnp.sum(share * means, axis=0))) ** 2, axis=0)
+    return jnp.sqrt(variance * (count / (count - 1)))
+
+
+def spread(values: Values, weights: Float[Array, " s"] | None = None) -> Float[Array, "*rest"]:
+    """Standard deviation over snapshots; zero for one alone."""
+    values = _floating(values)
+    square = mean((values - mean(values, weights)) ** 2, weights)
+    return jnp.sqrt(square * (len(values) / max(1, len(values) - 1)))
+
+
+def _floating(values: Array | np.ndarray | Sequence[float]) -> Array:
+    array = jnp.asarray(values)
+    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
+
+
+def _along(weights: Float[Array, " s"], values: Array) -> Array:
+    """Weights of the first axis of values, to be multiplied with them."""
+    return weights.reshape(-1, *[1] * (values.ndim - 1))
 
 
 class Average(NamedTuple):

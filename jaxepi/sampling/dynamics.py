@@ -13,19 +13,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 from tqdm import tqdm
 
 from jaxepi.errors import InputError
+from jaxepi.guards import traced, whole
 from jaxepi.potentials import topology
 from jaxepi.potentials.base import Potential
 from jaxepi.potentials.domain import extrapolations
 from jaxepi.sampling.integrators import Chunk, Ensemble, Frame, Integration, Model, engine
+from jaxepi.sampling.keys import RandomKey, random_key
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.tree import field, pytree, stored
 
-Kelvins = Sequence[float] | np.ndarray
+Kelvins = Sequence[float] | np.ndarray | Array
 
 
 @stored
@@ -80,10 +82,15 @@ class Trajectory:
         )
 
     def snapshots(self) -> list[Snapshots]:
-        """One `Snapshots` a temperature, frame by frame with the replicas of a frame side by side."""
+        """One `Snapshots` a temperature, frame by frame with the replicas of a frame side by side.
+
+        Frames of one replica are correlated, so each replica is a group; a single one tells no standard error.
+        """
         count = self.positions.shape[1] * self.positions.shape[2]
         merged = self.positions.reshape(len(self.temperatures), count, *self.positions.shape[3:])
-        return [Snapshots(self.structure, x, t) for x, t in zip(merged, self.temperatures, strict=True)]
+        groups = tuple(range(self.positions.shape[2])) * self.positions.shape[1]
+        pairs = zip(merged, self.temperatures, strict=True)
+        return [Snapshots(self.structure, x, t, None, groups, "classical") for x, t in pairs]
 
 
 class DynamicsError(InputError):
@@ -115,7 +122,7 @@ class Dynamics:
         potential: Potential,
         structure: Structure,
         temperatures: Kelvins,
-        key: Key[Array, ""],
+        key: RandomKey,
         integration: Integration | None = None,
         replicas: int = 1,
         warn: Callable[[str], None] | None = None,
@@ -135,7 +142,7 @@ class Dynamics:
         self._kelvin = jnp.repeat(jnp.asarray(temperatures, structure.positions.dtype), replicas)
         self._engine = engine(self.integration)
         forces = potential.forces(structure, self._model.graph)
-        self._key, start = jax.random.split(key)
+        self._key, start = jax.random.split(random_key(key))
         keys = jax.random.split(start, len(self._kelvin))
         self._states = self._engine.start(structure, forces, keys, self._kelvin)
         self._chunk = 16
@@ -256,7 +263,7 @@ def trajectories(
     *,
     temperatures: Kelvins,
     count: int,
-    key: Key[Array, ""],
+    key: RandomKey,
     ensemble: Ensemble = "langevin",
     timestep: float = 1.0,
     equilibration: int = 2000,
@@ -284,8 +291,7 @@ def trajectories(
     integration = Integration(ensemble, timestep, friction, relaxation)
     _check_runs(temperatures, replicas)
     for name, number, least in (("count", count, 1), ("interval", interval, 1), ("equilibration", equilibration, 0)):
-        if number < least:
-            raise InputError(f"{name} {number}: give at least {least}")
+        whole(name, number, least)
     if count % replicas:
         raise InputError(
             f"{count} snapshots cannot be shared by {replicas} replicas; make count a multiple of replicas"
@@ -308,7 +314,7 @@ def trajectories(
 
 
 def molecular_dynamics(
-    potential: Potential, structure: Structure, *, temperature: float, count: int, key: Key[Array, ""], **options: Any
+    potential: Potential, structure: Structure, *, temperature: float, count: int, key: RandomKey, **options: Any
 ) -> Snapshots:
     """Snapshots of classical molecular dynamics at one temperature; options and errors as for `trajectories`."""
     run = trajectories(potential, structure, temperatures=[temperature], count=count, key=key, **options)
@@ -317,6 +323,10 @@ def molecular_dynamics(
 
 def _check_runs(temperatures: Kelvins, replicas: int) -> None:
     """Refuse targets that make no sense, by name."""
+    if traced(temperatures):
+        raise InputError("molecular dynamics runs on the host and cannot be traced: call it outside jit, vmap and grad")
+    if np.ndim(temperatures) != 1:
+        raise InputError(f"temperatures {temperatures}: give a list of numbers of kelvin")
     if len(temperatures) == 0:
         raise InputError("no temperatures: give at least one, in kelvin")
     for temperature in temperatures:
@@ -325,8 +335,7 @@ def _check_runs(temperatures: Kelvins, replicas: int) -> None:
                 f"temperature {float(temperature)} K: molecular dynamics needs a positive number of kelvin (harmonic "
                 "sampling with quantum statistics covers 0 K)"
             )
-    if replicas < 1:
-        raise InputError(f"replicas {replicas}: give at least 1")
+    whole("replicas", replicas, 1)
 
 
 def _plain(leaf: Array) -> Array:

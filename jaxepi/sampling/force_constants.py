@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Inexact
 
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.guards import traced
 from jaxepi.potentials.base import Potential
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree
@@ -96,8 +97,11 @@ def force_constants(
     _check_periodicity(supercell)
     if graph is None:
         graph = potential.graph(supercell)
-    matrix, forces = _rows(potential, supercell, graph, batch)
-    if not isinstance(forces, jax.core.Tracer):
+    graph.check(supercell)
+    if traced(potential, supercell, graph):
+        return ForceConstants(supercell, _rows(potential, supercell, graph, batch)[0])
+    with jax.ensure_compile_time_eval():
+        matrix, forces = _rows(potential, supercell, graph, batch)
         largest = float(jnp.abs(forces).max())
         if not largest <= force_tolerance:
             raise InputError(
@@ -139,7 +143,7 @@ def _check_periodicity(supercell: Structure, tolerance: float = 1e-3) -> None:
             f"{len(supercell)} atoms are not {supercell.repeats} repetitions of one base cell; make the supercell with "
             "Structure.supercell, or set repeats to (1, 1, 1)"
         )
-    if isinstance(supercell.positions, jax.core.Tracer) or isinstance(supercell.cell, jax.core.Tracer):
+    if traced(supercell):
         return
     x, cell = np.asarray(supercell.positions, dtype=float), np.asarray(supercell.cell, dtype=float)
     grid = np.indices(list(supercell.repeats)).reshape(3, -1).T

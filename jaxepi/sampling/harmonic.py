@@ -12,17 +12,19 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact, Key, Num
+from jaxtyping import Array, Float, Inexact, Num
 
 from jaxepi.errors import InputError
+from jaxepi.guards import number, numbers, poisoned, traced, whole
 from jaxepi.linalg import matrix_function
 from jaxepi.potentials.base import Potential
+from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.sampling.force_constants import ForceConstants, force_constants
-from jaxepi.sampling.snapshots import Snapshots
+from jaxepi.sampling.keys import RandomKey, random_key
+from jaxepi.sampling.snapshots import Snapshots, Statistics
 from jaxepi.structure import Structure
 from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB, thz_from_eigenvalue
 
-Statistics = Literal["quantum", "classical"]
 Temperature = float | int | Num[Array, ""] | np.floating | np.integer
 
 # Eigenvalues of D below this (0.05 THz) count as unstable or free: far below any mode of a supercell that can be
@@ -76,8 +78,18 @@ _VARIANCE = {"quantum": _quantum_variance, "classical": _classical_variance}
 _AMPLITUDE = {"quantum": _quantum_amplitude, "classical": _classical_amplitude}
 
 
+def _kelvin(temperature: Temperature, statistics: Statistics, dtype) -> Float[Array, ""]:
+    """The temperature as an array. What is wrong and known is refused; see `_matrices` for what is traced."""
+    number("temperature", temperature, "kelvin")
+    if not traced(temperature) and not 0 <= float(temperature) < np.inf:
+        raise InputError(f"temperature {float(temperature)} K: give zero or a positive number of kelvin")
+    if statistics not in _AMPLITUDE:
+        raise InputError(f"statistics {statistics!r}: choose one of {', '.join(_AMPLITUDE)}")
+    return jnp.asarray(temperature, dtype)
+
+
 def _matrices(fc: ForceConstants, f, temperature: Array) -> Inexact[Array, "q m m"]:
-    """f(D(q); T) at `fc.commensurate(half=True)`, with uniform translations taken out at q = 0."""
+    """f(D(q); T) at `fc.commensurate(half=True)`, with uniform translations taken out at q = 0; NaN below 0 K."""
     d = fc.dynamical_matrices
     m = d.shape[-1]
     uniform = (1 / fc.inverse_root_masses)[:, :, None] * jnp.eye(3, dtype=fc.matrix.dtype)
@@ -85,35 +97,61 @@ def _matrices(fc: ForceConstants, f, temperature: Array) -> Inexact[Array, "q m 
     inner = jnp.eye(m, dtype=fc.matrix.dtype) - uniform @ uniform.T
     # Lifting translations to a positive eigenvalue before f, and projecting after, keeps round-off at zero out of f.
     d = d.at[0].add((uniform @ uniform.T).astype(d.dtype))
+    # Poisoned before and after: below 0 K the result does not depend on the temperature, nor would its derivative.
+    sensible = (temperature >= 0) & (temperature < jnp.inf)
+    temperature = poisoned(temperature, sensible)
     matrices = jax.vmap(lambda a: matrix_function(f, a, temperature))(d)
-    return matrices.at[0].set(inner @ matrices[0] @ inner)
+    matrices = matrices.at[0].set(inner @ matrices[0] @ inner)
+    return poisoned(matrices, sensible)
 
 
-@partial(jax.jit, static_argnames="statistics")
 def displacements(
-    fc: ForceConstants, temperature: Temperature, noise: Float[Array, "s n 3"], statistics: Statistics = "quantum"
+    fc: ForceConstants,
+    temperature: Temperature,
+    noise: Float[Array, "s n 3"] | np.ndarray,
+    statistics: Statistics = "quantum",
 ) -> Float[Array, "s n 3"]:
     """Displacements, angstrom, that white noise of unit variance turns into: u = M^-1/2 f(D) noise. Pure.
 
     Modes that are not bound get none (`harmonic` refuses them unless told otherwise). The classical square root has an
     infinite derivative by temperature at 0 K; everything else is smooth.
+
+    Raises:
+        InputError: a temperature below zero or infinite (NaN under tracing), other statistics, noise of another shape.
     """
+    noise = numbers("noise", noise, fc.matrix.dtype, 3)
+    if noise.shape[1:] != fc.supercell.positions.shape:
+        raise InputError(
+            f"noise has shape {noise.shape} for {len(fc.supercell)} atoms: give white_noise(key, count, n_atoms)"
+        )
+    return _displacements(fc, _kelvin(temperature, statistics, fc.matrix.dtype), noise, statistics)
+
+
+@partial(jax.jit, static_argnames="statistics")
+def _displacements(fc: ForceConstants, temperature: Array, noise: Array, statistics: Statistics) -> Array:
     repeats, b = fc.supercell.repeats, fc.matrix.shape[0]
-    t = jnp.asarray(temperature, fc.matrix.dtype)
-    f = _matrices(fc, _AMPLITUDE[statistics], t)
-    waves = jnp.fft.rfftn(noise.astype(fc.matrix.dtype).reshape(-1, *repeats, 3 * b), axes=(1, 2, 3))
+    f = _matrices(fc, _AMPLITUDE[statistics], temperature)
+    waves = jnp.fft.rfftn(noise.reshape(-1, *repeats, 3 * b), axes=(1, 2, 3))
     moved = jnp.einsum("qmn,sqn->sqm", f, waves.reshape(len(noise), -1, 3 * b)).reshape(waves.shape)
     u = jnp.fft.irfftn(moved, s=repeats, axes=(1, 2, 3)).reshape(len(noise), -1, b, 3)
     return (u * fc.inverse_root_masses).reshape(noise.shape)
 
 
-@partial(jax.jit, static_argnames="statistics")
 def covariance(
     fc: ForceConstants, temperature: Temperature, statistics: Statistics = "quantum"
 ) -> Float[Array, "b 3 r b 3"]:
-    """Exact thermal covariance <u_ia(0) u_jb(R)>, angstrom^2, in the layout of `ForceConstants.matrix`."""
+    """Exact thermal covariance <u_ia(0) u_jb(R)>, angstrom^2, in the layout of `ForceConstants.matrix`.
+
+    Raises:
+        InputError: a temperature below zero or infinite (NaN under tracing), or other statistics.
+    """
+    return _covariance(fc, _kelvin(temperature, statistics, fc.matrix.dtype), statistics)
+
+
+@partial(jax.jit, static_argnames="statistics")
+def _covariance(fc: ForceConstants, temperature: Array, statistics: Statistics) -> Array:
     repeats, b = fc.supercell.repeats, fc.matrix.shape[0]
-    f = _matrices(fc, _VARIANCE[statistics], jnp.asarray(temperature, fc.matrix.dtype))
+    f = _matrices(fc, _VARIANCE[statistics], temperature)
     waves = jnp.conj(f).reshape(repeats[0], repeats[1], -1, 3 * b, 3 * b)
     c = jnp.fft.irfftn(waves, s=repeats, axes=(0, 1, 2)).reshape(-1, b, 3, b, 3)
     weight = fc.inverse_root_masses
@@ -128,17 +166,16 @@ def mean_square_displacements(
     return covariance(fc, temperature, statistics)[atoms, :, 0, atoms, :]
 
 
-def white_noise(key: Key[Array, ""], count: int, n_atoms: int, antithetic: bool = False, dtype=None) -> Array:
+def white_noise(key: RandomKey, count: int, n_atoms: int, antithetic: bool = False, dtype=None) -> Array:
     """Standard normal noise, shape (count, n_atoms, 3); with `antithetic` the second half is minus the first.
 
     Raises:
         InputError: a count below one, or an odd count with `antithetic`.
     """
-    if count < 1:
-        raise InputError(f"{count} snapshots: ask for at least one")
+    count = whole("count", count, 1)
     if antithetic and count % 2:
         raise InputError(f"antithetic snapshots come in pairs, and {count} is odd; ask for {count + 1}")
-    noise = jax.random.normal(key, (count // 2 if antithetic else count, n_atoms, 3), dtype=dtype or float)
+    noise = jax.random.normal(random_key(key), (count // 2 if antithetic else count, n_atoms, 3), dtype=dtype or float)
     return jnp.concatenate([noise, -noise]) if antithetic else noise
 
 
@@ -148,7 +185,7 @@ def harmonic(
     *,
     temperature: Temperature,
     count: int,
-    key: Key[Array, ""],
+    key: RandomKey,
     statistics: Statistics = "quantum",
     antithetic: bool = False,
     imaginary: Literal["error", "drop"] = "error",
@@ -158,18 +195,16 @@ def harmonic(
     Args:
         potential: a potential, or force constants made before (then jit and vmap over temperature and key work).
         supercell: the relaxed structure, made by `Structure.supercell`; may be left out with force constants.
-        temperature: kelvin. count: number of snapshots. key: `jax.random.key(seed)`.
+        temperature: kelvin, one number. count: number of snapshots. key: `jax.random.key(seed)`, or the seed.
         statistics: "quantum" (Bose-Einstein, zero-point motion) or "classical" (as molecular dynamics).
-        antithetic: the second half of the snapshots is displaced by minus the first.
+        antithetic: the second half of the snapshots is displaced by minus the first; each pair is a group.
         imaginary: "drop" leaves modes that are unstable or unbound at rest.
 
     Raises:
-        InputError: negative temperature, a count that does not fit, imaginary modes, or what `force_constants` refuses.
+        InputError: negative temperature (NaN under tracing), a count that does not fit, imaginary modes, or what
+            `force_constants` refuses.
     """
-    if not isinstance(temperature, jax.core.Tracer) and not 0 <= float(temperature) < np.inf:
-        raise InputError(f"temperature {float(temperature)} K: give zero or a positive number of kelvin")
-    if statistics not in _AMPLITUDE:
-        raise InputError(f"statistics {statistics!r}: choose one of {', '.join(_AMPLITUDE)}")
+    _kelvin(temperature, statistics, None)
     if imaginary not in ("error", "drop"):
         raise InputError(f"imaginary={imaginary!r}: choose 'error' or 'drop'")
     if isinstance(potential, ForceConstants):
@@ -184,10 +219,12 @@ def harmonic(
     else:
         fc = force_constants(potential, supercell)
     noise = white_noise(key, count, len(fc.supercell), antithetic, fc.matrix.dtype)
-    if imaginary == "error" and not isinstance(fc.matrix, jax.core.Tracer):
+    if imaginary == "error" and not traced(fc):
         refuse_imaginary(fc)
     u = displacements(fc, temperature, noise, statistics)
-    return Snapshots(fc.supercell, fc.supercell.positions + u, jnp.asarray(temperature, fc.matrix.dtype))
+    groups = antithetic_pairs(count) if antithetic else ()
+    kelvin = jnp.asarray(temperature, fc.matrix.dtype)
+    return Snapshots(fc.supercell, fc.supercell.positions + u, kelvin, None, groups, statistics)
 
 
 @jax.jit
@@ -201,7 +238,8 @@ def refuse_imaginary(fc: ForceConstants) -> None:
     Raises:
         InputError: names wave vector and frequency of the worst mode.
     """
-    thz = np.array(_commensurate_thz(fc))
+    with jax.ensure_compile_time_eval():
+        thz = np.array(_commensurate_thz(fc))
     # The three translations are those closest to zero at q = 0.
     thz[0, np.argsort(np.abs(thz[0]))[:3]] = np.inf
     q, _ = np.unravel_index(thz.argmin(), thz.shape)

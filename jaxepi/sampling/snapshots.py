@@ -1,15 +1,25 @@
 """Snapshots: configurations of one crystal at one temperature, the data that samplers hand to the electrons."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
+import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph
+from jaxepi.guards import traced
+from jaxepi.sampling import averages
+from jaxepi.sampling.averages import Groups, Values
 from jaxepi.structure import Structure
-from jaxepi.tree import field, pytree, stored
+from jaxepi.tree import field, pytree, replace, static, stored
 
 if TYPE_CHECKING:
     import ase
+
+
+Statistics = Literal["quantum", "classical"]
 
 
 @stored
@@ -21,11 +31,18 @@ class Snapshots:
         structure: the equilibrium structure the displacements refer to.
         positions: shape (s, n, 3), angstrom.
         temperature: kelvin, scalar.
+        weights: of the snapshots in means, shape (s,); None where all are equal.
+        groups: a number a snapshot: those of equal numbers, such as antithetic pairs or the frames of one run of molecular
+            dynamics, depend on one another, and a standard error counts them once (static). Empty: all are independent.
+        statistics: of the nuclei they were drawn with, "quantum" or "classical" (static); None where nobody said.
     """
 
     structure: Structure
     positions: Float[Array, "s n 3"] = field(unit="angstrom")
     temperature: Float[Array, ""] | float = field(unit="K")
+    weights: Float[Array, "s"] | None = field(unit="1", default=None)
+    groups: Groups = static(default=())
+    statistics: Statistics | None = static(default=None)
 
     def __len__(self) -> int:
         return self.positions.shape[0]
@@ -38,6 +55,46 @@ class Snapshots:
         """Displacements from equilibrium, angstrom."""
         return self.positions - self.structure.positions
 
+    def take(self, rows: Sequence[int]) -> "Snapshots":
+        """Some of the snapshots, with their weights and groups.
+
+        Raises:
+            InputError: a row that is not there.
+        """
+        outside = [row for row in rows if not -len(self) <= row < len(self)]
+        if outside or not len(rows):
+            raise InputError(
+                f"snapshots {list(outside or rows)} of {len(self)}: give at least one, from 0 to {len(self) - 1}"
+            )
+        index = np.asarray(rows)
+        weights = None if self.weights is None else self.weights[index]
+        groups = tuple(self.groups[row] for row in rows) if self.groups and len(rows) > 1 else ()
+        return replace(self, positions=self.positions[index], weights=weights, groups=groups)
+
+    def check(self, graph: Graph) -> None:
+        """Refuse snapshots that a graph does not hold: static facts always, positions where they are known.
+
+        Raises:
+            InputError: none at all, other atoms, or atoms that have left the graph's skin; names displacement and remedy.
+        """
+        if not len(self):
+            raise InputError("no snapshots: give at least one")
+        graph.fits(self[0])
+        if traced(self.structure, self.positions, graph):
+            return
+        with jax.ensure_compile_time_eval():
+            held = np.asarray(_held(graph, self.structure, self.positions))
+            if not held.all():
+                raise InputError(f"snapshot {held.argmin()}: {graph.complaint(self[int(held.argmin())])}")
+
+    def mean(self, values: Values) -> Float[Array, "*rest"]:
+        """Thermal average of what was computed of every snapshot."""
+        return averages.mean(values, self.weights)
+
+    def standard_error(self, values: Values) -> Float[Array, "*rest"]:
+        """Standard error of `mean`, counting each group once; NaN for fewer than two groups."""
+        return averages.standard_error(values, self.groups, self.weights)
+
     def to_ase(self) -> "list[ase.Atoms]":
         """One `ase.Atoms` a snapshot."""
         atoms = self.structure.to_ase()
@@ -47,3 +104,8 @@ class Snapshots:
             image.positions = x
             images.append(image)
         return images
+
+
+@jax.jit
+def _held(graph: Graph, structure: Structure, positions: Float[Array, "s n 3"]) -> Bool[Array, "s"]:
+    return jax.vmap(lambda x: graph.holds(structure.with_positions(x)))(positions)

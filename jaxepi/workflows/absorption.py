@@ -24,6 +24,7 @@ from jaxepi.optics import Gaussian, Lorentzian, Spectrum, TaucFit, Transitions
 from jaxepi.optics.dielectric import DEFAULT_GRID, batches
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots
+from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows import samples
@@ -63,11 +64,6 @@ class AbsorptionResult:
     def temperatures(self) -> tuple[float, ...]:
         """Kelvin."""
         return self.settings.temperatures
-
-    @property
-    def pairs(self) -> bool:
-        """Whether the second half of the snapshots are the antithetic partners of the first."""
-        return self.settings.sampler == "harmonic" and self.settings.antithetic
 
     @property
     def gaps(self) -> Float[np.ndarray, "t s"]:
@@ -126,8 +122,13 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
     held, origin = results.read(path)
     try:
         edges = held.pop("thermal_edges")
+        settings = AbsorptionSettings(**results.tuples(origin["settings"]))
+        if settings.sampler == "harmonic" and settings.antithetic:
+            held |= {
+                name: tuple(_paired(one) for one in held[name]) for name in ("snapshots", "transitions", "spectra")
+            }
         return AbsorptionResult(
-            settings=AbsorptionSettings(**results.tuples(origin["settings"])),
+            settings=settings,
             edges=held.pop("band_edges", None),
             fits=held.pop("tauc_fits"),
             valence=edges["valence"].value,
@@ -137,6 +138,11 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is not an absorption study ({error}); give the output of `jaxepi absorb`") from error
+
+
+def _paired(held: Any) -> Any:
+    """Snapshots, or what was computed of them, as antithetic pairs: older files do not say so themselves."""
+    return held if held.groups else dataclasses.replace(held, groups=antithetic_pairs(len(held)))
 
 
 SMALL_MATRIX = 200
@@ -191,7 +197,7 @@ class _Stages:
         """Transitions and band edges of one snapshot of one temperature; the same compiled functions serve all."""
         t, s = item
         drawn: Snapshots = prepared["snapshots"][t]
-        one = dataclasses.replace(drawn, positions=jnp.asarray(np.asarray(drawn.positions)[s : s + 1]))
+        one = drawn.take([s])
         hamiltonian, memory = self.crystal.hamiltonian, self.settings.memory_gb
         points = _kpoints(self.settings, self.crystal, s)
         kept = optics.transitions(hamiltonian, one, points, graph=self.graph, memory_gb=memory)
@@ -219,7 +225,8 @@ class _Stages:
         low, high, count = settings.energies
         energies = jnp.linspace(low, high, count, dtype=self.supercell.positions.dtype)
         groups = [found[i : i + per] for i in range(0, len(found), per)]
-        joined = tuple(_joined([part["transitions"] for part in group]) for group in groups)
+        drawn = prepared["snapshots"]
+        joined = tuple(_joined([p["transitions"] for p in group], d) for group, d in zip(groups, drawn, strict=True))
         spectra = tuple(_spectrum(t, energies, _broadening(settings), settings.scissor) for t in joined)
         edges: BandEdges | None = prepared.get("edges")
         kind, window = self.tauc(edges)
@@ -273,13 +280,14 @@ def _broadening(settings: AbsorptionSettings) -> Gaussian | Lorentzian:
     return Gaussian(settings.width) if settings.broadening == "gaussian" else Lorentzian(settings.width)
 
 
-def _joined(parts: list[Transitions]) -> Transitions:
+def _joined(parts: list[Transitions], drawn: Snapshots) -> Transitions:
     """Transitions of single snapshots as one (on the host: nothing is compiled for their number)."""
     histogram, eigenvalues = (
         jnp.asarray(np.concatenate([np.asarray(getattr(part, name)) for part in parts]))
         for name in ("histogram", "eigenvalues")
     )
-    return dataclasses.replace(parts[0], histogram=histogram, eigenvalues=eigenvalues)
+    joined = dataclasses.replace(parts[0], histogram=histogram, eigenvalues=eigenvalues)
+    return dataclasses.replace(joined, snapshot_weights=drawn.weights, groups=drawn.groups)
 
 
 _spectrum = jax.jit(Transitions.spectrum)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -81,10 +80,7 @@ def thermal_gaps(
     gaps = np.empty((len(drawn), len(drawn[0])))
     with tqdm(total=gaps.size, unit="snapshot", desc="band edges", disable=not progress) as bar:
         for t, s in np.ndindex(*gaps.shape):
-            positions = jnp.asarray(np.asarray(drawn[t].positions)[s : s + 1])
-            one = Snapshots(supercell, positions, drawn[t].temperature)
-            graph.check(one[0])
-            valence, conduction = electrons.thermal_edges(hamiltonian, one, probe, graph)
+            valence, conduction = electrons.thermal_edges(hamiltonian, drawn[t].take([s]), probe, graph)
             gaps[t, s] = float(conduction[0] - valence[0])
             bar.update()
     return gaps

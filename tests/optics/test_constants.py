@@ -7,6 +7,7 @@ import pytest
 
 from jaxepi import units
 from jaxepi.optics import Spectrum, absorption, kramers_kronig, tauc_fit
+from jaxepi.tree import replace
 
 OSCILLATORS = ((16.0, 3.4, 0.4), (9.0, 5.1, 0.8))
 
@@ -78,6 +79,25 @@ def test_the_mean_is_of_dielectric_functions_and_the_spread_of_constants():
     np.testing.assert_allclose(s.spread(), np.std(single, axis=0, ddof=1), rtol=1e-12)
     np.testing.assert_allclose(s.standard_error(), s.spread() / np.sqrt(3), rtol=1e-12)
     assert float(spectrum(eps[:1]).spread().max()) == 0.0
+    assert np.isnan(spectrum(eps[:1]).standard_error()).all()
+
+
+def test_errors_of_spectra_count_antithetic_pairs_once():
+    """The first pair has the mean of the second: the mean is known without error, whatever the single snapshots do."""
+    eps = np.array([[10 + 1j], [12 + 2j], [14 + 5j], [12 + 4j]])
+    paired = replace(spectrum(eps), groups=(0, 1, 0, 1))
+    np.testing.assert_allclose(paired.standard_error(), 0.0, atol=1e-6)
+    assert spectrum(eps).standard_error()[0] > 1000
+    assert np.isnan(replace(spectrum(eps), groups=(0, 0, 0, 0)).standard_error()).all()
+    heavy = replace(spectrum(eps), weights=jnp.array([3.0, 0.0, 1.0, 0.0]))
+    np.testing.assert_allclose(heavy.mean(), [[11.0], [2.0]])
+
+
+def test_constants_take_numbers_and_lists():
+    np.testing.assert_allclose(
+        absorption([1.0, 2.0], [10.0, 9.0], [1, 2]), absorption(*jnp.array([[1.0, 2], [10, 9], [1, 2]]))
+    )
+    assert float(jax.grad(lambda eps2: absorption(1.0, 12.0, eps2))(0.0)) > 0
 
 
 @pytest.mark.parametrize(("kind", "power"), [("indirect", 2.0), ("direct", 0.5)])

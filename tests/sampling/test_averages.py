@@ -1,8 +1,21 @@
-"""Errors of correlated series: against the spread of many independent ones."""
+"""Means and standard errors over snapshots and correlated series: against the spread of many independent ones."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxepi.sampling.averages import autocorrelation_time, average, canonical
+from jaxepi.errors import InputError
+from jaxepi.sampling.averages import (
+    antithetic_pairs,
+    autocorrelation_time,
+    average,
+    canonical,
+    group_means,
+    mean,
+    spread,
+    standard_error,
+)
 
 
 def correlated(rng, frames, replicas, memory):
@@ -51,3 +64,43 @@ def test_limits():
     # The kinetic temperature of velocities drawn from Maxwell's distribution has that variance.
     kelvin = 300 * np.random.default_rng(3).chisquare(189, size=20000) / 189
     np.testing.assert_allclose(kelvin.var(), variance, rtol=0.05)
+
+
+def test_equal_snapshots_give_the_textbook_error():
+    values = np.random.default_rng(1).normal(size=(5, 3))
+    np.testing.assert_allclose(mean(values), values.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(standard_error(values), values.std(axis=0, ddof=1) / 5**0.5, rtol=1e-12)
+    np.testing.assert_allclose(spread(values), values.std(axis=0, ddof=1), rtol=1e-12)
+    assert np.isnan(standard_error(values[:1])).all()
+
+
+def test_standard_errors_count_pairs_once():
+    values = np.array([1.0, 2.0, 5.0, 4.0])
+    assert antithetic_pairs(4) == (0, 1, 0, 1)
+    np.testing.assert_allclose(standard_error(values, antithetic_pairs(4)), 0.0, atol=1e-14)
+    np.testing.assert_allclose(group_means(values, (0, 1, 0, 1))[0], [3.0, 3.0])
+    assert np.isnan(standard_error(values[:2], antithetic_pairs(2)))
+    assert np.isnan(standard_error(values, (7, 7, 7, 7)))
+
+
+def test_weighted_errors_are_those_of_repetitions():
+    """Snapshots of unequal weights, correlated inside groups: the error predicted is the spread of the means."""
+    rng = np.random.default_rng(3)
+    groups = tuple(np.repeat(np.arange(30), 3).tolist())
+    weights = jnp.asarray(np.repeat(rng.uniform(0.5, 2.0, 30), 3))
+    shared, own = rng.normal(size=(2000, 30)), rng.normal(size=(2000, 90))
+    samples = jnp.asarray(np.repeat(shared, 3, axis=1) + 0.3 * own)
+    means = jax.vmap(lambda x: mean(x, weights))(samples)
+    predicted = jax.jit(jax.vmap(lambda x: standard_error(x, groups, weights)))(samples)
+    np.testing.assert_allclose(jnp.sqrt((predicted**2).mean()), means.std(), rtol=0.05)
+
+
+def test_the_weights_are_differentiable():
+    """d<A>/d ln w_i = w_i (A_i - <A>)/sum w: what reweighting needs."""
+    values, weights = jnp.array([1.0, 4.0, 2.0]), jnp.array([1.0, 2.0, 1.0])
+    np.testing.assert_allclose(jax.grad(lambda w: mean(values, w))(weights), (values - 2.75) / 4, rtol=1e-12)
+
+
+def test_groups_of_other_snapshots_are_refused():
+    with pytest.raises(InputError, match="3 groups for 2 snapshots"):
+        standard_error(np.ones(2), (0, 1, 2))

@@ -215,7 +215,7 @@ def test_imaginary_modes_are_refused_or_dropped(unstable):
     [
         ({"temperature": -5.0}, r"temperature -5.0 K"),
         ({"temperature": float("nan")}, r"temperature nan K"),
-        ({"count": 0}, "0 snapshots"),
+        ({"count": 0}, "count 0: give at least 1"),
         ({"count": 3, "antithetic": True}, "3 is odd; ask for 4"),
     ],
 )
@@ -235,3 +235,40 @@ def test_bad_structures(arsenide):
         sampling.force_constants(potential, supercell.with_positions(moved))
     with pytest.raises(InputError, match="not at rest: the largest force"):
         sampling.force_constants(potential, fc.base.with_positions(fc.base.positions.at[1, 0].add(0.05)))
+
+
+def test_snapshots_say_how_they_were_drawn(arsenide):
+    fc = arsenide[2]
+    drawn = sampling.harmonic(fc, temperature=300, count=4, key=0, antithetic=True, statistics="classical")
+    assert drawn.groups == (0, 1, 0, 1)
+    assert drawn.statistics == "classical"
+    alone = sampling.harmonic(fc, temperature=np.float32(300), count=3, key=jax.random.key(0))
+    assert (alone.groups, alone.statistics, alone.weights) == ((), "quantum", None)
+    # The seed is the key of the seed; odd functions of a pair cancel, so that their mean has no error.
+    again = sampling.harmonic(
+        fc, temperature=300, count=4, key=jax.random.key(0), antithetic=True, statistics="classical"
+    )
+    np.testing.assert_array_equal(drawn.positions, again.positions)
+    np.testing.assert_allclose(drawn.standard_error(drawn.displacements[:, 0, 0]), 0, atol=1e-12)
+    some = drawn.take([1, 3])
+    assert some.groups == (1, 1)
+    np.testing.assert_array_equal(some.positions, drawn.positions[jnp.array([1, 3])])
+    with pytest.raises(InputError, match="from 0 to 3"):
+        drawn.take([4])
+
+
+def test_temperatures_that_are_none_give_nan_under_tracing(arsenide):
+    """Below zero kelvin, and at NaN, the quantum amplitude was once that of 0 K."""
+    fc = arsenide[2]
+
+    def drawn(t):
+        return sampling.harmonic(fc, temperature=t, count=2, key=3).positions.sum()
+
+    kelvin = jnp.array([-1.0, 300.0, jnp.nan, jnp.inf])
+    for function in (drawn, jax.grad(drawn), lambda t: sampling.mean_square_displacements(fc, t).sum()):
+        assert np.isfinite(jax.jit(jax.vmap(function))(kelvin)).tolist() == [False, True, False, False]
+    np.testing.assert_allclose(jax.jit(drawn)(300.0), drawn(300.0), rtol=1e-12)
+    with pytest.raises(InputError, match=r"temperature -1\.0 K"):
+        sampling.mean_square_displacements(fc, -1.0)
+    with pytest.raises(InputError, match=r"noise has shape \(2, 3, 3\)"):
+        sampling.displacements(fc, 300.0, jnp.ones((2, 3, 3)))

@@ -197,10 +197,3 @@ def test_csv_has_units_and_the_numbers(result, tmp_path):
     spread = result[0].spectra[1].spread(optics.refractive_index)
     np.testing.assert_allclose(warm[:, header.index("n_spread")], spread, rtol=1e-6)
     assert np.isnan(table[-1, 0])
-
-
-def test_standard_error_counts_pairs_once():
-    values = np.array([1.0, 2.0, 5.0, 4.0])
-    assert report.standard_error(values, pairs=True) == 0.0
-    assert report.standard_error(values) == pytest.approx(values.std(ddof=1) / 2)
-    assert np.isnan(report.standard_error(values[:2], pairs=True))

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from jaxepi.files import whole
 from jaxepi.materials import measured
 from jaxepi.optics import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
+from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings
 from jaxepi.workflows.reports.tables import aligned, number, with_error
 
@@ -54,30 +55,19 @@ def gap_rows(result: AbsorptionResult) -> list[GapRow]:
     rows = []
     for i, temperature in enumerate(result.temperatures):
         fit = result.fits[i] if result.fits else None
-        gaps = result.gaps[i]
+        gaps, snapshots = result.gaps[i], result.snapshots[i]
         rows.append(
             GapRow(
                 temperature=temperature,
                 tauc=float(fit.gap) if fit else math.nan,
                 sensitivity=float(fit.sensitivity) if fit else math.nan,
                 window=(float(fit.window[0]), float(fit.window[1])) if fit else (math.nan, math.nan),
-                edges=float(gaps.mean()),
-                error=standard_error(gaps, result.pairs),
+                edges=float(snapshots.mean(gaps)),
+                error=float(snapshots.standard_error(gaps)),
                 measured=table.at(temperature) if table else math.nan,
             )
         )
     return rows
-
-
-def standard_error(values: Float[np.ndarray, "s"], pairs: bool = False) -> float:
-    """Standard error of a mean over snapshots; NaN for one alone.
-
-    Args:
-        pairs: the second half are the antithetic partners of the first; then the pairs are what is independent.
-    """
-    if pairs:
-        values = values.reshape(2, -1).mean(axis=0)
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
 
 
 def compare_absorption(result: AbsorptionResult, energies: tuple[float, ...] = RATIO_ENERGIES) -> list[Comparison]:
@@ -108,7 +98,7 @@ def summary(result: AbsorptionResult) -> str:
     """The study as text: what was computed, the gaps, the comparison with experiment."""
     settings = result.settings
     first = result.snapshots[0]
-    pairs = " in antithetic pairs" if result.pairs else ""
+    pairs = " in antithetic pairs" if first.groups == antithetic_pairs(len(first)) else ""
     lines = [
         f"{settings.crystal}: {len(first.structure)} atoms, {len(first)} snapshots a temperature{pairs} "
         f"({settings.statistics} nuclei, {settings.sampler}), {_points(settings)}, "
@@ -191,28 +181,17 @@ def write_csv(result: AbsorptionResult, path: str | os.PathLike, made_by: str = 
         head.append(f"# {name} in {unit}: {meaning}; _spread: standard deviation over snapshots; _error: of the mean")
     names = [f"{name}{suffix}" for name in COLUMNS for suffix in ("", "_spread", "_error")]
     head.append(",".join(["temperature", "energy", *names]))
-    blocks = [_block(t, s, result.pairs) for t, s in zip(result.temperatures, result.spectra, strict=True)]
+    blocks = [_block(t, s) for t, s in zip(result.temperatures, result.spectra, strict=True)]
     blocks.append(_block(math.nan, result.equilibrium))
     with whole(path) as temporary, temporary.open("w") as file:
         file.write("\n".join(head) + "\n")
         np.savetxt(file, np.concatenate(blocks), delimiter=",", fmt="%.9g")
 
 
-def _block(temperature: float, spectrum: Spectrum, pairs: bool = False) -> Float[np.ndarray, "w c"]:
+def _block(temperature: float, spectrum: Spectrum) -> Float[np.ndarray, "w c"]:
     energies = np.asarray(spectrum.energies)
     columns = [np.full(len(energies), temperature), energies]
-    samples = independent(spectrum) if pairs else spectrum
     for function, _, _ in COLUMNS.values():
         value = function(spectrum.energies, *spectrum.mean())
-        error = samples.standard_error(function) if len(samples) > 1 else np.full(len(energies), np.nan)
-        columns += [np.asarray(c) for c in (value, spectrum.spread(function), error)]
+        columns += [np.asarray(c) for c in (value, spectrum.spread(function), spectrum.standard_error(function))]
     return np.stack(columns, axis=1)
-
-
-def independent(spectrum: Spectrum) -> Spectrum:
-    """Antithetic partners averaged: what is left is independent, so that its standard error means something."""
-
-    def halves(eps):
-        return 0.5 * (eps[: len(eps) // 2] + eps[len(eps) // 2 :])
-
-    return Spectrum(spectrum.energies, halves(spectrum.eps1), halves(spectrum.eps2))

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxepi.materials import measured
+from jaxepi.sampling import Snapshots
 from jaxepi.workflows.bands import Bands, GapSummary, edges_along
-from jaxepi.workflows.reports.absorption import standard_error
 from jaxepi.workflows.reports.tables import aligned, number, vector
 from jaxepi.workflows.settings import SamplingSettings
 
@@ -39,13 +39,14 @@ def gap_summary_lines(found: GapSummary) -> list[str]:
     ]
 
 
-def thermal_gap_lines(settings: SamplingSettings, rest: float, gaps: Float[np.ndarray, "t s"]) -> list[str]:
-    """Gaps at temperatures (eV) and their change from the lattice at rest, as text."""
-    pairs = settings.sampler == "harmonic" and settings.antithetic
+def thermal_gap_lines(
+    settings: SamplingSettings, rest: float, gaps: Float[np.ndarray, "t s"], drawn: tuple[Snapshots, ...]
+) -> list[str]:
+    """Gaps (eV) of the snapshots drawn at each temperature and their change from the lattice at rest, as text."""
     table = measured.gap(settings.crystal)
     rows = [["T (K)", "gap (eV)", "change (meV)", "measured (eV)"]]
-    for temperature, values in zip(settings.temperatures, gaps, strict=True):
-        mean, error = float(values.mean()), standard_error(values, pairs)
+    for temperature, values, snapshots in zip(settings.temperatures, gaps, drawn, strict=True):
+        mean, error = float(snapshots.mean(values)), float(snapshots.standard_error(values))
         experiment = table.at(temperature) if table else math.nan
         change = f"{1e3 * (mean - rest):+.1f}" + (f" +- {1e3 * error:.1f}" if np.isfinite(error) else "")
         rows.append([f"{temperature:g}", f"{mean:.4f}", change, number(experiment, "{:.4f}")])
