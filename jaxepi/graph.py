@@ -224,7 +224,7 @@ def guarded(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(kernel)
     def method(self: Any, structure: Structure, graph: Graph) -> Any:
-        graph.fits(structure, self.module.cutoff, getattr(self.module, "relations", ()))
+        graph.fits(structure, self.module.cutoff, self.module.relations)
         value, holds = compiled(self, structure, graph)
         return refuse_or_nan(value, holds, lambda: graph.complaint(structure))
 

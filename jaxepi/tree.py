@@ -97,6 +97,19 @@ def _shown(leaf: Any) -> _Text:
     return _Text(f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]")
 
 
+def astype(tree: Any, dtype: Any) -> Any:
+    """A pytree with all inexact numbers in another precision ("float32" or "float64"); complex ones stay complex."""
+
+    def cast(leaf: Any) -> Any:
+        kind = jax.dtypes.result_type(leaf)
+        if not jax.dtypes.issubdtype(kind, np.inexact):
+            return leaf
+        wanted = np.result_type(dtype, np.complex64) if jax.dtypes.issubdtype(kind, np.complexfloating) else dtype
+        return leaf.astype(wanted) if hasattr(leaf, "astype") else np.asarray(leaf, wanted)
+
+    return jax.tree.map(cast, tree)
+
+
 def replace(obj, **changes):
     """A copy of the pytree `obj` with some fields changed, without running `__init__`."""
     new = object.__new__(type(obj))

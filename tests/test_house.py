@@ -28,6 +28,7 @@ STOREY = {
     "datasets": 2,
     "graph": 2,
     "layers": 2,
+    "model": 3,
     "nn": 3,
     "potentials": 4,
     "hamiltonians": 4,

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
-from jaxepi.electrons.eigen import eigenvalues, eigvalsh, generalized_eigvalsh
+from jaxepi.electrons.eigen import eigenvalues, generalized_eigvalsh
 from jaxepi.electrons.sparse import sparse_bloch, states_near
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
@@ -194,7 +194,7 @@ def _probe(hamiltonian, structure, graph, positions, points, real):
 
         def at(k):
             h, s = bloch_matrices(blocks, graph, vectors, cartesian(k, displaced))
-            return eigvalsh(h.real) if real else generalized_eigvalsh(h, s)
+            return generalized_eigvalsh(*jax.tree.map(jnp.real, (h, s))) if real else generalized_eigvalsh(h, s)
 
         return jax.lax.map(at, points)
 
@@ -222,11 +222,10 @@ def thermal_edges(
         if traced(hamiltonian, snapshots):
             raise InputError("the sparse solver runs on the host and cannot be traced: choose solver='dense'")
         return _sparse_edges(hamiltonian, snapshots, probe, graph)
-    real = not hamiltonian.basis.spinor and "overlap" not in hamiltonian.params
     parts = []
     for i, point in enumerate(np.asarray(probe.points)):
         args = (hamiltonian, snapshots.structure, graph, snapshots.positions, probe.points[i : i + 1])
-        parts.append(call_lapack(size, _probe, *args, real=real and not point.any()))
+        parts.append(call_lapack(size, _probe, *args, real=hamiltonian.real and not point.any()))
     return probe.edges(jnp.concatenate(parts, axis=1))
 
 

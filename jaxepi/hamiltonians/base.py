@@ -1,16 +1,14 @@
-"""What a Hamiltonian is: a frozen pair of a module and its parameters that gives blocks H(R) of a structure.
+"""What a Hamiltonian is: a model (`jaxepi.model`) that gives blocks H(R) of a structure."""
 
-A published set and a learned network are the same kind of thing. The module has `apply({"params": params}, structure,
-graph) -> Blocks` (the signature of a linen module) and the attributes `basis`, `cutoff` and `skin`.
-"""
-
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Float, Inexact
 
-from jaxepi.graph import Graph, build_graph, guarded
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph, guarded
 from jaxepi.hamiltonians.basis import Basis
+from jaxepi.model import Model, Module
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
 
@@ -57,45 +55,90 @@ class Blocks:
         return Blocks(h, hopping, overlap, basis, self.species, dipoles)
 
 
-@runtime_checkable
-class BlockModule(Protocol):
-    """Module of a `Hamiltonian`: hashable, with an orbital basis and a range in angstrom."""
+class BlockModule(Module):
+    """Module of a `Hamiltonian`: `apply` gives `Blocks`; `basis` says which orbitals they stand between."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def basis(self) -> Basis: ...
+
+    def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
+        """Blocks of H (and S) in eV; see `Hamiltonian.blocks`."""
+        raise NotImplementedError
 
     @property
-    def basis(self) -> Basis: ...
+    def species(self) -> tuple[int, ...]:
+        return self.basis.species
+
+    def check_species(self, structure: Structure) -> None:
+        """Refuse elements without orbitals."""
+        self.basis.kinds(structure.species)
 
     @property
-    def cutoff(self) -> float: ...
+    def orthogonal(self) -> bool:
+        """Whether orbitals of different atoms are orthogonal: blocks have no overlap."""
+        return True
 
     @property
-    def skin(self) -> float: ...
+    def real(self) -> bool:
+        """Whether H(R) and S(R) are real, so that H(k) can be made real where k and -k are equivalent."""
+        return not self.basis.spinor
 
-    def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks: ...
+    @property
+    def takes_dipoles(self) -> bool:
+        """Whether radial integrals between orbitals of one atom can be put into the parameters (`with_dipoles`)."""
+        return False
+
+    def dipoles(self, params: Any) -> Float[Array, "kinds pairs"] | None:
+        """The radial integrals of `atomic.dipole_pairs` that the parameters hold, angstrom."""
+        return None
+
+    def with_dipoles(self, params: Any, radial: Float[Array, "kinds pairs"]) -> Any:
+        """Parameters that hold radial integrals.
+
+        Raises:
+            InputError: a module that takes none.
+        """
+        raise InputError(f"{self.called} takes no on-site dipoles of its own; use a Slater-Koster set or a learned one")
+
+    def with_spin_orbit(self, params: Any) -> tuple["BlockModule", Any]:
+        """The module in the spinor basis and its parameters, with the spin-orbit couplings that belong to it.
+
+        Raises:
+            InputError: it has none.
+        """
+        raise InputError(f"{self.called} has no spin-orbit couplings; load it with spin_orbit=False")
 
 
 @pytree
-class Hamiltonian:
-    """An electronic Hamiltonian: `module` (static) and its parameters (a pytree)."""
+class Hamiltonian(Model):
+    """An electronic Hamiltonian."""
 
-    params: Any
     module: BlockModule = static()
 
     @property
     def basis(self) -> Basis:
         return self.module.basis
 
-    def graph(self, structure: Structure) -> Graph:
-        """The topology this Hamiltonian needs, built on the host from a reference structure.
+    @property
+    def orthogonal(self) -> bool:
+        """Whether there is no overlap between orbitals of different atoms."""
+        return self.module.orthogonal
+
+    @property
+    def real(self) -> bool:
+        """Whether H(k) can be made real where k and -k are equivalent."""
+        return self.module.real
+
+    def with_spin_orbit(self) -> "Hamiltonian":
+        """The same Hamiltonian in the spinor basis, with the spin-orbit couplings of its set.
 
         Raises:
-            InputError: an element without parameters, or a structure the model does not describe.
+            InputError: it has none.
         """
-        self.basis.kinds(structure.species)
-        graph = build_graph(structure, self.module.cutoff, self.module.skin, getattr(self.module, "relations", ()))
-        checked = getattr(self.module, "check", None)
-        if checked is not None:
-            checked(structure, graph)
-        return graph
+        module, params = self.module.with_spin_orbit(self.params)
+        return Hamiltonian(params, module)
 
     @guarded
     def blocks(self, structure: Structure, graph: Graph) -> Blocks:

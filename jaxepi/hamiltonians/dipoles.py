@@ -18,7 +18,6 @@ from jaxepi.checkpoint import read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError, refuse_unknown
 from jaxepi.hamiltonians import atomic, learned
 from jaxepi.hamiltonians.base import Hamiltonian
-from jaxepi.hamiltonians.slater_koster import SlaterKoster
 
 Values = Mapping[str, Mapping[str, float | int]]
 """Radial integrals, angstrom, by element and pair of shells: {"Si": {"s-p": 0.9, "p-d": 1.4}}."""
@@ -30,7 +29,7 @@ def free(hamiltonian: Hamiltonian) -> tuple[tuple[str, str], ...]:
     Raises:
         InputError: as `with_dipoles`, for the kind of model.
     """
-    _carrier(hamiltonian)
+    _refuse_without_place(hamiltonian)
     held = dict(hamiltonian.basis.shells)
     pairs = atomic.dipole_pairs(hamiltonian.basis)
     return tuple((chemical_symbols[z], f"{a}-{b}") for z in held for a, b in pairs if {a, b} <= set(held[z]))
@@ -54,15 +53,13 @@ def with_dipoles(hamiltonian: Hamiltonian, radial: Float[Array, " p"]) -> Hamilt
     rows = np.array([[chemical_symbols[z] for z in basis.species].index(element) for element, _ in names])
     columns = np.array([pairs.index(pair) for _, pair in names])
     table = jnp.zeros((len(basis.species), len(pairs)), radial.dtype).at[rows, columns].set(radial)
-    params = {**_carrier(hamiltonian), "dipoles": table}
-    if isinstance(hamiltonian.module, learned.LearnedSlaterKoster):
-        params = {**hamiltonian.params, "base": params}
-    return dataclasses.replace(hamiltonian, params=params)
+    return dataclasses.replace(hamiltonian, params=hamiltonian.module.with_dipoles(hamiltonian.params, table))
 
 
 def values(hamiltonian: Hamiltonian) -> dict[str, dict[str, float]]:
     """The radial integrals that a Hamiltonian carries, angstrom, by element and pair of shells; empty where it has none."""
-    table = _carrier(hamiltonian).get("dipoles")
+    _refuse_without_place(hamiltonian)
+    table = hamiltonian.module.dipoles(hamiltonian.params)
     out: dict[str, dict[str, float]] = {}
     if table is None:
         return out
@@ -103,22 +100,19 @@ def write_into(source: str | Path, output: str | Path, found: Values, citation: 
     radial = ordered(model, found)
     held = read_checkpoint(source, "hamiltonian")
     carrying = with_dipoles(model, jnp.asarray(radial))
-    base = {**held.params["base"], "dipoles": np.asarray(carrying.params["base"]["dipoles"])}
+    params = model.module.with_dipoles(held.params, jnp.asarray(model.module.dipoles(carrying.params)))
     card: dict[str, Any] = {**held.card, "dipoles_angstrom": {"radial_integrals": found, "citation": citation}}
-    write_checkpoint(output, dataclasses.replace(held, params={**held.params, "base": base}, card=card))
+    write_checkpoint(output, dataclasses.replace(held, params=params, card=card))
 
 
-def _carrier(hamiltonian: Hamiltonian) -> Mapping[str, Any]:
-    """The parameters among which dipoles stand."""
+def _refuse_without_place(hamiltonian: Hamiltonian) -> None:
     module = hamiltonian.module
-    if not isinstance(module, SlaterKoster | learned.LearnedSlaterKoster):
+    if not module.takes_dipoles:
         raise InputError(
-            f"{type(module).__name__} takes no on-site dipoles of its own; use a Slater-Koster set or a learned one"
+            f"{module.called} takes no on-site dipoles of its own; use a Slater-Koster set or a learned one"
         )
-    params = hamiltonian.params["base"] if isinstance(module, learned.LearnedSlaterKoster) else hamiltonian.params
-    if "overlap" in params:
+    if not module.orthogonal:
         raise InputError("on-site dipoles go with an orthogonal basis; this model has an overlap: choose another set")
-    return params
 
 
 def _listed(names: tuple[tuple[str, str], ...]) -> str:

@@ -34,9 +34,10 @@ from jaxepi.errors import InputError, refuse_unknown
 from jaxepi.graph import Graph, Relation, Table
 from jaxepi.hamiltonians import atomic, parameter_files
 from jaxepi.hamiltonians.angles import Angles, integrals, three_centre
-from jaxepi.hamiltonians.base import Blocks, Hamiltonian
+from jaxepi.hamiltonians.base import BlockModule, Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.slater_koster import SlaterKoster
+from jaxepi.model import label
 from jaxepi.nn import (
     SCALAR,
     Convolution,
@@ -171,7 +172,7 @@ class BondNetwork(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class LearnedSlaterKoster:
+class LearnedSlaterKoster(BlockModule):
     """Module of a learned Hamiltonian.
 
     Parameters: `base` (those of the published set), `network`.
@@ -185,6 +186,11 @@ class LearnedSlaterKoster:
     network: BondNetwork
     skin: float = 1.2
     scale: float = 0.3
+    citation: str = label()
+
+    @property
+    def name(self) -> str:
+        return f"a Hamiltonian learned from {self.base.name}"
 
     @property
     def basis(self) -> Basis:
@@ -198,6 +204,33 @@ class LearnedSlaterKoster:
     def cutoff(self) -> float:
         """Angstrom."""
         return self.network.relation.cutoff
+
+    @property
+    def ends_at_cutoff(self) -> bool:
+        return True
+
+    @property
+    def orthogonal(self) -> bool:
+        return self.base.orthogonal
+
+    @property
+    def takes_dipoles(self) -> bool:
+        return True
+
+    def dipoles(self, params: Any) -> Float[Array, "kinds pairs"] | None:
+        return self.base.dipoles(params["base"])
+
+    def with_dipoles(self, params: Any, radial: Float[Array, "kinds pairs"]) -> dict[str, Any]:
+        return {**params, "base": self.base.with_dipoles(params["base"], radial)}
+
+    def with_spin_orbit(self, params: Any) -> tuple["LearnedSlaterKoster", dict[str, Any]]:
+        """The model in the spinor basis, with the spin-orbit couplings of the published set.
+
+        Raises:
+            InputError: that set has none.
+        """
+        base, own = self.base.with_spin_orbit(params["base"])
+        return dataclasses.replace(self, base=base), {**params, "base": own}
 
     def check(self, structure: Structure, graph: Graph) -> None:
         """What the published set refuses."""
@@ -269,35 +302,44 @@ def build(config: Mapping[str, Any], key: Array) -> Hamiltonian:
     return Hamiltonian(module.init(key, published), module)
 
 
-def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, Mapping[str, Any]]:
-    """The module of a configuration, and the parameters of the published set; `DEFAULTS` fills what is left out.
-
-    Args:
-        config: kind ("slater-koster"); base (a shipped set of `parameter_files.sets()` or a .json file); cutoff of the
-            learned terms and skin, angstrom; switch, where the set's own bonds fade out, angstrom; channels, features,
-            hidden, correlation, lmax of the network (see `BondNetwork`).
+def complete(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with `DEFAULTS` for what is left out and, in the place of its name, the published set itself.
 
     Raises:
-        InputError: an unknown key (with the nearest known one), an unknown set, or a value out of range.
+        InputError: an unknown key (with the nearest known one), no set or an unknown one.
     """
     refuse_unknown(config, DEFAULTS, "model")
     c = {**DEFAULTS, **config}
+    if not c["base"]:
+        known = ", ".join(parameter_files.sets())
+        raise InputError(f"the model names no published set to begin from; give base, one of {known}")
+    return {**c, "base": c["base"] if isinstance(c["base"], Mapping) else parameter_files.read(c["base"])}
+
+
+def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, dict[str, Any]]:
+    """The module of a configuration, and the parameters of the published set; `DEFAULTS` fills what is left out.
+
+    Args:
+        config: kind ("slater-koster"); base (a shipped set of `parameter_files.sets()`, a .json file or its contents); cutoff
+            of the learned terms and skin, angstrom; switch, where the set's own bonds fade out, angstrom; channels, features,
+            hidden, correlation, lmax of the network (see `BondNetwork`).
+
+    Raises:
+        InputError: as `complete`; also a value out of range.
+    """
+    c = complete(config)
     if c["kind"] != "slater-koster":
         raise InputError(f"kind {c['kind']!r} of Hamiltonian is not known; use 'slater-koster'")
-    if not c["base"]:
-        raise InputError(
-            f"the model names no published set to begin from; give base, one of {', '.join(parameter_files.sets())}"
-        )
     inner, outer = (float(x) for x in c["switch"])
     if not 0 < inner < outer <= c["cutoff"]:
         raise InputError(f"switch {c['switch']} and cutoff {c['cutoff']} angstrom: give 0 < first < second <= cutoff")
     for name, least in {"channels": 1, "features": 1, "correlation": 1, "lmax": 0}.items():
         if int(c[name]) < least:
             raise InputError(f"{name} {c[name]}: give at least {least}")
-    published, params = parameter_files.build(parameter_files.read(c["base"]))
+    published, params = parameter_files.build(c["base"])
     if published.onsite == "boykin":
         raise InputError(
-            f"{c['base']} cannot be the base of a learned Hamiltonian: its on-site terms refer to the directions of a "
+            f"{published.name} cannot be the base of a learned Hamiltonian: its on-site terms refer to the directions of a "
             "perfect crystal; choose a set with constant, Niquet's or density-dependent ones"
         )
     base = dataclasses.replace(published, switch=(inner, outer))
@@ -312,13 +354,13 @@ def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, Mapping[
 
 
 def write(hamiltonian: Hamiltonian, config: Mapping[str, Any], path: str | Path, card: Mapping[str, Any]) -> None:
-    """Write a learned Hamiltonian to one file.
+    """Write a learned Hamiltonian to one file, which holds its published set too.
 
     Args:
         config: the configuration it was built from. card: data, errors, domain of validity, provenance.
     """
     params = jax.tree.map(np.asarray, hamiltonian.params)
-    write_checkpoint(path, Checkpoint("hamiltonian", {"model": {**DEFAULTS, **config}}, params, card))
+    write_checkpoint(path, Checkpoint("hamiltonian", {"model": complete(config)}, params, card))
 
 
 def read(path: str | Path) -> tuple[Hamiltonian, Mapping[str, Any]]:
@@ -328,21 +370,13 @@ def read(path: str | Path) -> tuple[Hamiltonian, Mapping[str, Any]]:
         InputError: what `read_checkpoint` refuses, or parameters that do not belong to the configuration.
     """
     found = read_checkpoint(path, "hamiltonian")
-    module, published = configured(found.config["model"])
+    config = found.config["model"]
+    if not isinstance(config.get("base"), Mapping):
+        raise InputError(
+            f"checkpoint {path} names its published set, {config.get('base')!r}, in place of holding it: it is of an earlier "
+            f"jaxepi; bring it up to date with python scripts/migrate_models.py {path}"
+        )
+    module, published = configured(config)
+    module = dataclasses.replace(module, citation=str(found.card.get("citation", "")))
     compare(jax.eval_shape(module.init, jax.random.key(0), published), found.params, path)
     return Hamiltonian(jax.tree.map(jnp.asarray, dict(found.params)), module), found.card
-
-
-def with_spin_orbit(hamiltonian: Hamiltonian) -> Hamiltonian:
-    """A learned Hamiltonian in the spinor basis, with the spin-orbit couplings of the published set it began from.
-
-    Raises:
-        InputError: that set has none.
-    """
-    module = hamiltonian.module
-    if not isinstance(module, LearnedSlaterKoster):
-        raise InputError(f"{type(module).__name__} is not a learned Hamiltonian")
-    spinor = parameter_files.load(module.base.name, spin_orbit=True)
-    base = dataclasses.replace(module.base, basis=spinor.basis)
-    params = {**hamiltonian.params, "base": {**hamiltonian.params["base"], "spin_orbit": spinor.params["spin_orbit"]}}
-    return Hamiltonian(params, dataclasses.replace(module, base=base))

@@ -71,18 +71,14 @@ def build(data: dict, spin_orbit: bool = False) -> tuple[SlaterKoster, dict[str,
     numbers = [atomic_numbers[s] for s in symbols]
     shells = tuple((z, tuple(data["species"][s]["shells"])) for z, s in zip(numbers, symbols, strict=True))
     electrons = tuple((z, float(data["species"][s]["electrons"])) for z, s in zip(numbers, symbols, strict=True))
-    if spin_orbit and not any(data["species"][s].get("spin_orbit") for s in symbols):
-        raise InputError(f"the set {data['name']} has no spin-orbit couplings; load it with spin_orbit=False")
-    basis = Basis(shells, electrons, spin_orbit)
+    basis = Basis(shells, electrons)
     hopping = _tables(data, symbols, "hopping")
     params: dict[str, Any] = {"hopping": hopping, "onsite": _onsite_energies(data, symbols, basis)}
     if any("overlap" in pair for pair in data["pairs"]):
         params["overlap"] = _tables(data, symbols, "overlap")
     params |= _onsite_parameters(data, symbols, basis)
-    if spin_orbit:
-        params["spin_orbit"] = jnp.array([data["species"][s].get("spin_orbit", {}).get("p", 0.0) for s in symbols])
+    couplings = [float(data["species"][s].get("spin_orbit", {}).get("p", 0.0)) for s in symbols]
     module = SlaterKoster(
-        name=data["name"],
         basis=basis,
         integrals=tuple(sorted(hopping)),
         law=data["law"],
@@ -90,8 +86,12 @@ def build(data: dict, spin_orbit: bool = False) -> tuple[SlaterKoster, dict[str,
         overlap="overlap" in params,
         cutoff=float(data["cutoff"]),
         skin=float(data["skin"]),
+        couplings=tuple(couplings) if any(couplings) else (),
+        name=data["name"],
+        citation=data["citation"],
     )
-    return module, jax.tree.map(jnp.asarray, params)
+    params = jax.tree.map(jnp.asarray, params)
+    return module.with_spin_orbit(params) if spin_orbit else (module, params)
 
 
 def _tables(data: dict, symbols: list[str], kind: str) -> dict[str, dict[str, np.ndarray]]:

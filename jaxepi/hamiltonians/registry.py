@@ -56,7 +56,7 @@ def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
         from jaxepi.hamiltonians import learned
 
         found = learned.read(name)[0]
-        return learned.with_spin_orbit(found) if spin_orbit else found
+        return found.with_spin_orbit() if spin_orbit else found
     return parameter_files.load(name, spin_orbit)
 
 

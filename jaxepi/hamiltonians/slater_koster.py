@@ -11,27 +11,29 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians import atomic, onsite
-from jaxepi.hamiltonians.base import Blocks
+from jaxepi.hamiltonians.base import BlockModule, Blocks
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import LAWS, smooth_step
 from jaxepi.hamiltonians.two_centre import BONDS, two_centre
+from jaxepi.model import label
 from jaxepi.structure import Structure
 
 
 @dataclasses.dataclass(frozen=True)
-class SlaterKoster:
+class SlaterKoster(BlockModule):
     """Module of a published set (static); its parameters are the numbers of the set.
 
     Attributes:
         integrals: sorted names "shell-shell:bond" present in the set.
         law: distance law (`jaxepi.hamiltonians.laws`). onsite: on-site model (`jaxepi.hamiltonians.onsite`).
         overlap: whether the set has an overlap between atoms.
+        couplings: spin-orbit lambda = Delta/3 of the p shell, eV, a species; empty where the set has none.
         switch: bonds count fully up to the first length, smoothly less up to the second, angstrom; None counts every edge.
     """
 
-    name: str
     basis: Basis
     integrals: tuple[str, ...]
     law: str
@@ -39,7 +41,35 @@ class SlaterKoster:
     cutoff: float
     skin: float
     overlap: bool = False
+    couplings: tuple[float, ...] = ()
     switch: tuple[float, float] | None = None
+    name: str = label()
+    citation: str = label()
+
+    @property
+    def orthogonal(self) -> bool:
+        return not self.overlap
+
+    @property
+    def takes_dipoles(self) -> bool:
+        return True
+
+    def dipoles(self, params: Any) -> Float[Array, "kinds pairs"] | None:
+        return params.get("dipoles")
+
+    def with_dipoles(self, params: Any, radial: Float[Array, "kinds pairs"]) -> dict[str, Any]:
+        return {**params, "dipoles": radial}
+
+    def with_spin_orbit(self, params: Any) -> tuple["SlaterKoster", dict[str, Any]]:
+        """The set in the spinor basis, with its spin-orbit couplings among the parameters.
+
+        Raises:
+            InputError: it has none.
+        """
+        if not self.couplings:
+            raise InputError(f"the set {self.name} has no spin-orbit couplings; load it with spin_orbit=False")
+        module = dataclasses.replace(self, basis=dataclasses.replace(self.basis, spinor=True))
+        return module, {**params, "spin_orbit": jnp.array(self.couplings)}
 
     def check(self, structure: Structure, graph: Graph) -> None:
         onsite.check(self.onsite, structure, graph)
@@ -66,8 +96,9 @@ class SlaterKoster:
             hopping = weight[:, None, None] * hopping
             overlap = None if overlap is None else weight[:, None, None] * overlap
         dipoles = None
-        if "dipoles" in params:
-            dipoles = atomic.dipoles(spinless, params["dipoles"].astype(distance.dtype))[kinds]
+        radial = self.dipoles(params)
+        if radial is not None:
+            dipoles = atomic.dipoles(spinless, radial.astype(distance.dtype))[kinds]
         blocks = Blocks(diagonal, hopping, overlap, spinless, structure.species, dipoles)
         return atomic.with_spin_orbit(blocks, self.basis, params["spin_orbit"]) if self.basis.spinor else blocks
 

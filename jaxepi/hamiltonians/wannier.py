@@ -27,8 +27,9 @@ from jaxtyping import Float, Int
 from jaxepi.datasets import wannier as files
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.hamiltonians.base import Blocks, Hamiltonian
+from jaxepi.hamiltonians.base import BlockModule, Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
+from jaxepi.model import label
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
 
@@ -115,7 +116,7 @@ def _symbols(species: Sequence[int]) -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wannier:
+class Wannier(BlockModule):
     """Module of a fixed Hamiltonian.
 
     Parameters: `hopping`, <m| H |n> of every pair of atoms, eV, shape (p, o, o), padded with zero; `centres`, from the atom,
@@ -127,14 +128,14 @@ class Wannier:
         real: whether H(R) is; that of spinors is not taken to be.
     """
 
-    name: str
     basis: SiteBasis
     cell: tuple[tuple[float, ...], ...]
     positions: tuple[tuple[float, ...], ...]
     pairs: bytes
-    real: bool
     cutoff: float
     skin: float = SKIN
+    real: bool = True
+    name: str = label()
 
     @property
     def structure(self) -> Structure:
@@ -369,12 +370,12 @@ def build(
     )
     real = not spinor and float(np.abs(blocks.imag).max()) <= ROUNDING
     module = Wannier(
-        name,
         basis,
         tuple(map(tuple, cell.tolist())),
         tuple(map(tuple, positions.tolist())),
         rows.astype(np.int32).tobytes(),
-        real,
+        real=real,
+        name=name,
         cutoff=float(distance.max()) + SKIN if len(rows) > own.sum() else 1.0,
     )
     hopping = blocks.real if real else blocks

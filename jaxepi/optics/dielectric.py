@@ -247,8 +247,7 @@ def transitions(
         graph = hamiltonian.graph(structure)
     snapshots.check(graph)
     k = kmesh.checked() if isinstance(kmesh, KPoints) else mesh(kmesh, periodic=structure.pbc)
-    orthogonal = "overlap" not in getattr(hamiltonian, "params", {})
-    real = k.is_real and orthogonal and not hamiltonian.basis.spinor
+    real = k.is_real and hamiltonian.orthogonal and hamiltonian.real
     size = hamiltonian.basis.size(structure.species)
     hoppings = len(graph.senders) * hamiltonian.basis.block_size**2
     batch = batches(size, len(k.points), len(snapshots), real, memory_gb, hoppings)

@@ -1,47 +1,90 @@
-"""What a potential is: a frozen pair of a module and its parameters. Forces and stress are derivatives of the energy.
+"""What a potential is: a model (`jaxepi.model`) that gives an energy. Forces and stress are derivatives of the energy."""
 
-A published potential and a learned one are the same kind of thing. The module has `apply({"params": params}, structure,
-graph) -> energy` (the signature of a linen module) and the attributes `cutoff` and `skin`, in angstrom.
-"""
-
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from jaxepi.graph import Graph, build_graph, guarded
+from jaxepi.graph import Graph, Relation, Table, guarded
+from jaxepi.model import Model, Module
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
 
 
+class EnergyModule(Module):
+    """Module of a `Potential`: `apply` gives the energy of the cell in eV."""
+
+    def apply(self, variables: Any, structure: Structure, graph: Graph) -> Float[Array, ""]:
+        """Energy of the cell, eV; the sum of `energies` unless a module says otherwise."""
+        return jnp.sum(self.energies(variables, structure, graph))
+
+    @property
+    def shares_energy(self) -> bool:
+        """Whether the energy is a sum over atoms that `energies` gives one by one."""
+        return False
+
+    def energies(self, variables: Any, structure: Structure, graph: Graph) -> Float[Array, "n"]:
+        """Energy of every atom, eV."""
+        raise NotImplementedError
+
+
 @runtime_checkable
-class EnergyModule(Protocol):
-    """Module of a `Potential`: hashable, with a range in angstrom and an energy in eV."""
+class PairTerm(Protocol):
+    """A fixed energy of pairs, added to the network's."""
 
     @property
-    def cutoff(self) -> float: ...
+    def relation(self) -> Relation: ...
+
+    def check(self, species: Sequence[int]) -> None: ...
+
+    def energies(self, numbers: Array, vectors: Array, receivers: Array) -> Array: ...
+
+
+class TrainableEnergy(EnergyModule):
+    """A module that training can batch: energies of atoms from arrays, whatever structures these belong to."""
 
     @property
-    def skin(self) -> float: ...
+    def terms(self) -> tuple[PairTerm, ...]:
+        """Fixed pair terms; their relations stand behind all others."""
+        return ()
 
-    def apply(self, variables: Any, structure: Structure, graph: Graph) -> Array: ...
+    def site_energies(
+        self,
+        variables: Mapping[str, Any],
+        species: Int[Array, "n"],
+        vectors: tuple[Float[Array, "n _ 3"], ...],
+        tables: tuple[Table, ...],
+    ) -> Float[Array, "n"]:
+        """Energy of every atom, eV; the derivatives are those of the whole.
+
+        Args:
+            species: index into `species` of every atom. vectors, tables: one a relation of `relations`.
+        """
+        raise NotImplementedError
+
+    @property
+    def has_features(self) -> bool:
+        """Whether `site_features` gives invariants, from which `novelty` follows once it is trained."""
+        return False
+
+    def site_features(
+        self,
+        variables: Mapping[str, Any],
+        species: Int[Array, "n"],
+        vectors: tuple[Float[Array, "n _ 3"], ...],
+        tables: tuple[Table, ...],
+    ) -> Float[Array, "n f"]:
+        """Invariants of every atom that the network's energy is linear in; arguments as of `site_energies`."""
+        raise NotImplementedError
 
 
 @pytree
-class Potential:
-    """A potential energy surface: `module` (static) and its parameters (a pytree)."""
+class Potential(Model):
+    """A potential energy surface."""
 
-    params: Any
     module: EnergyModule = static()
-
-    def graph(self, structure: Structure) -> Graph:
-        """The topology this potential needs, built on the host from a reference structure."""
-        checked = getattr(self.module, "check", None)
-        graph = build_graph(structure, self.module.cutoff, self.module.skin, getattr(self.module, "relations", ()))
-        if checked is not None:
-            checked(structure, graph)
-        return graph
 
     def apply(self, structure: Structure, graph: Graph) -> Float[Array, ""]:
         """Potential energy of the cell, eV, without the guard: for compiled code that looks after the graph itself."""
@@ -57,14 +100,6 @@ class Potential:
             InputError: the graph belongs to other atoms or another model, or atoms have left its skin.
         """
         return self.apply(structure, graph)
-
-    @jax.jit
-    def novelty(self, structure: Structure, graph: Graph) -> Float[Array, ""]:
-        """Largest distance of an atom from the training data, 1 at its edge; 0 where the module has no such measure."""
-        measure = getattr(self.module, "novelty", None)
-        if measure is None:
-            return jnp.zeros((), structure.positions.dtype)
-        return measure({"params": self.params}, structure, graph)
 
     @guarded
     def forces(self, structure: Structure, graph: Graph) -> Float[Array, "n 3"]:

@@ -36,11 +36,8 @@ class PotentialCalculator(Calculator):
         self._shape: topology.Shape = ()
         self._warned: set[str] = set()
         with self._precision():
-            real = jnp.inexact
-            self.potential = jax.tree.map(
-                lambda x: jnp.asarray(x, dtype) if jnp.issubdtype(jnp.result_type(x), real) else x, potential
-            )
-        if hasattr(potential.module, "energies"):
+            self.potential = potential.astype(dtype)
+        if potential.module.shares_energy:
             self.implemented_properties = [*self.implemented_properties, "energies"]
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
@@ -73,7 +70,7 @@ class PotentialCalculator(Calculator):
         kept, kind = self.graph, (structure.species, structure.pbc)
         if kept is not None and kind == self._topology and kept.holds(structure):
             return kept
-        if kept is None or kind != self._topology or getattr(self.potential.module, "permanent_bonds", False):
+        if kept is None or kind != self._topology or self.potential.module.permanent_bonds:
             self.graph, self._topology, self._shape = topology.built(self.potential, structure), kind, ()
         else:
             self.graph, self._shape = topology.graph(self.potential, structure, self._shape)
@@ -84,14 +81,13 @@ class PotentialCalculator(Calculator):
 def _evaluate(potential: Potential, structure: Structure, graph: Graph) -> tuple[Any, ...]:
     """Energy, energies of the atoms (or None), forces, stress, the shortest distance and the novelty."""
     variables, module = {"params": potential.params}, potential.module
-    shared = getattr(module, "energies", None)
 
     def energy(positions: Any, strain: Any) -> tuple[Any, Any]:
         moved = structure.with_positions(positions).strained(0.5 * (strain + strain.T))
         novelty = potential.novelty(moved, graph)
-        if shared is None:
+        if not module.shares_energy:
             return module.apply(variables, moved, graph), (None, novelty)
-        energies = shared(variables, moved, graph)
+        energies = module.energies(variables, moved, graph)
         return jnp.sum(energies), (energies, novelty)
 
     zero = jnp.zeros((3, 3), structure.cell.dtype)

@@ -1,16 +1,17 @@
 """What a learned potential does not know: atoms closer than, or unlike, all those it was trained on."""
 
 from collections.abc import Iterator
-from typing import Any
+
+from jaxepi.potentials.base import EnergyModule
 
 
-def extrapolations(module: Any, closest: float, novelty: float) -> Iterator[tuple[str, str]]:
+def extrapolations(module: EnergyModule, closest: float, novelty: float) -> Iterator[tuple[str, str]]:
     """A word and a phrase for every way in which atoms lie outside the training data of an energy module.
 
     Args:
         closest: shortest distance of two atoms, angstrom. novelty: of `NetworkEnergy.novelty`, 1 at the edge.
     """
-    least = getattr(module, "minimum_distance", 0.0)
+    least = module.minimum_distance
     if closest < least:
         yield (
             "distance",

@@ -7,18 +7,18 @@ configuration (`build`), read from and written to one-file checkpoints (`read`, 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ase.data import chemical_symbols
 from jaxtyping import Array, Float, Int
 
 from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError, refuse_unknown
 from jaxepi.graph import Graph, Relation, Table
-from jaxepi.potentials.base import Potential
+from jaxepi.model import label
+from jaxepi.potentials.base import PairTerm, Potential, TrainableEnergy
 from jaxepi.potentials.domain import extrapolations
 from jaxepi.potentials.mace import Mace
 from jaxepi.structure import Structure
@@ -45,20 +45,8 @@ SIZES = {"channels": 1, "lmax": 0, "hidden_lmax": 0, "correlation": 1, "interact
 """Whole numbers of the configuration, and the least each may be."""
 
 
-@runtime_checkable
-class PairTerm(Protocol):
-    """A fixed energy of pairs, added to the network's."""
-
-    @property
-    def relation(self) -> Relation: ...
-
-    def check(self, species: Sequence[int]) -> None: ...
-
-    def energies(self, numbers: Array, vectors: Array, receivers: Array) -> Array: ...
-
-
 @dataclasses.dataclass(frozen=True)
-class NetworkEnergy:
+class NetworkEnergy(TrainableEnergy):
     """Energy module: site energies reference[species] + scale * network + pair terms.
 
     Parameters: `network`, `reference` (eV a species, shape (s,)), `scale` (eV), and, once trained, `domain` (see
@@ -75,6 +63,19 @@ class NetworkEnergy:
     terms: tuple[PairTerm, ...] = ()
     skin: float = 0.6
     minimum_distance: float = 0.0
+    citation: str = label()
+
+    @property
+    def shares_energy(self) -> bool:
+        return True
+
+    @property
+    def ends_at_cutoff(self) -> bool:
+        return True
+
+    @property
+    def has_features(self) -> bool:
+        return True
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -127,18 +128,24 @@ class NetworkEnergy:
         vectors = tuple(table.vectors(structure.positions, structure.cell) for table in graph.tables)
         return self.site_energies(variables, self._index(structure), vectors, graph.tables)
 
-    def apply(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, ""]:
-        """Energy of the cell, eV."""
-        return jnp.sum(self.energies(variables, structure, graph))
+    def site_features(
+        self,
+        variables: Mapping[str, Any],
+        species: Int[Array, "n"],
+        vectors: tuple[Float[Array, "n _ 3"], ...],
+        tables: tuple[Table, ...],
+    ) -> Float[Array, "n f"]:
+        """Invariants of every atom; see `TrainableEnergy`. The relations of pair terms may be left out."""
+        count = len(self.network.relations)
+        weights = {"params": variables["params"]["network"]}
+        found: Any = self.network.apply(weights, species, vectors[:count], tables[:count])
+        return found[1]
 
     def features(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, "n f"]:
         """Invariants of every atom that the network's energy is linear in."""
-        count = len(self.network.relations)
-        tables = graph.tables[:count]
+        tables = graph.tables[: len(self.network.relations)]
         vectors = tuple(table.vectors(structure.positions, structure.cell) for table in tables)
-        weights = {"params": variables["params"]["network"]}
-        found: Any = self.network.apply(weights, self._index(structure), vectors, tables)
-        return found[1]
+        return self.site_features(variables, self._index(structure), vectors, tables)
 
     def novelty(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, ""]:
         """How far the strangest atom is from the training data: 1 is the farthest training atom, 0 where unknown.
@@ -156,20 +163,9 @@ class NetworkEnergy:
         return jnp.sqrt(jnp.max(jnp.sum(jnp.einsum("nfg,ng->nf", root[index], features - mean[index]) ** 2, axis=1)))
 
     def check(self, structure: Structure, graph: Graph) -> None:
-        """Refuse elements that the model was not trained on; warn of atoms closer than in any training structure.
-
-        Raises:
-            InputError: names the atom and its element.
-        """
+        """Warn of atoms closer than in any training structure."""
         import warnings
 
-        for i, z in enumerate(structure.species):
-            if z not in self.species:
-                known = ", ".join(chemical_symbols[s] for s in self.species)
-                raise InputError(
-                    f"atom {i} is {chemical_symbols[z]}; this model was trained on {known}: choose another potential, "
-                    "or train one on data that holds it"
-                )
         lengths = np.linalg.norm(np.asarray(graph.reference), axis=1)
         for _, what in extrapolations(self, float(lengths.min(initial=np.inf)), 0.0):
             warnings.warn(f"the structure has {what}; energies there are extrapolated", stacklevel=3)
@@ -318,6 +314,7 @@ def read(path: str | Path) -> tuple[Potential, Mapping[str, Any]]:
                 f"checkpoint {path} lacks {name!r} in its configuration; the file is incomplete: copy it again"
             )
     module = build(found.config["model"], found.config["species"])
-    module = dataclasses.replace(module, minimum_distance=float(found.config["minimum_distance"]))
+    least, citation = float(found.config["minimum_distance"]), str(found.card.get("citation", ""))
+    module = dataclasses.replace(module, minimum_distance=least, citation=citation)
     compare(jax.eval_shape(module.init, jax.random.key(0)), found.params, path)
     return Potential(jax.tree.map(jnp.asarray, dict(found.params)), module), found.card

@@ -75,7 +75,8 @@ def _valence(name: str, entry: dict[str, Any], species: tuple[int, ...]) -> Pote
     bond_length = 3**0.5 / 4 * float(entry["lattice_constant_angstrom"])
     names = ("alpha", "beta", "gamma", "delta", "nu")
     params = {n: jnp.asarray(float(entry["parameters"][n]) * NEWTON_PER_METRE) for n in names}
-    return Potential(params, ValenceForceField(bond_length, species))
+    module = ValenceForceField(bond_length, species, name, str(entry.get("citation", "")))
+    return Potential(params, module)
 
 
 def _stillinger_weber(name: str, entry: dict[str, Any], species: tuple[int, ...]) -> Potential:
@@ -87,4 +88,6 @@ def _stillinger_weber(name: str, entry: dict[str, Any], species: tuple[int, ...]
     cutoff = float(p["range"]) * float(p["sigma"])
     # In silicon at its lattice constant this skin reaches just below the fourth shell: the widest that costs nothing.
     skin = 0.74 * float(p["sigma"])
-    return Potential(params, StillingerWeber(cutoff, skin, float(p["range"]), int(p["p"]), int(p["q"]), species))
+    cited = str(entry.get("citation", ""))
+    module = StillingerWeber(cutoff, skin, float(p["range"]), int(p["p"]), int(p["q"]), species, name, cited)
+    return Potential(params, module)

@@ -10,13 +10,14 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.model import label
+from jaxepi.potentials.base import EnergyModule
 from jaxepi.structure import Structure
 
 
 @dataclasses.dataclass(frozen=True)
-class StillingerWeber:
+class StillingerWeber(EnergyModule):
     """Energy module of the Stillinger-Weber potential.
 
     With r in units of sigma and the range a,
@@ -38,23 +39,16 @@ class StillingerWeber:
     p: int = 4
     q: int = 0
     species: tuple[int, ...] = ()
+    name: str = label()
+    citation: str = label()
 
-    def check(self, structure: Structure, graph: Graph) -> None:
-        """Refuse elements without parameters.
+    @property
+    def shares_energy(self) -> bool:
+        return True
 
-        Raises:
-            InputError: names the atom and its element.
-        """
-        for i, z in enumerate(structure.species):
-            if self.species and z not in self.species:
-                raise InputError(
-                    f"atom {i} has atomic number {z}; this Stillinger-Weber set has parameters for "
-                    f"{list(self.species)} only; choose another potential (jaxepi.potentials.available() lists them)"
-                )
-
-    def apply(self, variables: Any, structure: Structure, graph: Graph) -> Float[Array, ""]:
-        """Energy of the cell, eV."""
-        return jnp.sum(self.energies(variables, structure, graph))
+    @property
+    def ends_at_cutoff(self) -> bool:
+        return True
 
     def energies(self, variables: Any, structure: Structure, graph: Graph) -> Float[Array, "n"]:
         """Energy of every atom, eV: half of that of each of its pairs, and that of the triplets it is the centre of."""

@@ -6,7 +6,7 @@ Keating's bond stretching (alpha) and bending (beta) with bond-bond (gamma), bon
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,11 +14,13 @@ from jaxtyping import Array, Float, Int
 
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.model import label
+from jaxepi.potentials.base import EnergyModule
 from jaxepi.structure import Structure
 
 
 @dataclasses.dataclass(frozen=True)
-class ValenceForceField:
+class ValenceForceField(EnergyModule):
     """Energy module of the modified valence force field.
 
     With bonds r_ij from atom i to its four neighbours, s_ij = r_ij.r_ij - d^2 and t_ijk = r_ij.r_ik + d^2/3,
@@ -37,9 +39,13 @@ class ValenceForceField:
 
     bond_length: float
     species: tuple[int, ...] = ()
+    name: str = label()
+    citation: str = label()
 
-    permanent_bonds: ClassVar[bool] = True
-    """Molecular dynamics must not look for bonds anew."""
+    @property
+    def permanent_bonds(self) -> bool:
+        """Molecular dynamics must not look for bonds anew."""
+        return True
 
     # Bonds are permanent, so the graph must hold the first shell only: 1.3 d lies far (in thermal widths) from both the
     # first shell at d and the second at 1.63 d. The share that is called skin says how far an atom may go (0.375 d from
@@ -59,14 +65,8 @@ class ValenceForceField:
         """Refuse what the force field cannot describe.
 
         Raises:
-            InputError: an element without parameters, or an atom without exactly four neighbours.
+            InputError: an atom without exactly four neighbours.
         """
-        for i, z in enumerate(structure.species):
-            if self.species and z not in self.species:
-                raise InputError(
-                    f"atom {i} has atomic number {z}; this valence force field has parameters for {list(self.species)} "
-                    "only; choose another potential (jaxepi.potentials.available() lists them)"
-                )
         counts = np.bincount(np.asarray(graph.senders), minlength=len(structure))
         wrong = np.flatnonzero(counts != 4)
         if len(wrong):

@@ -146,7 +146,7 @@ class Dynamics:
         keys = jax.random.split(start, len(self._kelvin))
         self._states = self._engine.start(structure, forces, keys, self._kelvin)
         self._chunk = 16
-        self._reach = getattr(potential.module, "reach", self._model.graph.cutoff)
+        self._reach = potential.module.reach
         self._alone = self._frame().loneliest.max() > self._reach
 
     def advance(self, steps: int, progress: Callable[[int], object] | None = None) -> Frame:
@@ -210,7 +210,7 @@ class Dynamics:
         where = (
             f"after step {self.step} an atom is about to move by more than half the graph's skin ({0.5 * skin:.3f} A)"
         )
-        if getattr(self._model.potential.module, "permanent_bonds", False):
+        if self._model.potential.module.permanent_bonds:
             raise DynamicsError(
                 f"{where}: the crystal melts or diffuses, and this potential has permanent bonds; lower the temperature, or "
                 "use a potential without them",

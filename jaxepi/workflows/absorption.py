@@ -272,8 +272,8 @@ def _kpoints(settings: AbsorptionSettings, crystal: Crystal, snapshot: int) -> K
 
 def _is_real(settings: AbsorptionSettings, crystal: Crystal) -> bool:
     """Whether H(k) is real at all k points."""
-    real = "overlap" not in crystal.hamiltonian.params and not settings.spin_orbit
-    return real and _kpoints(settings, crystal, 0).is_real
+    hamiltonian = crystal.hamiltonian
+    return hamiltonian.orthogonal and hamiltonian.real and _kpoints(settings, crystal, 0).is_real
 
 
 def _broadening(settings: AbsorptionSettings) -> Gaussian | Lorentzian:

@@ -82,9 +82,14 @@ def refuse_other_model(path: str, held: Mapping[str, Any], asked: Mapping[str, A
     for name, value in asked.items():
         if held.get(name) != value:
             raise InputError(
-                f"{path} has {name} = {held.get(name)!r} and [model] asks for {value!r}; leave it out, or start from "
-                "another checkpoint"
+                f"{path} has {name} = {_named(held.get(name))!r} and [model] asks for {_named(value)!r}; leave it out, or "
+                "start from another checkpoint"
             )
+
+
+def _named(value: Any) -> Any:
+    """A published set by its name, anything else as it is."""
+    return value.get("name") if isinstance(value, Mapping) else value
 
 
 def fingerprint(settings: TrainingSettings, config: Mapping[str, Any], data_hash: str, start: Any) -> dict[str, Any]:
@@ -111,7 +116,7 @@ def recorded(settings: TrainingSettings, config: Mapping[str, Any]) -> dict[str,
     own = settings.asdict()
     own["data"]["sets"] = [{**s, "path": Path(s["path"]).name} for s in own["data"]["sets"]]
     own["run"]["start"] = Path(own["run"]["start"]).name
-    return finite({**own, "model": dict(config)})
+    return finite({**own, "model": {name: _named(value) for name, value in config.items()}})
 
 
 def finite(value: Any) -> Any:

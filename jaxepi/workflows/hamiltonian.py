@@ -108,9 +108,11 @@ def prepare(settings: TrainingSettings, progress: bool = False) -> tuple[spectra
     fitting.refuse_precision(run.dtype)
     if run.start:
         hamiltonian, config = learned.read(run.start)[0], dict(read_checkpoint(run.start).config["model"])
-        fitting.refuse_other_model(run.start, config, settings.model)
+        asked = dict(settings.model)
+        asked |= {"base": learned.complete(asked)["base"]} if asked.get("base") else {}
+        fitting.refuse_other_model(run.start, config, asked)
     else:
-        config = {**learned.DEFAULTS, **settings.model}
+        config = learned.complete(settings.model)
         hamiltonian = learned.build(config, jax.random.key(run.seed))
     groups = []
     for entry in settings.data.sets:
@@ -165,7 +167,7 @@ def _card(
     sets = ", ".join(sorted({Path(entry.path).name for entry in settings.data.sets}))
     begun = _begun(settings, problem)
     card: dict[str, Any] = {
-        "citation": f"trained by jaxepi on {sets} at level {settings.data.level}, from {config['base']}",
+        "citation": f"trained by jaxepi on {sets} at level {settings.data.level}, from {config['base']['name']}",
         "level": settings.data.level,
         "configurations": {s: sum(len(problem.rows(g, s)) for g in problem.groups) for s in SPLITS},
         "kinds": sorted({k for g in problem.groups for k in g.held.kind}),

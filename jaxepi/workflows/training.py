@@ -152,7 +152,7 @@ class _Study:
         learned.build(settings.model, (1,))  # refuses unknown options before any data set is read
         examples = training.read_examples(settings.data, settings.loss, run.seed)
         kept, config = _checkpoint(settings)
-        species = _species(examples) if kept is None else tuple(getattr(kept.module, "species", ()))
+        species = _species(examples) if kept is None else kept.module.species
         module = learned.build(config, species)
         refuse_other_species(examples, species)
         examples = examples.connect(module.relations, progress)

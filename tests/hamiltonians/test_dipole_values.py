@@ -12,6 +12,7 @@ from jaxepi import hamiltonians, optics
 from jaxepi.electrons.eigen import eigenvalues
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import dipoles, learned
+from jaxepi.hamiltonians.base import BlockModule
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
 
@@ -99,7 +100,7 @@ def test_models_without_a_place_for_them_are_refused():
         dipoles.free(other)
 
 
-class _Fixed:
+class _Fixed(BlockModule):
     """A module of another kind."""
 
     basis = hamiltonians.load("si-vogl1983").basis

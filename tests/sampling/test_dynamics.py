@@ -202,7 +202,7 @@ def test_a_lost_atom_stops_the_run():
 
 
 @dataclasses.dataclass(frozen=True)
-class Informed:
+class Informed(potentials.EnergyModule):
     """A potential that knows its training data: atoms within 0.15 angstrom of their sites, 2.3 angstrom apart."""
 
     inside: potentials.StillingerWeber
@@ -210,6 +210,7 @@ class Informed:
 
     cutoff = property(lambda self: self.inside.cutoff)
     skin = property(lambda self: self.inside.skin)
+    species = property(lambda self: self.inside.species)
 
     def apply(self, variables, structure, graph):
         return self.inside.apply(variables, structure, graph)

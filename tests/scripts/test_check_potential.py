@@ -13,16 +13,17 @@ from structures.checks import bilayer_layers, bilayer_phonons, graphene_strains
 
 from jaxepi import datasets, units
 from jaxepi.errors import InputError
-from jaxepi.potentials import Potential
+from jaxepi.potentials import EnergyModule, Potential
 from jaxepi.structure import Structure
 
 
 @dataclasses.dataclass(frozen=True)
-class Springs:
+class Springs(EnergyModule):
     """Bilayers held together by springs: bonds and second neighbours in a layer, and its neighbours in the other."""
 
     cutoff: float = 4.0
     skin: float = 0.6
+    species: tuple[int, ...] = ()
     a: float = 2.45
     height: float = 3.35
     stiffness: float = 0.05

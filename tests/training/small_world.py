@@ -11,6 +11,7 @@ from ase.build import bulk
 
 from jaxepi import datasets, potentials
 from jaxepi.graph import Relation
+from jaxepi.potentials.base import TrainableEnergy
 from jaxepi.structure import Structure
 
 LEVEL = {"model": {"code": "jaxepi", "version": "1", "settings": {"potential": "Stillinger-Weber"}}}
@@ -36,7 +37,7 @@ class Density(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class TinyEnergy:
+class TinyEnergy(TrainableEnergy):
     """An energy module with the interface of learned potentials."""
 
     species: tuple[int, ...] = (14,)

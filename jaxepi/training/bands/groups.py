@@ -66,19 +66,17 @@ class Group:
         energies = held.labels[level]["eigenvalues"]
         energies = energies[:, :, : bands or None]
         graphs = []
-        module: Any = hamiltonian.module
-        if hasattr(module, "relations"):
-            # Learned terms end at the cutoff and every configuration has a graph of its own: a skin would only cost. (The
-            # bonds of a published set are all pairs within cutoff and skin.)
-            hamiltonian = dataclasses.replace(hamiltonian, module=dataclasses.replace(module, skin=0.0))
+        # Every configuration has a graph of its own: where terms end at the cutoff a skin would only cost. (The bonds of a
+        # published set are all pairs within cutoff and skin.)
+        skin = 0.0 if hamiltonian.module.ends_at_cutoff else None
         rows = tqdm(range(len(held)), desc="neighbours", leave=False, disable=not progress)
         for row in rows:
             structure = Structure.create(held.positions[row], held.cell[row], held.species, held.pbc)
-            graphs.append(hamiltonian.graph(structure))
+            graphs.append(hamiltonian.graph(structure, skin))
         shape = tuple(max(lengths) for lengths in zip(*map(shape_of, graphs), strict=True))
         most = max(Images.of(g).mask.shape[1] for g in graphs)
         images = _stacked([Images.of(g, most) for g in graphs])
-        real = KPoints(held.kpoints, held.weights).is_real
+        real = hamiltonian.real and KPoints(held.kpoints, held.weights).is_real
         graphs = [padded(g, shape) for g in graphs]
         blocks = targets(held, graphs, hamiltonian, level) if matrices else None
         return cls(held, energies, weight, _stacked(graphs), images, real, blocks, repeat)

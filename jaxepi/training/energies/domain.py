@@ -22,21 +22,20 @@ def domain(problem: EnergyProblem, params: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         params: of the model.
     """
-    network = getattr(problem.module, "network", None)
-    if network is None:
+    if not problem.module.has_features:
         return {}
 
-    def features(weights: Any, arrays: Any, plan: Any) -> Any:
+    def features(params: Any, arrays: Any, plan: Any) -> Any:
         batch = gather(arrays, plan)
         cell = batch.cell[batch.slots]
         vectors = tuple(table.vectors(batch.positions, cell) for table in batch.tables)
-        return network.apply({"params": weights}, batch.species, vectors, batch.tables)[1]
+        return problem.module.site_features({"params": params}, batch.species, vectors, batch.tables)
 
     compiled, found = jax.jit(features), []
     for plan in problem.plans("train"):
         real = plan.atoms >= 0
         species = np.asarray(problem.arrays["species"])[plan.atoms[real]]
-        found.append((species, np.asarray(compiled(params["network"], problem.arrays, plan), np.float64)[real]))
+        found.append((species, np.asarray(compiled(params, problem.arrays, plan), np.float64)[real]))
     species, values = (np.concatenate(part) for part in zip(*found, strict=True))
     found_domain = learned.domain(values, species, len(problem.module.species))
     return {"domain": {name: x.astype(problem.dtype) for name, x in found_domain.items()}}

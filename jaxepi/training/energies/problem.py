@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxepi.graph import Table
+from jaxepi.potentials.base import TrainableEnergy
 from jaxepi.training.examples import LABELS, Examples
 from jaxepi.training.packing import Packing, Plan
 from jaxepi.tree import pytree
@@ -96,7 +97,7 @@ def gather(arrays: Mapping[str, Any], plan: Plan) -> Batch:
     )
 
 
-def predict(module: Any, params: Any, batch: Batch) -> Prediction:
+def predict(module: TrainableEnergy, params: Any, batch: Batch) -> Prediction:
     """Energy of each configuration, and its derivatives by positions and symmetric strain."""
     count = batch.cell.shape[0]
 
@@ -138,7 +139,7 @@ class EnergyProblem:
 
     def __init__(
         self,
-        module: Any,
+        module: TrainableEnergy,
         fixed: Mapping[str, Any],
         examples: Examples,
         packing: Packing,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxepi.potentials.base import PairTerm, TrainableEnergy
 from jaxepi.training.energies.problem import EnergyProblem
 from jaxepi.training.examples import Examples
 from jaxepi.training.packing import pack
@@ -106,11 +107,19 @@ def unseen_meshes(examples: Examples) -> Bool[np.ndarray, "c"]:
     return ~np.isin(examples.mesh.astype(str), examples.mesh[training].astype(str))
 
 
-class _Terms:
+class _Terms(TrainableEnergy):
     """An energy module that holds the fixed pair terms of another alone."""
 
     def __init__(self, module: Any):
-        self.terms, self.species = module.terms, module.species
+        self._terms, self._species = module.terms, module.species
+
+    @property
+    def terms(self) -> tuple[PairTerm, ...]:
+        return self._terms
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        return self._species
 
     def site_energies(self, variables: Any, species: Any, vectors: Any, tables: Any) -> Any:
         numbers = jnp.asarray(self.species)[species]
@@ -124,7 +133,7 @@ def without_terms(module: Any, examples: Examples, dtype: str, atoms: int = 512)
     Args:
         module: may have `terms`, whose relations stand behind those of the network. atoms: of a batch.
     """
-    terms = getattr(module, "terms", ())
+    terms = module.terms
     if not terms:
         return module, examples
     rest = without_model(_Terms(module), {}, examples, dtype, atoms)
