@@ -25,6 +25,7 @@ from timing import machine
 jax.config.update("jax_enable_x64", True)
 
 from jaxepi import sampling, units  # noqa: E402
+from jaxepi.materials import Material  # noqa: E402
 from jaxepi.sampling.integrators import FS_PER_TIME_UNIT  # noqa: E402
 from jaxepi.structure import Structure  # noqa: E402
 from jaxepi.workflows import crystal as crystals  # noqa: E402
@@ -33,14 +34,14 @@ TARGETS = [150.0, 300.0, 450.0, 600.0]
 STILLINGER_WEBER = "silicon-sw1985"
 
 
-def supercell(crystal: crystals.Crystal, atoms: int) -> Structure:
+def supercell(crystal: Material, atoms: int) -> Structure:
     """The crystal's cell, repeated alike along its periodic directions to about so many atoms."""
     base = crystal.structure
     counts = round((atoms / len(base)) ** (1 / sum(base.pbc)))
     return base.supercell(crystal.periodic(max(1, counts)))
 
 
-def drift(crystal: crystals.Crystal, structure: Structure, picoseconds: float, timestep: float) -> str:
+def drift(crystal: Material, structure: Structure, picoseconds: float, timestep: float) -> str:
     """Total energy over a run in the NVE ensemble."""
     steps = round(1000 * picoseconds / timestep)
     run = sampling.trajectories(
@@ -64,9 +65,7 @@ def drift(crystal: crystals.Crystal, structure: Structure, picoseconds: float, t
     )
 
 
-def temperatures(
-    crystal: crystals.Crystal, structure: Structure, ensemble: str, steps: int, replicas: int
-) -> Iterator[str]:
+def temperatures(crystal: Material, structure: Structure, ensemble: str, steps: int, replicas: int) -> Iterator[str]:
     """Mean and variance of the kinetic temperature, four targets and their replicas in one call."""
     begin = time.perf_counter()
     run = sampling.trajectories(
@@ -95,7 +94,7 @@ def temperatures(
         )
 
 
-def steps_a_second(crystal: crystals.Crystal, structure: Structure, seconds: float = 5.0) -> float:
+def steps_a_second(crystal: Material, structure: Structure, seconds: float = 5.0) -> float:
     """Nose-Hoover at 300 K: the best of three, for the first graph that is built anew may be compiled for."""
     run = sampling.Dynamics(
         crystal.potential, structure, [300.0], jax.random.key(0), sampling.Integration("nose-hoover")

@@ -6,36 +6,14 @@ from typing import TYPE_CHECKING
 
 from jaxepi import hamiltonians, potentials
 from jaxepi.errors import InputError
-from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.materials import measured
-from jaxepi.potentials import Potential
+from jaxepi.materials.material import Material
 from jaxepi.structure import Structure
-from jaxepi.tree import pytree, static
 
 if TYPE_CHECKING:
     import ase
 
 __all__ = ["Material", "available", "load", "measured"]
-
-
-@pytree
-class Material:
-    """A crystal and the models that describe it.
-
-    Attributes:
-        primitive: the primitive cell at equilibrium. structure: the conventional cell, to be repeated into supercells.
-        potential: None where no potential is shipped. hamiltonian: the electrons.
-        name, card: the card is a tuple of (key, text) pairs that say what the models are fitted to and where they hold.
-    """
-
-    primitive: Structure
-    structure: Structure
-    potential: Potential | None
-    hamiltonian: Hamiltonian
-    name: str = static()
-    gap_kind: str = static()
-    tauc_window: tuple[float, float] | None = static()
-    card: tuple[tuple[str, str], ...] = static()
 
 
 def available() -> list[str]:
@@ -66,9 +44,11 @@ def load(name: str, hamiltonian: str | None = None, potential: str | None = None
     return Material(
         primitive=Structure.from_ase(_crystal(entry["crystal"], cubic=False)),
         structure=Structure.from_ase(_crystal(entry["crystal"], cubic=True)),
-        potential=potentials.load(ions) if ions else None,
-        hamiltonian=hamiltonians.load(electrons, spin_orbit),
+        electrons=hamiltonians.load(electrons, spin_orbit),
+        ions=potentials.load(ions) if ions else None,
         name=name,
+        hamiltonian_name=electrons,
+        potential_name=ions or "none",
         gap_kind=entry["gap_kind"],
         tauc_window=(float(window[0]), float(window[1])) if window else None,
         card=tuple(card.items()),

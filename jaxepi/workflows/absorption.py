@@ -20,6 +20,7 @@ from jaxepi.electrons import BandEdges
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.kpoints import KPoints
+from jaxepi.materials import Material
 from jaxepi.optics import Gaussian, Lorentzian, Spectrum, TaucFit, Transitions
 from jaxepi.optics.dielectric import DEFAULT_GRID, batches
 from jaxepi.results import Quantity
@@ -28,7 +29,6 @@ from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows import samples
-from jaxepi.workflows.crystal import Crystal
 from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
 from jaxepi.workflows.study import Study
 
@@ -155,7 +155,7 @@ class _Stages:
     """The fixed objects of a study: what all its snapshots share."""
 
     settings: AbsorptionSettings
-    crystal: Crystal
+    crystal: Material
     supercell: Structure
     graph: Graph
 
@@ -183,7 +183,7 @@ class _Stages:
     def origin(self, command: str) -> dict[str, Any]:
         """Provenance: besides settings and models, what the structure file held."""
         cells = results.fingerprint(self.crystal.primitive, self.crystal.structure)
-        return results.provenance(self.settings.asdict(), self.crystal.fingerprint(), command, structure_hash=cells)
+        return results.provenance(self.settings.asdict(), self.crystal.models(), command, structure_hash=cells)
 
     def prepare(self, progress: bool) -> dict[str, Any]:
         """Snapshots, and band edges where the crystal has a gap."""
@@ -263,14 +263,14 @@ class _Stages:
         return kind, window
 
 
-def _kpoints(settings: AbsorptionSettings, crystal: Crystal, snapshot: int) -> KPoints:
+def _kpoints(settings: AbsorptionSettings, crystal: Material, snapshot: int) -> KPoints:
     """k points of the supercell for one snapshot: the regular mesh, or its own stretch of the quasirandom sequence."""
     if settings.kmesh is not None:
         return kpoints.mesh(crystal.periodic(settings.kmesh))
     return kpoints.quasirandom(settings.twists, snapshot * settings.twists, crystal.structure.pbc)
 
 
-def _is_real(settings: AbsorptionSettings, crystal: Crystal) -> bool:
+def _is_real(settings: AbsorptionSettings, crystal: Material) -> bool:
     """Whether H(k) is real at all k points."""
     hamiltonian = crystal.hamiltonian
     return hamiltonian.orthogonal and hamiltonian.real and _kpoints(settings, crystal, 0).is_real

@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from jaxepi import electrons, kpoints
 from jaxepi.electrons import BandEdges
+from jaxepi.materials import Material
 from jaxepi.sampling import Snapshots
-from jaxepi.workflows.crystal import Crystal
 
 
 class Bands(NamedTuple):
@@ -28,7 +28,7 @@ class GapSummary(NamedTuple):
     vertical: dict[str, float]
 
 
-def bands(crystal: Crystal, path: str | None = None, count: int = 200) -> Bands:
+def bands(crystal: Material, path: str | None = None, count: int = 200) -> Bands:
     """Bands of the primitive cell.
 
     Args:
@@ -51,7 +51,7 @@ def edges_along(found: Bands) -> tuple[float, float | None]:
     return top, bottom if np.isfinite(bottom) and bottom > top else None
 
 
-def gap_summary(crystal: Crystal) -> GapSummary:
+def gap_summary(crystal: Material) -> GapSummary:
     """Where the gap of the lattice at rest is, and vertical gaps at the special points.
 
     Raises:
@@ -69,7 +69,7 @@ def gap_summary(crystal: Crystal) -> GapSummary:
 
 
 def thermal_gaps(
-    crystal: Crystal, drawn: tuple[Snapshots, ...], edges: BandEdges, progress: bool = False
+    crystal: Material, drawn: tuple[Snapshots, ...], edges: BandEdges, progress: bool = False
 ) -> Float[np.ndarray, "t s"]:
     """Gap between the band edges of every snapshot, eV, one row a temperature; compiled once for all of them."""
     from tqdm import tqdm

@@ -3,16 +3,14 @@
 import dataclasses
 import warnings
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxepi import hamiltonians, materials, potentials, symmetry
 from jaxepi.datasets.structure_files import read_structure
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import Hamiltonian
-from jaxepi.potentials import Potential
+from jaxepi.materials import Material
 from jaxepi.structure import Structure
 from jaxepi.workflows.settings import AbsorptionSettings, GapSettings
 
@@ -20,69 +18,7 @@ REDUCED = 1000
 """Atoms of the largest cell that is searched for a smaller one: the time grows with their square."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Crystal:
-    """A crystal at rest and the models there are for it.
-
-    Attributes:
-        primitive: the primitive cell. structure: the cell that supercells repeat.
-        electrons, ions: models, or None. models: their names.
-        gap_kind, tauc_window: what is known of the absorption edge, or None.
-    """
-
-    name: str
-    primitive: Structure
-    structure: Structure
-    electrons: Hamiltonian | None
-    ions: Potential | None
-    models: dict[str, str]
-    gap_kind: str | None = None
-    tauc_window: tuple[float, float] | None = None
-
-    @property
-    def hamiltonian(self) -> Hamiltonian:
-        """The Hamiltonian.
-
-        Raises:
-            InputError: there is none.
-        """
-        if self.electrons is None:
-            known = ", ".join(hamiltonians.available())
-            raise InputError(f"{self.name} has no Hamiltonian: pass --hamiltonian with a path or one of {known}")
-        return self.electrons
-
-    @property
-    def potential(self) -> Potential:
-        """The potential.
-
-        Raises:
-            InputError: there is none.
-        """
-        if self.ions is None:
-            known = ", ".join(potentials.available())
-            raise InputError(f"{self.name} has no potential: pass --potential with a path or one of {known}")
-        return self.ions
-
-    def fingerprint(self) -> dict[str, Any]:
-        """The models there are, by name, in the form `results.provenance` takes."""
-        models = {"hamiltonian": self.electrons, "potential": self.ions}
-        return {f"{kind} {self.models[kind]}": model for kind, model in models.items() if model is not None}
-
-    def periodic(self, counts: "int | tuple[int, ...]") -> tuple[int, ...]:
-        """Divisions or repeats of three directions; an integer means one along directions that are not periodic."""
-        return tuple(counts if p else 1 for p in self.structure.pbc) if isinstance(counts, int) else tuple(counts)
-
-    def astype(self, dtype: Any) -> "Crystal":
-        """Everything in another precision."""
-
-        def cast(x):
-            return x.astype(dtype) if jnp.issubdtype(jnp.result_type(x), jnp.inexact) else x
-
-        parts = {n: jax.tree.map(cast, getattr(self, n)) for n in ("primitive", "structure", "electrons", "ions")}
-        return dataclasses.replace(self, **parts)
-
-
-def for_settings(settings: AbsorptionSettings | GapSettings) -> Crystal:
+def for_settings(settings: AbsorptionSettings | GapSettings) -> Material:
     """The crystal and models that settings name, in their precision.
 
     Raises:
@@ -92,7 +28,7 @@ def for_settings(settings: AbsorptionSettings | GapSettings) -> Crystal:
     return prepared(loaded, settings.cell, settings.precision)
 
 
-def prepared(crystal: Crystal, cell: str, precision: str) -> Crystal:
+def prepared(crystal: Material, cell: str, precision: str) -> Material:
     """A crystal whose `structure` is the "conventional" or "primitive" cell, in "float64" or "float32".
 
     Raises:
@@ -110,28 +46,27 @@ def prepared(crystal: Crystal, cell: str, precision: str) -> Crystal:
 
 def load(
     crystal: str, hamiltonian: str | None = None, potential: str | None = None, spin_orbit: bool = False
-) -> Crystal:
+) -> Material:
     """A shipped material by name, or a structure file that ASE can read, with models by name or path.
 
     Raises:
         InputError: an unknown name, or a file or model that cannot be read or used.
     """
     if crystal in materials.available():
-        m = materials.load(crystal, hamiltonian, potential, spin_orbit)
-        models = {key: text.split(": ")[0] for key, text in m.card if key in ("hamiltonian", "potential")}
-        return Crystal(crystal, m.primitive, m.structure, m.hamiltonian, m.potential, models, m.gap_kind, m.tauc_window)
+        return materials.load(crystal, hamiltonian, potential, spin_orbit)
     if not Path(crystal).is_file():
         known = ", ".join(materials.available())
         raise InputError(f"no material and no file {crystal!r}: give one of {known}, or the path of a structure file")
     structure = read_structure(crystal)
     electrons = hamiltonians.load(hamiltonian, spin_orbit) if hamiltonian else None
-    return Crystal(
-        crystal,
-        _primitive(crystal, structure, electrons),
-        structure,
-        electrons,
-        potentials.load(potential) if potential else None,
-        {"hamiltonian": hamiltonian or "none", "potential": potential or "none"},
+    return Material(
+        primitive=_primitive(crystal, structure, electrons),
+        structure=structure,
+        electrons=electrons,
+        ions=potentials.load(potential) if potential else None,
+        name=crystal,
+        hamiltonian_name=hamiltonian or "none",
+        potential_name=potential or "none",
     )
 
 

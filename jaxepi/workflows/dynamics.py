@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from jaxepi import results, signals
 from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
+from jaxepi.materials import Material
 from jaxepi.results import Quantity
 from jaxepi.sampling import Dynamics, DynamicsError, Integration, Trajectory
 from jaxepi.workflows import crystal as crystals
@@ -78,9 +79,7 @@ def molecular_dynamics(
     claim(outputs, made_by, not resume, [settings.crystal, settings.potential or ""])
     found = crystals.load(settings.crystal, potential=settings.potential)
     crystal = crystals.prepared(found, settings.cell, settings.precision)
-    origin = results.provenance(
-        settings.asdict(), {f"potential {crystal.models['potential']}": crystal.potential}, command
-    )
+    origin = results.provenance(settings.asdict(), {f"potential {crystal.potential_name}": crystal.potential}, command)
     with Study.open(result, origin, resume=resume, unit="frame") as study:
         contents = study.contents() if study.complete else _Recorder(settings, crystal, study, log).record(progress)
         if not study.complete:
@@ -103,7 +102,7 @@ def molecular_dynamics(
 class _Recorder:
     """Moves the atoms and puts what it sees where it is safe."""
 
-    def __init__(self, settings: DynamicsSettings, crystal: crystals.Crystal, study: Study, log: Path) -> None:
+    def __init__(self, settings: DynamicsSettings, crystal: Material, study: Study, log: Path) -> None:
         assert study.run is not None
         self.settings, self.run, self.log = settings, study.run, log
         self.said: list[str] = []

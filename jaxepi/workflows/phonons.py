@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxepi import kpoints, sampling, symmetry
+from jaxepi.materials import Material
 from jaxepi.sampling import Dispersion, ForceConstants
-from jaxepi.workflows.crystal import Crystal
 
 LO_TO = (
     "no LO-TO splitting: the long-range field of the atoms' effective charges (the non-analytic term) is not included; in a "
@@ -30,7 +30,7 @@ class Phonons(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def phonons(crystal: Crystal, supercell: int = 4, path: str | None = None, count: int = 120) -> Phonons:
+def phonons(crystal: Material, supercell: int = 4, path: str | None = None, count: int = 120) -> Phonons:
     """Phonons of the primitive cell from force constants of its supercell; without the non-analytic term of charges.
 
     Args:

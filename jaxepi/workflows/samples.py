@@ -7,15 +7,15 @@ import jax
 
 from jaxepi import results, sampling
 from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
+from jaxepi.materials import Material
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
-from jaxepi.workflows.crystal import Crystal
 from jaxepi.workflows.settings import SamplingSettings
 
 
 def draw(
-    settings: SamplingSettings, crystal: Crystal, supercell: Structure, progress: bool = False
+    settings: SamplingSettings, crystal: Material, supercell: Structure, progress: bool = False
 ) -> tuple[Snapshots, ...]:
     """Snapshots at every temperature, one `Snapshots` each; force constants are computed once.
 

@@ -1,5 +1,8 @@
 """The catalogue: what loads, what its card says, and that structure, potential and Hamiltonian belong together."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ def test_every_material_fits_together(name):
     assert material.gap_kind in ("direct", "indirect", "none")
     ratio = len(material.structure) / len(material.primitive)
     np.testing.assert_allclose(material.structure.volume, ratio * material.primitive.volume, rtol=1e-10)
-    if material.potential is not None:
+    if material.ions is not None:
         # The crystal stands at rest in its potential.
         forces = material.potential.forces(material.structure, material.potential.graph(material.structure))
         np.testing.assert_allclose(forces, 0, atol=1e-8)
@@ -30,7 +33,11 @@ def test_other_models_can_be_chosen_by_name():
     assert material.hamiltonian.module.name == "si-jancu1998"
     assert material.hamiltonian.basis.spinor
     assert "Jancu" in dict(material.card)["hamiltonian"]
-    assert materials.load("graphene").potential is None
+    graphene = materials.load("graphene")
+    assert graphene.ions is None
+    assert list(graphene.models()) == ["hamiltonian graphene-trambly2010"]
+    with pytest.raises(InputError, match=r"graphene has no potential: give one .* graphene-pbe-d3"):
+        graphene.potential  # noqa: B018
     assert materials.load("graphene").primitive.pbc == (True, True, False)
 
 
@@ -61,9 +68,18 @@ def test_measured_facts_are_cited_and_in_range():
 
 
 def test_a_material_is_a_pytree():
-    import jax
-
     material = materials.load("galliumarsenide")
     doubled = jax.tree.map(lambda x: 2 * jnp.asarray(x), material)
     np.testing.assert_allclose(doubled.primitive.cell, 2 * material.primitive.cell)
     assert doubled.name == "galliumarsenide"
+
+
+def test_precision_changes_everywhere_and_complex_numbers_stay_complex():
+    material = materials.load("silicon", spin_orbit=True)
+    single = material.astype("float32")
+    assert single.structure.positions.dtype == jnp.float32
+    assert {x.dtype for x in jax.tree.leaves((single.electrons, single.ions))} == {jnp.dtype("float32")}
+    held = dataclasses.replace(
+        material, electrons=dataclasses.replace(material.hamiltonian, params={"h": jnp.ones(2) * 1j})
+    )
+    assert held.astype("float32").hamiltonian.params["h"].dtype == jnp.complex64

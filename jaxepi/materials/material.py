@@ -1,0 +1,73 @@
+"""What a study starts from: a crystal at rest and the models there are for it."""
+
+from typing import Any
+
+from jaxepi import hamiltonians, potentials, tree
+from jaxepi.errors import InputError
+from jaxepi.hamiltonians import Hamiltonian
+from jaxepi.potentials import Potential
+from jaxepi.structure import Structure
+from jaxepi.tree import pytree, static
+
+
+@pytree
+class Material:
+    """A crystal at rest and the models that describe it, shipped (`materials.load`) or of a user's own files.
+
+    Attributes:
+        primitive: the primitive cell. structure: the cell that supercells repeat.
+        electrons, ions: its models, or None; `hamiltonian` and `potential` give them or refuse.
+        name: of the material, or path of its file.
+        hamiltonian_name, potential_name: of the models, "none" where there are none.
+        gap_kind: "direct", "indirect" or "none" (a metal); empty where nobody has said.
+        tauc_window: of the absorption edge, eV.
+        card: pairs (key, text) that say what the models are fitted to and where they hold.
+    """
+
+    primitive: Structure
+    structure: Structure
+    electrons: Hamiltonian | None
+    ions: Potential | None
+    name: str = static()
+    hamiltonian_name: str = static(default="none")
+    potential_name: str = static(default="none")
+    gap_kind: str = static(default="")
+    tauc_window: tuple[float, float] | None = static(default=None)
+    card: tuple[tuple[str, str], ...] = static(default=())
+
+    @property
+    def hamiltonian(self) -> Hamiltonian:
+        """The Hamiltonian.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.electrons is None:
+            known = ", ".join(hamiltonians.available())
+            raise InputError(f"{self.name} has no Hamiltonian: give one (--hamiltonian): a path or one of {known}")
+        return self.electrons
+
+    @property
+    def potential(self) -> Potential:
+        """The potential.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.ions is None:
+            known = ", ".join(potentials.available())
+            raise InputError(f"{self.name} has no potential: give one (--potential): a path or one of {known}")
+        return self.ions
+
+    def models(self) -> dict[str, Any]:
+        """The models there are, by name, in the form `results.provenance` takes."""
+        found = {f"hamiltonian {self.hamiltonian_name}": self.electrons, f"potential {self.potential_name}": self.ions}
+        return {name: model for name, model in found.items() if model is not None}
+
+    def periodic(self, counts: int | tuple[int, ...]) -> tuple[int, ...]:
+        """Divisions or repeats of three directions; an integer means one along directions that are not periodic."""
+        return tuple(counts if p else 1 for p in self.structure.pbc) if isinstance(counts, int) else tuple(counts)
+
+    def astype(self, dtype: Any) -> "Material":
+        """Everything in another precision."""
+        return tree.astype(self, dtype)
