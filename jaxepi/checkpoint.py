@@ -11,11 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from jaxepi import archive
+from jaxepi import archive, schema
 from jaxepi.errors import InputError
 
 FORMAT, VERSION = "jaxepi-model", 1
 UNITS = "eV, angstrom"
+
+LARGEST, DOMAIN = 1e9, "domain"
+"""No parameter is larger, but those of this name: inverse widths of the training data, which may have none."""
+
+_SHAPE = schema.List(schema.Number(0, 2**31, whole=True), least=0, most=32)
+HEAD = schema.Table(
+    {
+        "format": schema.Text(),
+        "version": schema.Number(whole=True),
+        "kind": schema.Text(),
+        "config": schema.Table({"units": schema.Text()}, others=True),
+        "arrays": schema.Entries(_SHAPE),
+        "card": schema.Table({}, others=True),
+    },
+    others=True,
+)
+"""What a header holds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +67,32 @@ def read_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:
 
     Raises:
         InputError: a file that is missing or damaged, of another format, version, kind of model or with other units, or
-            with an array missing or of the wrong shape.
+            a header of another form, or an array that is missing, of another shape, not finite or absurd.
     """
     try:
-        header, arrays = archive.read(path)
+        with archive.opened(path) as file:
+            header = file.header
+            _check(header, str(path))
+            arrays = {name: file.array(name, shape) for name, shape in header["arrays"].items()}
     except archive.DamagedError as error:
         raise InputError(f"checkpoint {path} cannot be read: {error}; give a file written by jaxepi") from error
+    if kind not in (None, header["kind"]):
+        raise InputError(f"{path} holds a model of kind {header['kind']!r}; expected a {kind}")
+    for name, value in arrays.items():
+        if not np.isfinite(value).all():
+            raise InputError(f"checkpoint {path}: {name!r} holds NaN or infinity; the file is damaged: copy it again")
+        if name.split("/")[0] != DOMAIN and (np.abs(value) > LARGEST).any():
+            raise InputError(
+                f"checkpoint {path}: {name!r} holds {np.abs(value).max():.3g}; no trained model is so large"
+            )
+    return Checkpoint(header["kind"], header["config"], nest(arrays), header["card"])
+
+
+def _check(header: dict[str, Any], path: str) -> None:
+    """Refuse a header of another form."""
     if header.get("format") != FORMAT:
         raise InputError(f"{path} has format {header.get('format')!r}; expected {FORMAT!r}")
-    if header.get("version") != VERSION:
+    if header.get("version") != VERSION or isinstance(header.get("version"), bool):
         raise InputError(
             f"checkpoint {path} has version {header.get('version')!r}; this jaxepi reads version {VERSION}: use the "
             "release that wrote it, or train the model again"
@@ -66,16 +100,14 @@ def read_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:
     for name in ("kind", "config", "arrays", "card"):
         if name not in header:
             raise InputError(f"checkpoint {path} lacks {name!r} in its header; the file is incomplete: copy it again")
-    if kind not in (None, header["kind"]):
-        raise InputError(f"{path} holds a model of kind {header['kind']!r}; expected a {kind}")
-    if header["config"].get("units") != UNITS:
-        raise InputError(f"{path} has units {header['config'].get('units')!r}; expected {UNITS!r}")
-    for name, shape in header["arrays"].items():
-        if name not in arrays:
-            raise InputError(f"checkpoint {path} lacks the array {name!r}; the file is incomplete: copy it again")
-        if list(arrays[name].shape) != shape:
-            raise InputError(f"checkpoint {path}: {name!r} has shape {arrays[name].shape}; its header says {shape}")
-    return Checkpoint(header["kind"], header["config"], nest(arrays), header["card"])
+    HEAD.check(header, f"checkpoint {path}", "")
+    groups = {name[:i] for name in header["arrays"] for i, letter in enumerate(name) if letter == "/"}
+    if groups & header["arrays"].keys():
+        raise InputError(
+            f"checkpoint {path}: the array {min(groups & header['arrays'].keys())!r} is named like a group"
+        )
+    if header["config"]["units"] != UNITS:
+        raise InputError(f"{path} has units {header['config']['units']!r}; expected {UNITS!r}")
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

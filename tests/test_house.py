@@ -16,6 +16,7 @@ STOREY = {
     "archive": 0,
     "checkpoint": 0,
     "files": 0,
+    "schema": 0,
     "guards": 0,
     "settings": 0,
     "signals": 0,

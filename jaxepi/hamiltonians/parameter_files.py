@@ -1,22 +1,76 @@
 """Parameter files of Slater-Koster sets: JSON in the format of `parameters/README.md`, shipped or a user's own."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 
+from jaxepi import schema
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import onsite
 from jaxepi.hamiltonians.base import Hamiltonian
-from jaxepi.hamiltonians.basis import Basis
+from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import LAWS
 from jaxepi.hamiltonians.slater_koster import SlaterKoster
+from jaxepi.hamiltonians.two_centre import BONDS
+from jaxepi.schema import shown
 
 FORMAT, VERSION = "jaxepi-slater-koster", 1
+
+LARGEST = 1e4
+"""eV: no integral is larger at the length of a bond."""
+
+ENERGY = schema.Number(-1e5, 1e5, "eV")
+RANGES = {
+    "exponent": schema.Number(-50, 50),
+    "decay": schema.Number(-100, 100),
+    "length": schema.Number(0.1, 50, "angstrom"),
+    "switch": schema.Number(0.1, 50, "angstrom"),
+    "width": schema.Number(1e-3, 50, "angstrom"),
+}
+"""Ranges of numbers by name; others may have any size that a file of numbers has."""
+
+HEAD = schema.Table(
+    {
+        "format": schema.Text(),
+        "version": schema.Number(whole=True),
+        "name": schema.Text(),
+        "citation": schema.Text(),
+        "species": schema.Entries(
+            schema.Table(
+                {
+                    "shells": schema.List(schema.Text()),
+                    "electrons": schema.Number(0, 100),
+                    "onsite": schema.Entries(ENERGY),
+                },
+                {"spin_orbit": schema.Table({}, {"p": schema.Number(-10, 10, "eV")})},
+            ),
+            tuple(chemical_symbols[1:]),
+            least=1,
+        ),
+        "law": schema.Text(tuple(LAWS)),
+        "cutoff": schema.Number(0.1, 30, "angstrom"),
+        "skin": schema.Number(0, 10, "angstrom"),
+        "pairs": schema.List(
+            schema.Table(
+                {"species": schema.List(schema.Text(), 2, 2), "hopping": schema.Entries(schema.Anything(), least=1)},
+                {name: schema.Entries(schema.Anything()) for name in ("shared", "overlap", "C")},
+            )
+        ),
+        "onsite_model": schema.Text(tuple(onsite.MODELS)),
+    },
+    {
+        "read_from": schema.Text(),
+        "lattice_constant": schema.Number(0.1, 100, "angstrom"),
+        "note": schema.Text(),
+        "onsite_parameters": schema.Entries(schema.Anything()),
+    },
+)
+"""What a parameter file holds, but for what depends on its shells and law."""
 
 ENDING = ".json"
 SHIPPED = Path(__file__).parent / "parameters"
@@ -37,15 +91,128 @@ def read(name_or_path: str | Path) -> dict:
     source = Path(text) if text.endswith(ENDING) else SHIPPED / f"{text}{ENDING}"
     if not source.is_file():
         raise InputError(f"no Slater-Koster set {text!r}; shipped are {', '.join(sets())}, or give a {ENDING} file")
-    try:
-        data = json.loads(source.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{text} is not a readable parameter file: {error}") from error
-    if data.get("format") != FORMAT:
-        raise InputError(f"{text} has format {data.get('format')!r}; expected {FORMAT!r}")
-    if data.get("version") != VERSION:
-        raise InputError(f"{text} has version {data.get('version')!r}; this jaxepi reads version {VERSION}")
+    data = schema.read(source, "parameter file")
+    if source.parent != SHIPPED:  # which a test checks
+        check(data, text)
     return data
+
+
+def check(data: Any, where: str) -> None:
+    """Refuse what is not the content of a parameter file.
+
+    Args:
+        where: the file, for the message.
+
+    Raises:
+        InputError: another format or version, a key that is missing, unknown or of another type, numbers out of range, or
+            integrals of shells or elements that the set does not have.
+    """
+    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, Mapping) else data
+        raise InputError(f"{where} has format {shown(found)}; expected {FORMAT!r}")
+    if data.get("version") != VERSION or isinstance(data["version"], bool):
+        raise InputError(f"{where} has version {shown(data.get('version'))}; this jaxepi reads version {VERSION}")
+    HEAD.check(data, where, "")
+    shells = {}
+    for symbol, entry in data["species"].items():
+        held = tuple(entry["shells"])
+        if len(set(held)) < len(held):
+            raise InputError(f"{where}: species.{symbol}.shells names a shell twice; name each once")
+        widths = [len(SHELLS[shell][1]) for shell in held if _known(shell, f"{where}: species.{symbol}.shells")]
+        schema.Number(0, 2 * sum(widths), "electrons in these shells").check(
+            entry["electrons"], where, f"species.{symbol}.electrons"
+        )
+        energies = dict.fromkeys(held, ENERGY)  # which a density gives in their place
+        form = schema.Table({}, energies) if data["onsite_model"] == "density" else schema.Table(energies)
+        form.check(entry["onsite"], where, f"species.{symbol}.onsite")
+        shells[symbol] = held
+    for i, pair in enumerate(data["pairs"]):
+        _check_pair(pair, shells, data, where, f"pairs[{i}]")
+    seen = [frozenset(pair["species"]) for pair in data["pairs"]]
+    twice = next((sorted(s) for s in seen if seen.count(s) > 1), None)
+    if twice:
+        raise InputError(f"{where}: the pair {'-'.join(twice * (3 - len(twice)))} stands twice in pairs; give it once")
+    if len({"overlap" in pair for pair in data["pairs"]}) > 1:
+        raise InputError(f"{where}: some pairs have an overlap and others none; give it to all or none")
+    _check_onsite(data, shells, where)
+
+
+def _known(shell: str, where: str) -> bool:
+    try:
+        return SHELLS[shell] is not None
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _check_pair(pair: Mapping[str, Any], shells: dict[str, tuple[str, ...]], data: Any, where: str, key: str) -> None:
+    """Refuse a pair whose integrals do not belong to its shells, or lack parameters of the law."""
+    schema.List(schema.Text(tuple(shells)), 2, 2).check(pair["species"], where, f"{key}.species")
+    first, second = pair["species"]
+    ends = (shells[first], shells[second])
+    names = [
+        f"{a}-{b}:{bond}" for a in ends[0] for b in ends[1] for bond in BONDS[: min(SHELLS[a][0], SHELLS[b][0]) + 1]
+    ]
+    numbers = {name: RANGES.get(name, schema.Number()) for name in LAWS[data["law"]].neutral}
+    shared = pair.get("shared", {})
+    schema.Table({}, numbers).check(shared, where, f"{key}.shared")
+    for kind in ("hopping", "overlap"):
+        if kind not in pair:
+            continue
+        schema.Entries(schema.Table({}, numbers), tuple(names), 1).check(pair[kind], where, f"{key}.{kind}")
+        for name, values in pair[kind].items():
+            lacking = sorted(set(numbers) - set(values) - set(shared))
+            if lacking:
+                raise InputError(f"{where}: {key}.{kind}.{name} lacks {', '.join(lacking)}; give it there or in shared")
+        _check_sizes([{**shared, **values} for values in pair[kind].values()], data, where, f"{key}.{kind}")
+
+
+def _check_sizes(integrals: list[dict[str, float]], data: Any, where: str, key: str) -> None:
+    """Refuse integrals that are absurd at the lengths of bonds, and bonds that the cutoff leaves out."""
+    values = {name: np.array([[float(held[name])] for held in integrals]) for name in integrals[0]}
+    length, cutoff = values.get("length", np.array([[0.5 * data["cutoff"]]])), data["cutoff"]
+    if data["law"] == "power" and length.max() > cutoff:
+        raise InputError(
+            f"{where}: {key} is given for bonds of {length.max():g} angstrom, which cutoff = {cutoff:g} leaves out; give a "
+            "longer cutoff"
+        )
+    nearest = np.minimum(0.8 * length, cutoff)
+    distance = nearest + np.linspace(0, 1, 20) * (cutoff - nearest)
+    with np.errstate(all="ignore"):
+        found = np.nan_to_num(np.abs(np.asarray(LAWS[data["law"]].function(distance, **values))), nan=np.inf)
+    if found.max() > LARGEST:
+        raise InputError(f"{where}: {key} reaches {found.max():.3g} at the lengths of bonds; check its numbers")
+
+
+def _check_onsite(data: Any, shells: dict[str, tuple[str, ...]], where: str) -> None:
+    """Refuse on-site parameters of another form than the model has."""
+    every = tuple(dict.fromkeys(shell for names in shells.values() for shell in names))
+    model, key = data["onsite_model"], "onsite_parameters"
+    if model == "constant":
+        schema.Table({}).check(data.get(key, {}), where, key)
+        return
+    lacking = sorted({"niquet": {"s", "p", "d", "s*"}}.get(model, set()) - set(every))
+    if lacking:
+        raise InputError(f"{where}: onsite_model {model!r} needs the shell {lacking[0]}; use 'constant', or add it")
+    forms: dict[str, dict[str, schema.Kind]] = {
+        "niquet": {
+            "alpha": schema.Table(dict.fromkeys(every, ENERGY)),
+            "length": RANGES["length"],
+            "beta": schema.Table(dict.fromkeys(("p0", "p1", "pd0", "pd1", "d0", "sp0", "Sp0", "sd0", "Sd0"), ENERGY)),
+        },
+        "density": {
+            **{name: RANGES[name] for name in ("decay", "switch", "width")},
+            "coefficients": schema.Table({shell: schema.List(schema.Number(), 4, 4) for shell in every}),
+        },
+        "boykin": {"shift": ENERGY, "strength": schema.Number(-100, 100)},
+    }
+    schema.Table({key: schema.Table(forms[model])}, others=True).check(data, where, "")
+    for i, pair in enumerate(data["pairs"] if model == "boykin" else ()):
+        names = tuple(f"{a}-{b}" for a in every for b in every)
+        own: dict[str, schema.Kind] = {
+            "C": schema.Entries(schema.Number(-100, 100), names),
+            "shared": schema.Table({"length": RANGES["length"]}),
+        }
+        schema.Table(own, others=True).check(pair, where, f"pairs[{i}]")
 
 
 def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
@@ -65,7 +232,7 @@ def build(data: dict, spin_orbit: bool = False) -> tuple[SlaterKoster, dict[str,
     """Module and parameters of the contents of a parameter file.
 
     Raises:
-        InputError: a set without spin-orbit couplings when they are asked for, or an unknown on-site model.
+        InputError: a set without spin-orbit couplings when they are asked for.
     """
     symbols = list(data["species"])
     numbers = [atomic_numbers[s] for s in symbols]
@@ -121,8 +288,6 @@ def _onsite_energies(data: dict, symbols: list[str], basis: Basis) -> np.ndarray
 def _onsite_parameters(data: dict, symbols: list[str], basis: Basis) -> dict:
     """Parameters of the set's on-site model as a pytree."""
     model, values = data["onsite_model"], data.get("onsite_parameters", {})
-    if model not in onsite.MODELS:
-        raise InputError(f"{data['name']}: on-site model {model!r} is unknown; use one of {', '.join(onsite.MODELS)}")
     if model == "niquet":
         return {"niquet": {"alpha": values["alpha"], "length": values["length"], **values["beta"]}}
     if model == "density":

@@ -72,6 +72,22 @@ class SlaterKoster(BlockModule):
         return module, {**params, "spin_orbit": jnp.array(self.couplings)}
 
     def check(self, structure: Structure, graph: Graph) -> None:
+        """Refuse a structure without bonds, and what the on-site model cannot describe.
+
+        Raises:
+            InputError: says how near its atoms come.
+        """
+        lengths = np.linalg.norm(np.asarray(graph.reference), axis=1)
+        if not (lengths <= self.cutoff).any():
+            near = (
+                f"the nearest are {lengths.min():.3f} apart"
+                if len(lengths)
+                else f"nor within {graph.cutoff + graph.skin:g}"
+            )
+            raise InputError(
+                f"{self.name}: no two atoms are within its cutoff of {self.cutoff:g} angstrom, {near}; check the lattice "
+                "constant, or the cutoff of the set"
+            )
         onsite.check(self.onsite, structure, graph)
 
     def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:

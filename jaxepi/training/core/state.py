@@ -37,20 +37,27 @@ def load(path: Path, fingerprint: Mapping[str, Any], like: Any) -> tuple[dict[st
     """
     remedy = "give another --output, or start over with --overwrite"
     try:
-        header, held = archive.read(path)
+        with archive.opened(path) as file:
+            header = file.header
+            if header.get("format") != FORMAT or header.get("version") != VERSION:
+                found = f"{header.get('format')!r} version {header.get('version')!r}"
+                raise InputError(f"{path} has format {found}; this jaxepi reads {FORMAT!r} version {VERSION}: {remedy}")
+            lacking = [n for n in ("fingerprint", "counters") if not isinstance(header.get(n), dict)]
+            if lacking:
+                raise InputError(f"{path}: its header has no table {lacking[0]!r}; {remedy}")
+            _refuse_other(path, header["fingerprint"], json.loads(json.dumps(dict(fingerprint))), remedy)
+            places, structure = jax.tree_util.tree_flatten_with_path(like)
+            leaves = []
+            for place, leaf in places:
+                name, expected = jax.tree_util.keystr(place), np.asarray(leaf)
+                held = file.array(name, expected.shape)
+                if held.dtype != expected.dtype:
+                    raise InputError(
+                        f"{path}: array {name} is of {held.dtype}; this run has {expected.dtype}: {remedy}"
+                    )
+                leaves.append(held)
     except archive.DamagedError as error:
         raise InputError(f"{path} is no state of a training run ({error}); {remedy}") from error
-    if header.get("format") != FORMAT or header.get("version") != VERSION:
-        found = f"{header.get('format')!r} version {header.get('version')!r}"
-        raise InputError(f"{path} has format {found}; this jaxepi reads {FORMAT!r} version {VERSION}: {remedy}")
-    _refuse_other(path, header["fingerprint"], json.loads(json.dumps(dict(fingerprint))), remedy)
-    places, structure = jax.tree_util.tree_flatten_with_path(like)
-    leaves = []
-    for place, leaf in places:
-        name = jax.tree_util.keystr(place)
-        if name not in held or held[name].shape != np.shape(leaf) or held[name].dtype != np.asarray(leaf).dtype:
-            raise InputError(f"{path}: array {name} is missing or of another shape or type; {remedy}")
-        leaves.append(held[name])
     return header["counters"], jax.tree_util.tree_unflatten(structure, leaves)
 
 
