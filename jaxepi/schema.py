@@ -1,16 +1,17 @@
 """What JSON files must hold, declared as data: tables, lists, numbers and texts with their ranges.
 
-Whoever reads such a file declares its form and calls `check`; a refusal is one line with file, key, value and remedy.
+Whoever reads such a file declares its form and calls `check`; a refusal is one line with file, key, value and remedy. Single
+values are checked as those of settings are (`jaxepi.settings`).
 """
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from jaxepi.errors import InputError, refuse_unknown
+from jaxepi.settings import Field, Rule, shown, shown_words
 
 
 @runtime_checkable
@@ -28,17 +29,8 @@ class Kind(Protocol):
         """
 
 
-def shown(value: Any) -> str:
-    """A value in a message: one line, shortened where it is long."""
-    try:
-        text = " ".join(repr(value).split())
-    except (ValueError, RecursionError):  # of a number of thousands of digits, or a deep table
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:56]} ..."
-
-
 def _refuse(file: str, key: str, value: Any, remedy: str) -> NoReturn:
-    raise InputError(f"{file}: {f'{key} = ' if key else ''}{shown(value)}; give {remedy}")
+    raise InputError(f"{file}: {f'{key} = ' if key else ''}{shown(value)}: give {remedy}")
 
 
 def _inside(key: str, name: str) -> str:
@@ -59,15 +51,8 @@ class Number:
     whole: bool = False
 
     def check(self, value: Any, file: str, key: str) -> None:
-        good = isinstance(value, int if self.whole else int | float) and not isinstance(value, bool)
-        if (
-            not good
-            or not math.isfinite(value if abs(value) < 1e300 else math.inf)
-            or not self.low <= value <= self.high
-        ):
-            unit = f" {self.unit}" if self.unit else ""
-            kind = "a whole number" if self.whole else "a number"
-            _refuse(file, key, value, f"{kind} from {self.low:g} to {self.high:g}{unit}")
+        rule = Rule(unit=self.unit, least=self.low, most=self.high)
+        Field(f"{file}: {key} =", int if self.whole else float, None, rule, "").checked(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,8 +147,7 @@ def read(path: str | Path, what: str) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{what} {path} cannot be read: {reason[:200]}; give a JSON file") from error
+        raise InputError(f"{what} {path} cannot be read: {shown_words(str(error))}; give a JSON file") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

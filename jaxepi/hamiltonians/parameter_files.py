@@ -17,7 +17,7 @@ from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import LAWS
 from jaxepi.hamiltonians.slater_koster import SlaterKoster
 from jaxepi.hamiltonians.two_centre import BONDS
-from jaxepi.schema import shown
+from jaxepi.settings import shown
 
 FORMAT, VERSION = "jaxepi-slater-koster", 1
 
@@ -168,17 +168,16 @@ def _check_pair(pair: Mapping[str, Any], shells: dict[str, tuple[str, ...]], dat
 
 def _check_sizes(integrals: list[dict[str, float]], data: Any, where: str, key: str) -> None:
     """Refuse integrals that are absurd at the lengths of bonds, and bonds that the cutoff leaves out."""
-    values = {name: np.array([[float(held[name])] for held in integrals]) for name in integrals[0]}
-    length, cutoff = values.get("length", np.array([[0.5 * data["cutoff"]]])), data["cutoff"]
+    values = {name: jnp.array([[float(held[name])] for held in integrals]) for name in integrals[0]}
+    length, cutoff = values.get("length", jnp.array([[0.5 * data["cutoff"]]])), data["cutoff"]
     if data["law"] == "power" and length.max() > cutoff:
         raise InputError(
             f"{where}: {key} is given for bonds of {length.max():g} angstrom, which cutoff = {cutoff:g} leaves out; give a "
             "longer cutoff"
         )
-    nearest = np.minimum(0.8 * length, cutoff)
-    distance = nearest + np.linspace(0, 1, 20) * (cutoff - nearest)
-    with np.errstate(all="ignore"):
-        found = np.nan_to_num(np.abs(np.asarray(LAWS[data["law"]].function(distance, **values))), nan=np.inf)
+    nearest = jnp.minimum(0.8 * length, cutoff)
+    distance = nearest + jnp.linspace(0, 1, 20) * (cutoff - nearest)
+    found = np.nan_to_num(np.abs(np.asarray(LAWS[data["law"]].function(distance, **values))), nan=np.inf)
     if found.max() > LARGEST:
         raise InputError(f"{where}: {key} reaches {found.max():.3g} at the lengths of bonds; check its numbers")
 

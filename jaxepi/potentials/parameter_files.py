@@ -1,16 +1,17 @@
 """Parameter files of potentials: JSON in the format of published.json, which holds the shipped sets."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 
+from jaxepi import schema
 from jaxepi.errors import InputError
 from jaxepi.potentials.base import Potential
 from jaxepi.potentials.stillinger_weber import StillingerWeber
 from jaxepi.potentials.valence import ValenceForceField
+from jaxepi.settings import shown
 from jaxepi.units import NEWTON_PER_METRE
 
 FORMAT, VERSION = "jaxepi-potentials", 1
@@ -36,42 +37,37 @@ def read(path: Path, member: str | None = None) -> Potential:
 
 
 def sets(path: Path) -> dict[str, dict]:
-    """The sets of a potential file, by name."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"potential file {path} cannot be read: {error}; give a JSON file like published.json"
-        ) from error
+    """The sets of a potential file, by name, checked.
+
+    Raises:
+        InputError: a file that cannot be read, of another format or version, or an entry that is missing, unknown, of
+            another type or out of range.
+    """
+    content, where = schema.read(path, "potential file"), f"potential file {path}"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"potential file {path} has format {found!r}; expected {FORMAT!r}")
-    if content.get("version") != VERSION:
+        raise InputError(f"{where} has format {shown(found)}; expected {FORMAT!r}")
+    if content.get("version") != VERSION or isinstance(content["version"], bool):
         raise InputError(
-            f"potential file {path} has version {content.get('version')!r}; this jaxepi reads version {VERSION}: "
-            "convert the file, or use the jaxepi release that wrote it"
+            f"{where} has version {shown(content.get('version'))}; this jaxepi reads version {VERSION}: convert the file, or "
+            "use the jaxepi release that wrote it"
         )
-    return content.get("sets") or {}
+    HEAD.check(content, where, "")
+    for name, entry in content["sets"].items():
+        form = FORMS.get(entry["form"])
+        if form is None:
+            raise InputError(f"{where}: set {name!r} has form {shown(entry['form'])}; known forms: {', '.join(FORMS)}")
+        form.check(entry, where, f"sets.{name}")
+    return content["sets"]
 
 
 def build(name: str, entry: dict[str, Any]) -> Potential:
     """The potential of one entry of a file."""
-    makers = {"modified-valence-force-field": _valence, "stillinger-weber": _stillinger_weber}
-    form = entry.get("form")
-    if form not in makers:
-        raise InputError(f"potential {name!r} has form {form!r}; known forms: {', '.join(makers)}")
-    try:
-        species = tuple(atomic_numbers[symbol] for symbol in entry["species"])
-        return makers[form](name, entry, species)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"potential {name!r}: bad or missing entry ({error}); compare with published.json") from error
+    species = tuple(atomic_numbers[symbol] for symbol in entry["species"])
+    return MAKERS[entry["form"]](name, entry, species)
 
 
 def _valence(name: str, entry: dict[str, Any], species: tuple[int, ...]) -> Potential:
-    if entry["units"] != "N/m":
-        raise InputError(f"potential {name!r} gives its force constants in {entry['units']!r}; convert them to 'N/m'")
     bond_length = 3**0.5 / 4 * float(entry["lattice_constant_angstrom"])
     names = ("alpha", "beta", "gamma", "delta", "nu")
     params = {n: jnp.asarray(float(entry["parameters"][n]) * NEWTON_PER_METRE) for n in names}
@@ -80,8 +76,6 @@ def _valence(name: str, entry: dict[str, Any], species: tuple[int, ...]) -> Pote
 
 
 def _stillinger_weber(name: str, entry: dict[str, Any], species: tuple[int, ...]) -> Potential:
-    if entry["units"] != "eV, angstrom":
-        raise InputError(f"potential {name!r} has units {entry['units']!r}; convert it to 'eV, angstrom'")
     p = entry["parameters"]
     names = ("epsilon", "sigma", "lam", "gamma", "A", "B", "cosine")
     params = {n: jnp.asarray(float(p[n])) for n in names}
@@ -91,3 +85,54 @@ def _stillinger_weber(name: str, entry: dict[str, Any], species: tuple[int, ...]
     cited = str(entry.get("citation", ""))
     module = StillingerWeber(cutoff, skin, float(p["range"]), int(p["p"]), int(p["q"]), species, name, cited)
     return Potential(params, module)
+
+
+MAKERS = {"modified-valence-force-field": _valence, "stillinger-weber": _stillinger_weber}
+
+
+def _form(units: str, parameters: dict[str, schema.Kind], **more: schema.Kind) -> schema.Table:
+    """What a set of one form holds."""
+    required: dict[str, schema.Kind] = {
+        "form": schema.Text(),
+        "species": schema.List(schema.Text(tuple(chemical_symbols[1:]))),
+        "units": schema.Text((units,)),
+        "parameters": schema.Table(parameters),
+    }
+    return schema.Table(
+        {**required, **more}, {"citation": schema.Text(), "read_from": schema.Text(), "note": schema.Text()}
+    )
+
+
+_POSITIVE, _ANY, _POWER = schema.Number(1e-6, 1e4), schema.Number(-1e4, 1e4), schema.Number(0, 20, whole=True)
+FORMS = {
+    "modified-valence-force-field": _form(
+        "N/m",
+        dict.fromkeys(("alpha", "beta", "gamma", "delta", "nu"), schema.Number(-1e4, 1e4, "N/m")),
+        lattice_constant_angstrom=schema.Number(1, 50, "angstrom"),
+    ),
+    "stillinger-weber": _form(
+        "eV, angstrom",
+        {
+            "epsilon": schema.Number(1e-6, 1e3, "eV"),
+            "sigma": schema.Number(0.1, 10, "angstrom"),
+            "range": schema.Number(1, 5),
+            "lam": _ANY,
+            "gamma": _POSITIVE,
+            "cosine": schema.Number(-1, 1),
+            "A": _ANY,
+            "B": _ANY,
+            "p": _POWER,
+            "q": _POWER,
+        },
+    ),
+}
+"""What a set holds, by its form."""
+
+HEAD = schema.Table(
+    {
+        "format": schema.Text(),
+        "version": schema.Number(whole=True),
+        "sets": schema.Entries(schema.Table({"form": schema.Text()}, others=True)),
+    },
+    {"note": schema.Text()},
+)

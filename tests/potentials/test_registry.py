@@ -79,6 +79,17 @@ def broken(**changes):
     return {**content(), **changes}
 
 
+def changed(key, value):
+    """A file of one set, of which one entry is another, or missing."""
+    entry = {**content()["sets"]["silicon-sw1985"], key: value}
+    return broken(sets={"x": {n: v for n, v in entry.items() if v is not ...}})
+
+
+def number(key, value):
+    parameters = {**content()["sets"]["silicon-sw1985"]["parameters"], key: value}
+    return changed("parameters", {n: v for n, v in parameters.items() if v is not ...})
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -88,9 +99,23 @@ def broken(**changes):
         (broken(), "choose one of"),
         (broken(sets={}), "none"),
         (broken(sets={"x": {"form": "magic"}}), "form 'magic'"),
-        (broken(sets={"x": {"form": "stillinger-weber", "species": ["Si"], "units": "Ry"}}), "units 'Ry'"),
-        (broken(sets={"x": {"form": "modified-valence-force-field", "species": ["Si"], "units": "Ry"}}), "'Ry'"),
-        (broken(sets={"x": {"form": "stillinger-weber", "species": ["Qq"]}}), "Qq"),
+        (broken(sets=[1]), "sets = 1: give a table"),
+        (broken(sets={"x": [1]}), r"sets\.x = 1: give a table"),
+        (broken(sets={"x": {"form": None}}), r"sets\.x\.form = None: give a text"),
+        (broken(more=1), "unknown key 'more'"),
+        (changed("units", "Ry"), r"sets\.x\.units = 'Ry': give one of eV, angstrom"),
+        (changed("species", ["Qq"]), r"sets\.x\.species\[0\] = 'Qq': give one of H, He"),
+        (changed("species", "Si"), r"sets\.x\.species = 'Si': give a list"),
+        (changed("species", []), r"sets\.x\.species"),
+        (changed("parameters", None), r"sets\.x\.parameters = None: give a table"),
+        (changed("paramters", {}), "unknown key 'paramters'; did you mean 'parameters'"),
+        (number("sigma", "2.1"), r"sets\.x\.parameters\.sigma = '2\.1': give a number"),
+        (number("sigma", float("nan")), r"parameters\.sigma = nan angstrom: give a number from 0\.1"),
+        (number("epsilon", 1e300), r"parameters\.epsilon = 1e\+300 eV: give a number"),
+        (number("A", True), r"parameters\.A = True: give a number"),
+        (number("p", 4.5), r"parameters\.p = 4\.5: give zero or a positive whole number"),
+        (number("Sigma", 2.0), "unknown key 'Sigma'; did you mean 'sigma'"),
+        (number("gamma", ...), r"sets\.x\.parameters\.gamma is missing"),
     ],
 )
 def test_bad_files_are_refused_by_name(tmp_path, value, message):
