@@ -143,6 +143,6 @@ def compare(expected: Mapping[str, Any], params: Mapping[str, Any], path: str | 
     for name, value in flatten(expected).items():
         if given.get(name) != value.shape:
             raise InputError(
-                f"{path}: parameter {name!r} has shape {given.get(name)}; this model needs {value.shape}: the file is "
-                "damaged or belongs to another release"
+                f"checkpoint {path}: parameter {name!r} has shape {given.get(name)}; this model needs {value.shape}: the "
+                "file is damaged or belongs to another release"
             )

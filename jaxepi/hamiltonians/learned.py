@@ -36,6 +36,7 @@ from jaxepi.hamiltonians import atomic, parameter_files
 from jaxepi.hamiltonians.angles import Angles, integrals, three_centre
 from jaxepi.hamiltonians.base import BlockModule, Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
+from jaxepi.hamiltonians.settings import SlaterKosterSettings
 from jaxepi.hamiltonians.slater_koster import SlaterKoster
 from jaxepi.model import label
 from jaxepi.nn import (
@@ -52,6 +53,7 @@ from jaxepi.nn import (
     polynomial_cutoff,
     radial_basis,
 )
+from jaxepi.settings import from_table
 from jaxepi.structure import Structure
 
 
@@ -370,13 +372,18 @@ def read(path: str | Path) -> tuple[Hamiltonian, Mapping[str, Any]]:
         InputError: what `read_checkpoint` refuses, or parameters that do not belong to the configuration.
     """
     found = read_checkpoint(path, "hamiltonian")
-    config = found.config["model"]
+    where, config = f"checkpoint {path}", found.config.get("model", {})
+    from_table(SlaterKosterSettings, config, f"{where}: model")
     if not isinstance(config.get("base"), Mapping):
         raise InputError(
             f"checkpoint {path} names its published set, {config.get('base')!r}, in place of holding it: it is of an earlier "
             f"jaxepi; bring it up to date with python scripts/migrate_models.py {path}"
         )
-    module, published = configured(config)
+    parameter_files.check(config["base"], f"{where}: base", sizes=False)
+    try:
+        module, published = configured(config)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     module = dataclasses.replace(module, citation=str(found.card.get("citation", "")))
     compare(jax.eval_shape(module.init, jax.random.key(0), published), found.params, path)
     return Hamiltonian(jax.tree.map(jnp.asarray, dict(found.params)), module), found.card

@@ -97,11 +97,11 @@ def read(name_or_path: str | Path) -> dict:
     return data
 
 
-def check(data: Any, where: str) -> None:
+def check(data: Any, where: str, sizes: bool = True) -> None:
     """Refuse what is not the content of a parameter file.
 
     Args:
-        where: the file, for the message.
+        where: the file, for the message. sizes: whether integrals must have those of bonds; a trained model has its own.
 
     Raises:
         InputError: another format or version, a key that is missing, unknown or of another type, numbers out of range, or
@@ -128,6 +128,9 @@ def check(data: Any, where: str) -> None:
         shells[symbol] = held
     for i, pair in enumerate(data["pairs"]):
         _check_pair(pair, shells, data, where, f"pairs[{i}]")
+        for kind in ("hopping", "overlap") if sizes else ():
+            if kind in pair:
+                _check_sizes(pair, kind, data, where, f"pairs[{i}].{kind}")
     seen = [frozenset(pair["species"]) for pair in data["pairs"]]
     twice = next((sorted(s) for s in seen if seen.count(s) > 1), None)
     if twice:
@@ -163,21 +166,23 @@ def _check_pair(pair: Mapping[str, Any], shells: dict[str, tuple[str, ...]], dat
             lacking = sorted(set(numbers) - set(values) - set(shared))
             if lacking:
                 raise InputError(f"{where}: {key}.{kind}.{name} lacks {', '.join(lacking)}; give it there or in shared")
-        _check_sizes([{**shared, **values} for values in pair[kind].values()], data, where, f"{key}.{kind}")
 
 
-def _check_sizes(integrals: list[dict[str, float]], data: Any, where: str, key: str) -> None:
+def _check_sizes(pair: Mapping[str, Any], kind: str, data: Any, where: str, key: str) -> None:
     """Refuse integrals that are absurd at the lengths of bonds, and bonds that the cutoff leaves out."""
-    values = {name: jnp.array([[float(held[name])] for held in integrals]) for name in integrals[0]}
-    length, cutoff = values.get("length", jnp.array([[0.5 * data["cutoff"]]])), data["cutoff"]
+    integrals = [{**pair.get("shared", {}), **values} for values in pair[kind].values()]
+    own = np if data["law"] == "power" else jnp  # arithmetic alone; nothing is compiled for it
+    values = {name: own.array([[float(held[name])] for held in integrals]) for name in integrals[0]}
+    length, cutoff = values.get("length", np.array([[0.5 * data["cutoff"]]])), data["cutoff"]
     if data["law"] == "power" and length.max() > cutoff:
         raise InputError(
             f"{where}: {key} is given for bonds of {length.max():g} angstrom, which cutoff = {cutoff:g} leaves out; give a "
             "longer cutoff"
         )
-    nearest = jnp.minimum(0.8 * length, cutoff)
-    distance = nearest + jnp.linspace(0, 1, 20) * (cutoff - nearest)
-    found = np.nan_to_num(np.abs(np.asarray(LAWS[data["law"]].function(distance, **values))), nan=np.inf)
+    nearest = np.minimum(0.8 * np.asarray(length), cutoff)
+    distance = own.asarray(nearest + np.linspace(0, 1, 20) * (cutoff - nearest))
+    with np.errstate(all="ignore"):
+        found = np.nan_to_num(np.abs(np.asarray(LAWS[data["law"]].function(distance, **values))), nan=np.inf)
     if found.max() > LARGEST:
         raise InputError(f"{where}: {key} reaches {found.max():.3g} at the lengths of bonds; check its numbers")
 

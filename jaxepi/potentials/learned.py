@@ -12,8 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.data import chemical_symbols
 from jaxtyping import Array, Float, Int
 
+from jaxepi import schema
 from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError, refuse_unknown
 from jaxepi.graph import Graph, Relation, Table
@@ -21,6 +23,8 @@ from jaxepi.model import label
 from jaxepi.potentials.base import PairTerm, Potential, TrainableEnergy
 from jaxepi.potentials.domain import extrapolations
 from jaxepi.potentials.mace import Mace
+from jaxepi.potentials.settings import MaceSettings
+from jaxepi.settings import from_table
 from jaxepi.structure import Structure
 
 DEFAULTS: dict[str, Any] = {
@@ -301,6 +305,17 @@ def write(potential: Potential, config: Mapping[str, Any], path: str | Path, car
     write_checkpoint(path, Checkpoint("potential", {**known, "model": {**DEFAULTS, **config}}, params, card))
 
 
+CONFIG = schema.Table(
+    {
+        "model": schema.Table({}, others=True),
+        "species": schema.List(schema.Number(1, len(chemical_symbols) - 1, whole=True)),
+        "minimum_distance": schema.Number(0, 100, "angstrom"),
+    },
+    others=True,
+)
+"""What the configuration of a checkpoint holds; `MaceSettings` say what stands in the model."""
+
+
 def read(path: str | Path) -> tuple[Potential, Mapping[str, Any]]:
     """A learned potential and its card.
 
@@ -308,12 +323,13 @@ def read(path: str | Path) -> tuple[Potential, Mapping[str, Any]]:
         InputError: what `read_checkpoint` refuses, or parameters that do not belong to its configuration.
     """
     found = read_checkpoint(path, "potential")
-    for name in ("model", "species", "minimum_distance"):
-        if name not in found.config:
-            raise InputError(
-                f"checkpoint {path} lacks {name!r} in its configuration; the file is incomplete: copy it again"
-            )
-    module = build(found.config["model"], found.config["species"])
+    where = f"checkpoint {path}"
+    CONFIG.check(found.config, where, "config")
+    from_table(MaceSettings, found.config["model"], f"{where}: model")
+    try:
+        module = build(found.config["model"], found.config["species"])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     least, citation = float(found.config["minimum_distance"]), str(found.card.get("citation", ""))
     module = dataclasses.replace(module, minimum_distance=least, citation=citation)
     compare(jax.eval_shape(module.init, jax.random.key(0)), found.params, path)
