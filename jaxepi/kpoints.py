@@ -150,12 +150,14 @@ class Path(NamedTuple):
 
     Attributes:
         points: fractional, shape (k, 3). distance: along the path, 1/angstrom, shape (k,); nothing is added at a break.
-        corners: place on `distance`, and name. breaks: the points (by number) with which a new stretch begins.
+        corners: place on `distance`, and name. rows: the number of the point at each corner.
+        breaks: the points (by number) with which a new stretch begins.
     """
 
     points: np.ndarray
     distance: np.ndarray
     corners: list[tuple[float, str]]
+    rows: tuple[int, ...] = ()
     breaks: tuple[int, ...] = ()
 
 
@@ -212,20 +214,22 @@ def path(structure: Structure, along: Any = None, count: Any = 200) -> Path:
         raise InputError("a k path without length: its corners are one point")
     points: list[np.ndarray] = []
     distance: list[float] = []
-    corners, breaks, place = [], [], 0.0
+    corners, rows, breaks, place = [], [], [], 0.0
     for stretch, k, length in zip(stretches, ends, lengths, strict=True):
         if points:
             breaks.append(len(points))
         points.append(k[0])
         distance.append(place)
+        rows.append(len(points) - 1)
         corners.append((place, stretch[0][0]))
         for start, stop, step, (name, _) in zip(k[:-1], k[1:], length, stretch[1:], strict=True):
             n = max(1, round((count - len(stretches)) * step / total))
             points += list(start + np.arange(1, n + 1)[:, None] / n * (stop - start))
             distance += list(place + step * np.arange(1, n + 1) / n)
             place += float(step)
+            rows.append(len(points) - 1)
             corners.append((place, name))
-    return Path(np.array(points), np.array(distance), corners, tuple(breaks))
+    return Path(np.array(points), np.array(distance), corners, tuple(rows), tuple(breaks))
 
 
 def _named(structure: Structure, along: str | None) -> list[list[tuple[str, np.ndarray]]]:

@@ -120,8 +120,10 @@ def test_a_break_adds_nothing_to_the_length():
     found = path(SILICON, "GXU,KGL", 100)
     assert [name for _, name in found.corners] == ["G", "X", "U", "K", "G", "L"]
     (row,) = found.breaks
+    np.testing.assert_array_equal(found.distance[list(found.rows)], [place for place, _ in found.corners])
     known = special_points(SILICON)
     np.testing.assert_allclose(found.points[row - 1 : row + 1], [known["U"], known["K"]])
+    np.testing.assert_allclose(found.points[list(found.rows)], [known[name] for _, name in found.corners])
     assert found.distance[row] == found.distance[row - 1] == found.corners[2][0] == found.corners[3][0]
     pieces = [path(SILICON, part, 100).distance[-1] for part in ("GXU", "KGL")]
     np.testing.assert_allclose(found.distance[-1], sum(pieces))

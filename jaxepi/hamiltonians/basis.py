@@ -122,6 +122,11 @@ class Basis:
         self.kinds(species)
         return sum(widths[z] for z in species) * (2 if self.spinor else 1)
 
+    @property
+    def counts_electrons(self) -> bool:
+        """Whether the number of electrons is known, so that `occupied` has an answer."""
+        return True
+
     def occupied(self, species: Sequence[int]) -> int:
         """Number of filled bands of the neutral crystal.
 

@@ -92,6 +92,10 @@ class SiteBasis(Basis):
         """Number of Wannier functions, the dimension of H(k)."""
         return int(np.array(self.orbitals)[self.kinds(species)].sum())
 
+    @property
+    def counts_electrons(self) -> bool:
+        return self.filling is not None
+
     def occupied(self, species: Sequence[int]) -> int:
         """Number of filled bands.
 

@@ -14,23 +14,26 @@ if TYPE_CHECKING:
 def bands(
     path: Path,
     energies: np.ndarray,
-    valence: float,
+    valence: float | None = None,
     conduction: float | None = None,
-    window: tuple[float, float] = (-6.0, 6.0),
+    window: tuple[float, float] | None = None,
     title: str = "",
 ) -> "Figure":
-    """Bands along a path, energies from the valence edge.
+    """Bands along a path, energies from the valence edge where it is known.
 
     Args:
         path: `kpoints.path`. energies: at its points, eV, shape (k, bands).
-        valence, conduction: edges, eV; the gap is shaded when both are given. window: energies shown, eV.
+        valence, conduction: edges, eV; the gap is shaded when both are given.
+        window: energies shown, eV; 6 eV around a valence edge, or all, when left out.
     """
     figure, axes = one_panel(6.0, 5.0)
-    draw_along(axes, path, np.asarray(energies) - valence, color="#20407f", lw=1.2)
+    zero = 0.0 if valence is None else valence
+    draw_along(axes, path, np.asarray(energies) - zero, color="#20407f", lw=1.2)
     heading = [title] if title else []
     if conduction is not None:
-        axes.axhspan(0, conduction - valence, color="#e8a33d", alpha=0.25, lw=0, zorder=0)
-        heading.append(f"gap {conduction - valence:.3f} eV")
+        axes.axhspan(0, conduction - zero, color="#e8a33d", alpha=0.25, lw=0, zorder=0)
+        heading.append(f"gap {conduction - zero:.3f} eV")
     axes.set_title(plain(", ".join(heading)))
-    axes.set(ylim=window, ylabel="energy from the valence edge (eV)")
+    window = window or (None if valence is None else (-6.0, 6.0))
+    axes.set(ylim=window, ylabel="energy (eV)" if valence is None else "energy from the valence edge (eV)")
     return figure

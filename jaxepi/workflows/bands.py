@@ -12,11 +12,11 @@ from jaxepi.sampling import Snapshots
 
 
 class Bands(NamedTuple):
-    """Bands along a path: eV, shape (k, bands), at `path.points`; how many are filled."""
+    """Bands along a path: eV, shape (k, bands), at `path.points`; how many are filled, or None where that is not known."""
 
     path: kpoints.Path
     energies: Float[np.ndarray, "k n"]
-    occupied: int
+    occupied: int | None
 
 
 class GapSummary(NamedTuple):
@@ -29,7 +29,7 @@ class GapSummary(NamedTuple):
 
 
 def bands(crystal: Material, path: str | None = None, count: int = 200) -> Bands:
-    """Bands of the primitive cell.
+    """Bands of the primitive cell; electrons need not be counted (a Hamiltonian of a file may leave them open).
 
     Args:
         path: names of special points, with a comma where the path breaks ("GXU,KGL"), or ASE's standard path of the
@@ -41,11 +41,15 @@ def bands(crystal: Material, path: str | None = None, count: int = 200) -> Bands
     cell = crystal.primitive
     along = kpoints.path(cell, path, count)
     energies = electrons.eigenvalues(crystal.hamiltonian, cell, along.points)
-    return Bands(along, np.asarray(energies), crystal.hamiltonian.basis.occupied(cell.species))
+    basis = crystal.hamiltonian.basis
+    return Bands(along, np.asarray(energies), basis.occupied(cell.species) if basis.counts_electrons else None)
 
 
-def edges_along(found: Bands) -> tuple[float, float | None]:
-    """Highest filled and lowest empty energy on a path, eV; the second is None where bands overlap."""
+def edges_along(found: Bands) -> tuple[float | None, float | None]:
+    """Highest filled and lowest empty energy on a path, eV; the second is None where bands overlap or all are filled, both
+    are where nothing says how many are filled."""
+    if found.occupied is None:
+        return None, None
     top = float(found.energies[:, : found.occupied].max())
     bottom = float(found.energies[:, found.occupied :].min(initial=np.inf))
     return top, bottom if np.isfinite(bottom) and bottom > top else None

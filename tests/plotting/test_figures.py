@@ -31,7 +31,9 @@ def test_the_gap_is_shaded_only_where_there_is_one():
 
 def test_no_line_crosses_a_break():
     """At a break both corners share a place on the axis; the curve ends there and begins anew."""
-    broken = Path(np.zeros((5, 3)), np.array([0, 1.0, 2.0, 2.0, 3.0]), [(0, "G"), (2, "U"), (2, "K"), (3, "G")], (3,))
+    broken = Path(
+        np.zeros((5, 3)), np.array([0, 1.0, 2.0, 2.0, 3.0]), [(0, "G"), (2, "U"), (2, "K"), (3, "G")], breaks=(3,)
+    )
     values = np.array([0.0, 1.0, 2.0, 7.0, 8.0])[:, None]
     axes = plotting.bands(broken, values, 0.0).axes[0]
     (curve,) = [line for line in axes.lines if len(line.get_xdata()) > 2]

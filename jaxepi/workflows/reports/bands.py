@@ -13,16 +13,28 @@ from jaxepi.workflows.settings import SamplingSettings
 
 
 def bands_lines(found: Bands) -> list[str]:
-    """The edges of bands along a path, as text."""
+    """The edges of bands along a path as text; energies at its corners where no edges are known."""
     top, bottom = edges_along(found)
+    if top is None:
+        note = "The Hamiltonian does not say how many bands are filled: energies are its own, from no edge, and no gap is given"
+        return [*_corner_lines(found), note]
+    points = found.path.points
     filled, empty = found.energies[:, : found.occupied], found.energies[:, found.occupied :]
-    lines = [
-        f"Highest filled state on the path: {top:.4f} eV at {vector(found.path.points[filled.max(axis=1).argmax()])}"
-    ]
+    lines = [f"Highest filled state on the path: {top:.4f} eV at {vector(points[filled.max(axis=1).argmax()])}"]
     if bottom is None:
         return [*lines, "Bands overlap on the path: no gap"]
-    place = vector(found.path.points[empty.min(axis=1).argmin()])
+    place = vector(points[empty.min(axis=1).argmin()])
     return [*lines, f"Lowest empty state on the path:   {bottom:.4f} eV at {place}", f"Gap: {bottom - top:.4f} eV"]
+
+
+def _corner_lines(found: Bands) -> list[str]:
+    """Energies at the corners of a path, eV: one column a corner, one row a band."""
+    columns: dict[str, np.ndarray] = {}
+    for row, (_, name) in zip(found.path.rows, found.path.corners, strict=True):
+        columns.setdefault("Gamma" if name == "G" else name, found.energies[row])
+    header = ["band", *(f"{name} (eV)" for name in columns)]
+    bands = zip(*columns.values(), strict=True)
+    return aligned([header, *([f"{n}", *(f"{e:.4f}" for e in energies)] for n, energies in enumerate(bands, start=1))])
 
 
 def gap_summary_lines(found: GapSummary) -> list[str]:
