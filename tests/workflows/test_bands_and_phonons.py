@@ -9,23 +9,23 @@ from ase.io import write
 
 from jaxepi import cli, electrons, materials, symmetry
 from jaxepi.hamiltonians import wannier
+from jaxepi.materials import Material
 from jaxepi.structure import Structure
 from jaxepi.workflows import bands, crystal, phonons
-from jaxepi.workflows.crystal import Crystal
 from jaxepi.workflows.reports.bands import bands_lines, gap_summary_lines
 from jaxepi.workflows.reports.phonons import phonon_lines
 
 CASES = Path("/work/shared/cases")
 
 
-def simple_cubic(electron_count=None) -> Crystal:
+def simple_cubic(electron_count=None) -> Material:
     """An s band, -2 t (cos kx + cos ky + cos kz) with t = 0.5 eV, and a flat band at 4 eV."""
     structure = Structure.create([[0.0, 0, 0]], 3 * np.eye(3), [14])
     steps = np.concatenate([np.zeros((1, 3), int), np.eye(3, dtype=int), -np.eye(3, dtype=int)])
     matrices = np.zeros((7, 2, 2))
     matrices[0, 1, 1], matrices[1:, 0, 0] = 4.0, -0.5
     model = wannier.build("cubic", structure, np.zeros((2, 3)), steps, matrices, electron_count)
-    return Crystal("cubic", structure, structure, model, None, {"hamiltonian": "cubic", "potential": "none"})
+    return Material(structure, structure, model, None, "cubic")
 
 
 def test_bands_need_no_count_of_electrons():
@@ -93,14 +93,8 @@ def test_a_cell_is_kept_where_the_hamiltonian_is_of_that_cell(recwarn):
     assert len(crystal._primitive("x.vasp", structure, None)) == 1
 
 
-def loaded(name) -> Crystal:
-    m = materials.load(name)
-    models = {"hamiltonian": "none", "potential": "none"}
-    return Crystal(name, m.primitive, m.structure, None, m.potential, models)
-
-
 @pytest.mark.parametrize(("name", "polar"), [("silicon", False), ("galliumarsenide", True)])
 def test_phonons_say_where_the_splitting_is_missing(name, polar):
-    found = phonons.phonons(loaded(name), 2, "GX", 4)
+    found = phonons.phonons(materials.load(name), 2, "GX", 4)
     np.testing.assert_allclose(found.points["G"][3:], 8.301 if polar else 15.65, atol=0.01)
     assert any("no LO-TO splitting" in line for line in phonon_lines(found)) == polar
