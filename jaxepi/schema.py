@@ -69,6 +69,37 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def check(self, value: Any, file: str, key: str) -> None:
+        if not isinstance(value, bool):
+            _refuse(file, key, value, "true or false")
+
+
+@dataclasses.dataclass(frozen=True)
+class Maybe:
+    """A value of a kind, or null."""
+
+    item: Kind
+
+    def check(self, value: Any, file: str, key: str) -> None:
+        if value is not None:
+            self.item.check(value, file, key)
+
+
+@dataclasses.dataclass(frozen=True)
+class Either:
+    """A list of the second kind, or one value of the first."""
+
+    single: Kind
+    several: Kind
+
+    def check(self, value: Any, file: str, key: str) -> None:
+        (self.several if isinstance(value, list) else self.single).check(value, file, key)
+
+
+@dataclasses.dataclass(frozen=True)
 class List:
     """A list of `least` to `most` values of one kind."""
 

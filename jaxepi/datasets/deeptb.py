@@ -11,13 +11,15 @@ A folder (`prefix.0`, `prefix.1`, ...) holds
 
 `read` makes a `DataSet` of such folders and `write` the reverse, so that `datasets.write(deeptb.read(folder,
 electrons={"Si": 4}), "set.h5")` converts one. Bands are counted from the lowest; those above `band_max` are left out.
-Energy windows (emin, emax, from the lowest eigenvalue) and `band_min` concern the loss and are kept as provenance. Spectra
-are spin-degenerate. What the layout has no place for (filled bands, weights of k points, temperatures, the level of theory,
-energies) `write` puts into `jaxepi.json`, which DeePTB does not look at.
+Energy windows (emin, emax, from the lowest eigenvalue) and `band_min` concern the loss and are kept as provenance. A band
+holds two electrons, or one where all bands come in pairs: those of a calculation with spin-orbit coupling. What the layout
+has no place for (filled bands, weights of k points, temperatures, the level of theory, energies) `write` puts into
+`jaxepi.json`, which DeePTB does not look at.
 """
 
 import glob
 import json
+import math
 import os
 import shutil
 import warnings
@@ -29,14 +31,15 @@ import ase
 import numpy as np
 from ase.data import chemical_symbols
 from ase.io import Trajectory
+from jaxtyping import Float
 
-from jaxepi.datasets import dataset, deeptb_blocks
+from jaxepi import archive
+from jaxepi.datasets import dataset, deeptb_blocks, deeptb_info
 from jaxepi.datasets.dataset import Configurations, DataSet
 from jaxepi.datasets.deeptb_blocks import Spec
 from jaxepi.datasets.extxyz import to_ase
 from jaxepi.errors import InputError
-
-SIDE, VERSION = "jaxepi.json", 1
+from jaxepi.settings import shown_words
 
 UNKNOWN: Mapping[str, Any] = {"code": "unknown", "version": "unknown", "settings": {}}
 """The layout does not say who calculated its labels."""
@@ -52,6 +55,11 @@ class Options(NamedTuple):
     basis: Mapping[str, Spec] | None
     temperature: float | int | None
     whole: bool
+    spinors: bool | None
+
+
+PAIRED = 1e-3
+"""eV: bands that come in pairs closer than this at every k point, and are farther apart from pair to pair, are spinors."""
 
 
 def read(
@@ -64,6 +72,7 @@ def read(
     basis: Mapping[str, Spec] | None = None,
     temperature: float | int | None = None,
     whole: bool = False,
+    spinors: bool | None = None,
     name: str | None = None,
 ) -> DataSet:
     """A set from one folder of DeePTB's layout, or from all such folders inside `folder`.
@@ -74,6 +83,7 @@ def read(
             without `occupied` in info.json, it is zero: not known, which training on eigenvalues refuses.
         basis: shells of each species, where there are blocks and no basis.dat (`deeptb_blocks.Spec`).
         temperature: kelvin; not known by default. whole: keep bands beyond `band_max`.
+        spinors: whether a band holds one electron, not two; by default where all bands come in pairs, with a warning.
 
     Raises:
         InputError: names the file and what does not fit: frames, atoms, k points, bands or blocks that disagree, files
@@ -82,7 +92,7 @@ def read(
     root = Path(folder)
     if occupied is not None and electrons is not None:
         raise InputError("give occupied (filled bands) or electrons (of each species), not both")
-    options = Options(level, theory, occupied, electrons, basis, temperature, whole)
+    options = Options(level, theory, occupied, electrons, basis, temperature, whole, spinors)
     folders = [root] if _holds_structures(root) else sorted(d for d in root.glob("*") if _holds_structures(d))
     if not folders:
         raise InputError(
@@ -92,7 +102,7 @@ def read(
     levels: dict[str, Any] = {}
     provenance = {}
     for where in folders:
-        info, side = _info(where), _side(where)
+        info, side = deeptb_info.info(where), deeptb_info.side(where)
         title = level or side.get("level", "dft")
         definition = theory or side.get("theory") or dict(UNKNOWN)
         dataset.refuse_other_definition(title, levels.setdefault(title, definition), definition)
@@ -104,35 +114,6 @@ def read(
 def _holds_structures(folder: Path) -> bool:
     names = ("*.traj", "positions.dat", "position.dat")
     return folder.is_dir() and any(glob.glob(str(folder / name)) for name in names)
-
-
-def _info(folder: Path) -> dict[str, Any]:
-    """`info.json` of a folder or of the one above; keys that older files keep under `AtomicData_options` included."""
-    path = next((p for p in (folder / "info.json", folder.parent / "info.json") if p.is_file()), None)
-    if path is None:
-        raise InputError(f"{folder} has no info.json, nor has the folder above")
-    info = _json(path)
-    return {**info.get("AtomicData_options", {}), **info}
-
-
-def _side(folder: Path) -> dict[str, Any]:
-    path = folder / SIDE
-    if not path.is_file():
-        return {}
-    side = _json(path)
-    if side.get("version") != VERSION:
-        raise InputError(f"{path} has version {side.get('version')}; this jaxepi reads version {VERSION}")
-    return side
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds {type(found).__name__}; expected names and values")
-    return found
 
 
 def _frames(folder: Path, info: Mapping[str, Any]) -> list[ase.Atoms]:
@@ -208,9 +189,14 @@ def _array(folder: Path, name: str) -> np.ndarray | None:
     if path is None:
         return None
     try:
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as an array of numbers: {error}") from error
+        with path.open("rb") as file:  # its header first, so that memory is taken for what is there alone
+            shape, dtype = archive.npy_header(file)
+            if math.prod(shape) * dtype.itemsize > path.stat().st_size or dtype.kind not in archive.KINDS:
+                raise ValueError(f"shape {shape} of {dtype} in {path.stat().st_size} bytes")
+            file.seek(0)
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False), dtype=np.float64)
+    except Exception as error:  # whatever NumPy meets in a damaged file
+        raise InputError(f"{path} cannot be read as an array of numbers: {shown_words(str(error))}") from error
 
 
 def _bands(folder: Path, info: Mapping[str, Any], frames: int, whole: bool) -> tuple[np.ndarray, np.ndarray] | None:
@@ -258,16 +244,38 @@ def _window(folder: Path, window: Mapping[str, Any], energies: np.ndarray) -> in
     return last
 
 
-def _occupied(folder: Path, stated: int | None, options: Options, species: tuple[int, ...]) -> int:
+def paired(energies: Float[np.ndarray, "s k b"]) -> float | None:
+    """The largest splitting (eV) of bands that all come in pairs, or None where they do not."""
+    if energies.shape[2] < 4 or energies.shape[2] % 2:
+        return None
+    steps = np.diff(energies, axis=2)
+    split, apart = float(steps[..., ::2].max()), float(steps[..., 1::2].max())
+    return split if split < PAIRED < apart / 10 else None
+
+
+def _spinors(folder: Path, energies: np.ndarray | None, options: Options) -> bool:
+    """Whether a band holds one electron: what the caller says, or what the bands look like."""
+    split = None if energies is None or options.spinors is not None else paired(energies)
+    if split is None:
+        return bool(options.spinors)
+    warnings.warn(
+        f"{folder}: all bands come in pairs within {1e3 * split:.2f} meV, so that each is taken to hold one electron "
+        "(spin-orbit coupling); give spinors=False where each holds two",
+        stacklevel=5,
+    )
+    return True
+
+
+def _occupied(folder: Path, stated: int | None, options: Options, species: tuple[int, ...], spinors: bool) -> int:
     if options.electrons is None:
         return int(options.occupied if options.occupied is not None else stated or 0)
     missing = sorted({chemical_symbols[z] for z in species} - set(options.electrons))
     if missing:
         raise InputError(f"{folder}: electrons of {', '.join(missing)} are not given")
-    filled = sum(options.electrons[chemical_symbols[z]] for z in species) / 2
+    filled = sum(options.electrons[chemical_symbols[z]] for z in species) / (1 if spinors else 2)
     if abs(filled - round(filled)) > 1e-9:
         raise InputError(
-            f"{folder}: {2 * filled:g} electrons do not fill whole bands; check electrons, or give occupied"
+            f"{folder}: {filled * (1 if spinors else 2):g} electrons do not fill whole bands; check electrons, or give occupied"
         )
     return round(filled)
 
@@ -283,7 +291,10 @@ def _configurations(
     blocks = deeptb_blocks.read(folder, options.basis, species, *geometry, level)
     for name in ("temperature", "seconds", "strain", *dataset.TEXTS[:3]):
         if name in side and len(side[name]) != len(frames):
-            raise InputError(f"{folder / SIDE} holds {len(side[name])} entries of {name} for {len(frames)} frames")
+            raise InputError(
+                f"{folder / deeptb_info.SIDE} holds {len(side[name])} entries of {name} for {len(frames)} frames"
+            )
+    spinors = _spinors(folder, None if bands is None else bands[1], options)
     out = []
     for i, atoms in enumerate(frames):
         labels: dict[str, Any] = _energies(atoms) if side.get("energies") else {}
@@ -295,7 +306,7 @@ def _configurations(
         about |= {} if options.temperature is None else {"temperature": options.temperature}
         about |= {"strain": np.array(side["strain"][i])} if "strain" in side else {}
         about |= {"extra": {n: v[i] for n, v in side.get("extra", {}).items()}, "mesh": side.get("mesh", ())}
-        about["occupied"] = _occupied(folder, side.get("occupied", info.get("occupied")), options, numbers)
+        about["occupied"] = _occupied(folder, side.get("occupied", info.get("occupied")), options, numbers, spinors)
         if bands is not None:
             points, labels["eigenvalues"] = bands[0][i], bands[1][i]
             weights = np.asarray(side.get("weights", np.full(len(points), 1 / len(points))), dtype=np.float64)
@@ -361,7 +372,10 @@ def _write_group(data: DataSet, group: Configurations, level: str, folder: Path)
     labels = group.labels[level]
     pbc = group.pbc[0] if len(set(group.pbc)) == 1 else list(group.pbc)
     info: dict[str, Any] = {"nframes": len(group), "natoms": len(group.species), "pos_type": "ase", "pbc": pbc}
-    side = {n: getattr(group, n) for n in dataset.TEXTS[:3]} | {"strain": group.strain.tolist(), "version": VERSION}
+    side = {n: getattr(group, n) for n in dataset.TEXTS[:3]} | {
+        "strain": group.strain.tolist(),
+        "version": deeptb_info.VERSION,
+    }
     for name in ("temperature", "seconds"):
         side[name] = [float(v) if np.isfinite(v) else None for v in getattr(group, name)]
     side |= {"extra": {n: v.tolist() for n, v in group.extra.items()}, "mesh": group.mesh, "occupied": group.occupied}
@@ -378,4 +392,4 @@ def _write_group(data: DataSet, group: Configurations, level: str, folder: Path)
     if group.blocks is not None and group.blocks.level == level:
         deeptb_blocks.write(group.blocks, folder, group.species)
     (folder / "info.json").write_text(json.dumps(info, indent=4) + "\n")
-    (folder / SIDE).write_text(json.dumps(side, indent=1) + "\n")
+    (folder / deeptb_info.SIDE).write_text(json.dumps(side, indent=1) + "\n")

@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,6 +19,7 @@ from jaxtyping import Float
 from jaxepi.datasets.blocks import PairBlocks
 from jaxepi.datasets.overlap import pair_vectors
 from jaxepi.errors import InputError
+from jaxepi.settings import shown_words
 
 Spec = str | Sequence[str]
 """Shells of a species: "2s2p1d" (how many of each) or a list such as ["3s", "3p", "d*"]."""
@@ -60,9 +62,11 @@ def shells_of(spec: Spec, where: str) -> tuple[str, ...]:
             raise InputError(
                 f"{where}: basis {spec!r} is not known; write it like 2s2p1d, or as a list like 3s, 3p, d*"
             )
+        if any(len(n) > 2 for n, _ in parts):
+            raise InputError(f"{where}: basis {spec!r} has more than 99 shells of a kind")
         letters = tuple(x for n, x in parts for _ in range(int(n)))
     else:
-        letters = tuple(re.sub(r"[0-9*]", "", word) for word in spec)
+        letters = tuple(re.sub(r"[0-9*]", "", str(word)) for word in spec)
     strange = sorted(set(letters) - set(TO_E3NN))
     if strange or not letters:
         raise InputError(f"{where}: shells {strange} of basis {spec!r} are not among {', '.join(TO_E3NN)}")
@@ -80,9 +84,17 @@ def shells(basis: Mapping[str, Spec] | None, folder: Path, species: Sequence[int
         file = folder / "basis.dat"
         if not file.is_file():
             raise InputError(f"{where} has blocks but no basis.dat; give basis={{'Si': '2s2p1d'}} or the like")
-        text = file.read_text().strip()
+        try:
+            text = file.read_text().strip()
+            found = dict(ast.literal_eval(text)) if text.startswith("{") else {}
+        except (OSError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+            raise InputError(f"{file} cannot be read: {shown_words(str(error))}; write 2s2p1d or the like") from error
         if text.startswith("{"):
-            found = dict(ast.literal_eval(text))
+            wrong = [
+                s for s, spec in found.items() if s not in atomic_numbers or not isinstance(spec, str | list | tuple)
+            ]
+            if wrong:
+                raise InputError(f"{file}: {wrong[0]!r} is no element with a basis like 2s2p1d")
         else:
             lines = text.split()
             if len(lines) not in (1, len(species)):
@@ -150,11 +162,20 @@ def _frames(path: Path, frames: int, atoms: int, size: int) -> list[dict[tuple[i
             if set(names) != set(file):
                 raise InputError(f"{path} holds blocks of {len(file)} frames where there are {frames}")
             return [
-                _blocks({k: v[...] for k, v in file[name].items()}, f"{path}, frame {i}", atoms, size)
+                _blocks(_small(file[name], size, f"{path}, frame {i}"), f"{path}, frame {i}", atoms, size)
                 for i, name in enumerate(names)
             ]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5: {error}") from error
+    except (OSError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as HDF5: {shown_words(str(error))}") from error
+
+
+def _small(node: Any, size: int, where: str) -> dict[str, np.ndarray]:
+    """The blocks of a frame, read where they are of the size of blocks."""
+    for key, value in node.items() if isinstance(node, h5py.Group) else [("the frame", None)]:
+        if not isinstance(value, h5py.Dataset) or value.size != size**2 or value.dtype.kind not in "fiuc":
+            held = f"shape {value.shape} of {value.dtype}" if isinstance(value, h5py.Dataset) else "no array"
+            raise InputError(f"{where}: {key} has {held}; the basis has {size} orbitals an atom")
+    return {key: value[...] for key, value in node.items()}
 
 
 def _blocks(raw: dict[str, np.ndarray], where: str, atoms: int, size: int) -> dict[tuple[int, ...], np.ndarray]:

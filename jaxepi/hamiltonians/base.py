@@ -86,6 +86,11 @@ class BlockModule(Module):
         return not self.basis.spinor
 
     @property
+    def fixed(self) -> bool:
+        """Whether the blocks are those of one crystal at rest, which follow no displacement or strain."""
+        return False
+
+    @property
     def takes_dipoles(self) -> bool:
         """Whether radial integrals between orbitals of one atom can be put into the parameters (`with_dipoles`)."""
         return False
@@ -130,6 +135,11 @@ class Hamiltonian(Model):
     def real(self) -> bool:
         """Whether H(k) can be made real where k and -k are equivalent."""
         return self.module.real
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is that of one crystal at rest and follows no displacement or strain."""
+        return self.module.fixed
 
     def with_spin_orbit(self) -> "Hamiltonian":
         """The same Hamiltonian in the spinor basis, with the spin-orbit couplings of its set.

@@ -142,6 +142,10 @@ class Wannier(BlockModule):
     name: str = label()
 
     @property
+    def fixed(self) -> bool:
+        return True
+
+    @property
     def structure(self) -> Structure:
         """The crystal of the file: later stages take it and its supercells."""
         return Structure.create(self.positions, self.cell, self.basis.sites)

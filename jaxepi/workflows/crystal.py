@@ -22,9 +22,16 @@ def for_settings(settings: AbsorptionSettings | GapSettings) -> Material:
     """The crystal and models that settings name, in their precision.
 
     Raises:
-        InputError: as `load`; also double precision while JAX is set to single.
+        InputError: as `load`; also double precision while JAX is set to single, or temperatures of a Hamiltonian that does
+            not follow the atoms.
     """
     loaded = load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit)
+    if settings.temperatures and loaded.electrons is not None and loaded.electrons.fixed:
+        raise InputError(
+            f"{settings.hamiltonian} is the Hamiltonian of one crystal at rest and follows no displacements: leave "
+            "--temperatures out (bands and gap need none), or give a Hamiltonian that follows them, one of "
+            f"{', '.join(hamiltonians.available())}"
+        )
     return prepared(loaded, settings.cell, settings.precision)
 
 

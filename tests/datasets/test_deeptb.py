@@ -305,6 +305,13 @@ def save(folder, name, change_it):
     np.save(folder / name, change_it(np.load(folder / name)))
 
 
+def claim(path, shape):
+    """An array that says it is larger than its file."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+        file.write(bytes(800))
+
+
 def window(folder, **values):
     change(folder, bandinfo={"band_min": 0, "band_max": 8, "emin": None, "emax": None} | values)
 
@@ -324,7 +331,7 @@ def put(node, key, value):
     ("damage", "message"),
     [
         (lambda f: (f / "info.json").unlink(), r"has no info\.json"),
-        (lambda f: (f / "info.json").write_text("{"), r"info\.json is not JSON"),
+        (lambda f: (f / "info.json").write_text("{"), r"file .*info\.json cannot be read"),
         (lambda f: (f / "xdat.traj").write_bytes(b"nothing"), "cannot be read as an ASE trajectory"),
         (lambda f: shutil.copy(f / "xdat.traj", f / "b.traj"), r"2 \.traj files"),
         (lambda f: change(f, nframes=4), "nframes 4, the structures have 3"),
@@ -355,6 +362,24 @@ def put(node, key, value):
         (lambda f: edit_blocks(f, lambda h: put(h["0"], "0_0_0_0_0", np.triu(np.ones((10, 10))))), "Hermitian partner"),
         (lambda f: edit_blocks(f, lambda h: put(h["0"], "1_0_0_0_0", np.ones((10, 10)))), "Hermitian partner"),
         (lambda f: (f / "jaxepi.json").write_text('{"version": 9}'), "has version 9"),
+        (lambda f: (f / "jaxepi.json").write_text('{"version": 1, "kind": 3}'), r"jaxepi\.json: kind = 3: give a list"),
+        (lambda f: (f / "jaxepi.json").write_text('{"version": 1, "theory": {}}'), r"theory\.code is missing"),
+        (lambda f: (f / "info.json").write_text("[3]"), "holds list; expected names and values"),
+        (lambda f: change(f, nframes="three"), r"info\.json: nframes = 'three': give a whole number"),
+        (lambda f: change(f, natoms=None), "natoms = None: give"),
+        (lambda f: change(f, pbc="T"), "pbc = 'T': give true or false"),
+        (lambda f: change(f, pbc=[True, 1, False]), r"pbc\[1\] = 1: give true or false"),
+        (lambda f: change(f, bandinfo=[0, 8]), "bandinfo = 0 8: give a table"),
+        (lambda f: change(f, AtomicData_options=3), "AtomicData_options = 3: give a table"),
+        (lambda f: window(f, band_max="all"), r"bandinfo\.band_max = 'all': give"),
+        (lambda f: window(f, emin=float("nan")), r"bandinfo\.emin = nan eV: give"),
+        (lambda f: np.save(f / "eigenvalues.npy", np.array([{}])), "cannot be read as an array of numbers: shape"),
+        (lambda f: claim(f / "eigenvalues.npy", (3, 14, 10**9)), r"\(3, 14, 1000000000\) of float64 in"),
+        (lambda f: (f / "basis.dat").write_text("{'Si': "), r"basis\.dat cannot be read"),
+        (lambda f: (f / "basis.dat").write_text("{'Zz': '2s'}"), "'Zz' is no element"),
+        (lambda f: (f / "basis.dat").write_text("999s\n"), "more than 99 shells"),
+        (lambda f: edit_blocks(f, lambda h: put(h["0"], "0_0_0_0_0", np.full((10, 10), b"x"))), "has shape .* of"),
+        (lambda f: edit_blocks(f, lambda h: put(h, "0", np.eye(10))), "the frame has no array"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(folder, damage, message):
@@ -383,3 +408,32 @@ def test_what_the_caller_says_must_fit(folder, data, tmp_path):
         (folder / name).unlink()
     with pytest.raises(InputError, match="nothing to learn from"):
         deeptb.read(folder)
+
+
+def test_bands_that_come_in_pairs_hold_one_electron_each(folder):
+    """As with spin-orbit coupling and inversion: every band twice, up to the noise of the code."""
+    energies = np.load(folder / "eigenvalues.npy")
+    noise = np.random.default_rng(0).uniform(0, 1e-4, energies.shape)
+    np.save(folder / "eigenvalues.npy", np.concatenate([energies, energies + noise], axis=2))
+    change(folder, bandinfo=None)
+    with pytest.warns(UserWarning, match=r"come in pairs within 0\.1. meV"):
+        group = deeptb.read(folder, electrons={"Si": 4}).groups[0]
+    assert group.occupied == 8
+    level = group.labels["model"]["eigenvalues"]
+    assert level.shape[2] == 40
+    assert (level[:, :, 8:].min(axis=(1, 2)) - level[:, :, :8].max(axis=(1, 2)) > 0.1).all()  # the gap is where it was
+    assert deeptb.read(folder, electrons={"Si": 4}, spinors=False).groups[0].occupied == 4
+    np.save(folder / "eigenvalues.npy", energies)
+    assert deeptb.read(folder, electrons={"Si": 4}).groups[0].occupied == 4
+    assert deeptb.read(folder, electrons={"Si": 4}, spinors=True).groups[0].occupied == 8
+
+
+def test_the_public_spin_orbit_set_has_eight_filled_bands():
+    cases = SAMPLE.parents[1] / "cases" / "11-deeptb-spin-orbit"
+    if not cases.is_dir():
+        pytest.skip("the public files are not beside this repository")
+    with pytest.warns(UserWarning, match="come in pairs"):
+        group = deeptb.read(cases, electrons={"Sn": 4}).groups[0]
+    assert group.occupied == 8
+    bands = group.labels["dft"]["eigenvalues"]
+    assert bands[0, :, 8:].min() - bands[0, :, :8].max() == pytest.approx(0, abs=1e-4)

@@ -5,13 +5,14 @@ The files are made here, as the Wannier90 user guide describes them, from a publ
 
 import itertools
 
+import ase.io
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase.build import bulk
 
-from jaxepi import electrons, hamiltonians, optics
+from jaxepi import cli, electrons, hamiltonians, optics
 from jaxepi.datasets import wannier as files
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import hamiltonian_gradient, hamiltonian_k, wannier
@@ -451,3 +452,17 @@ def test_what_cannot_be_meant_is_refused(case, path, tmp_path):
 def test_names_lead_to_files(path):
     assert hamiltonians.load(str(path)).basis.sites == (14, 14)
     assert "si_hr.dat" in hamiltonians.citation(path)
+
+
+@pytest.mark.parametrize("command", ["gap", "absorb"])
+def test_temperatures_of_a_fixed_hamiltonian_are_refused_before_any_work(case, tmp_path, capsys, monkeypatch, command):
+    path = case.write(tmp_path, win="num_valence_bands = 4")
+    ase.io.write(tmp_path / "si.vasp", case.crystal.to_ase())
+    monkeypatch.setattr(electrons, "eigenvalues", None)
+    monkeypatch.chdir(tmp_path)
+    words = [command, "si.vasp", "--hamiltonian", path.name, "--potential", "silicon-mvff", "--temperatures", "300"]
+    assert cli.main(words) == 2
+    found = capsys.readouterr()
+    assert found.err.strip().endswith(", ".join(hamiltonians.available()))
+    assert "si_hr.dat is the Hamiltonian of one crystal at rest and follows no displacements" in found.err
+    assert len(found.err.strip().splitlines()) == 1

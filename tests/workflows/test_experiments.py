@@ -1,8 +1,11 @@
 """The committed training configurations: known keys, data sets that exist, models that can be built."""
 
+import importlib.util
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import jaxepi.hamiltonians.learned as electrons_learned
@@ -21,3 +24,22 @@ def test_a_training_configuration_can_be_run(path):
         electrons_learned.configured(settings.model)
     else:
         ions_learned.build(settings.model, (14,))
+
+
+def test_the_window_of_the_peer_is_aligned_where_it_is_counted_from():
+    """A model that differs from the labels in its lowest band alone has no error in a window about the valence edge, and
+    one whose conduction bands are off by 0.2 eV has that error there; of all bands both are wrong by other amounts."""
+    spec = importlib.util.spec_from_file_location("peer", FOLDER / "silicon" / "peer.py")
+    peer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(peer)
+    label = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 5, 4)) + np.array([-12.0, -3.0, 2.0, 3.5])
+    group = SimpleNamespace(energies=label, occupied=2)
+    deep = label + np.array([1.0, 0, 0, 0])
+    found = peer.measures(group, deep, np.array([0, 1]))
+    assert found["window"] == pytest.approx(0.0, abs=1e-9)
+    assert found["bands"] == pytest.approx(1e3 * 0.75**0.5)  # aligned at the minimum, the other three are off by 1 eV
+    wide = peer.measures(group, label + np.array([0, 0, 0.2, 0.2]), np.array([1]))
+    edge = label[1] - label[1, :, :2].max()
+    inside = (edge >= -5) & (edge <= 4)
+    assert wide["window"] == pytest.approx(200 * (inside[:, 2:].sum() / inside.sum()) ** 0.5)
+    assert wide["gap_bias"] == pytest.approx(200)
