@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 from jaxepi import __version__
 from jaxepi import settings as s
 from jaxepi.errors import InputError
+from jaxepi.labelling.commands import ACTIONS
 from jaxepi.signals import Interrupted
 from jaxepi.workflows import settings as w
 
@@ -97,7 +98,7 @@ class _Parser(argparse.ArgumentParser):
 def _parse(arguments: list[str]) -> tuple[Command, s.Settings, s.Settings]:
     """A command, its settings and files: what a configuration file gives, and flags, which win."""
     words = vars(_parser().parse_args(arguments))
-    name = words["subcommand"]
+    name = " ".join(words[key] for key in ("subcommand", "action") if key in words)
     command = COMMANDS[name]
     classes = (command.settings, command.files)
     given = s.values_of(s.read_toml(words["config"]), words["config"], *classes) if "config" in words else {}
@@ -120,17 +121,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jaxepi {__version__}")
     adder = parser.add_subparsers(title="commands", dest="subcommand", metavar="COMMAND", required=True)
+    adders: dict[tuple[str, ...], Any] = {(): adder}
     for name, command in COMMANDS.items():
-        text = command.text
-        options = adder.add_parser(
-            name, help=text, description=text[0].upper() + text[1:] + ".", argument_default=argparse.SUPPRESS
-        )
+        *group, own = name.split()
+        if tuple(group) not in adders:
+            parent = _add_parser(adder, group[0], GROUPS[group[0]])
+            adders[tuple(group)] = parent.add_subparsers(
+                title="actions", dest="action", metavar="ACTION", required=True
+            )
+        options = _add_parser(adders[tuple(group)], own, command.text)
         s.add_options(options, command.settings, command.files)
         if issubclass(command.settings, w.CrystalSettings):
             options.add_argument(
                 "--config", metavar="FILE", help="TOML file with options by their long names; flags win"
             )
     return parser
+
+
+def _add_parser(adder: Any, name: str, text: str) -> argparse.ArgumentParser:
+    description = text[0].upper() + text[1:] + "."
+    return adder.add_parser(name, help=text, description=description, argument_default=argparse.SUPPRESS)
 
 
 def _output(settings: Any, files: Any, suffix: str) -> Path:
@@ -319,3 +329,7 @@ COMMANDS = {
         "shipped materials, and the cards of these and of learned potentials",
     ),
 }
+COMMANDS |= {f"label {name}": Command(*action) for name, action in ACTIONS.items()}
+
+GROUPS = {"label": "label structures with first-principles codes: make them, run, pack the labels into data sets"}
+"""What commands of two words have in common, by the first."""

@@ -122,7 +122,8 @@ class Field:
 
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": self.help}
         if self.rule.positional:
-            options |= {} if self.default == "" else {"nargs": "?"}
+            many = typing.get_origin(self.kind) is tuple
+            options |= {"nargs": "+"} if many else {} if self.default == "" else {"nargs": "?"}
             command.add_argument(self.name, metavar=self.rule.metavar or None, **options)
             return
         if self.kind is bool:

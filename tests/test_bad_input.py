@@ -185,9 +185,9 @@ def test_command_lines_are_understood_or_refused(data):
         ["--", "-", "--help", "--config", "nan", "inf", "-1", "-1e-3", "1e400", "9" * 5000, "", "$x$"]
     )
     words = junk | st.text(max_size=6) | numbers.map(lambda x: str(x)[:4000]) | st.just("x" * 2000)
-    line = [name] if data.draw(st.integers(0, 9)) else []
+    line = name.split() if data.draw(st.integers(0, 9)) else []
     line += ["silicon"] if data.draw(st.booleans()) else []
-    for field in data.draw(st.lists(st.sampled_from(known), max_size=4)):
+    for field in data.draw(st.lists(st.sampled_from(known), max_size=4)) if known else ():
         line += [field.option] if data.draw(st.integers(0, 5)) else [data.draw(words)]
         line += data.draw(st.lists(words, max_size=3))
     try:

@@ -111,12 +111,17 @@ def pack(name: str, output: Path, folders: Sequence[Path]) -> tuple[dataset.Data
         The whole set, and the reasons of the configurations that failed, which are left out.
 
     Raises:
-        InputError: a folder that is not there, a damaged file, or one level of theory with two definitions.
+        InputError: a folder that is not there, nothing in them, a damaged file, or one level of theory with two definitions.
     """
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"there is no work folder {folder}; `jaxepi label run` makes one")
     new, failures = collect(name, folders)
+    if not len(new):
+        raise InputError(
+            f"no labelled configuration in {', '.join(map(str, folders))}"
+            + (f"; {len(failures)} failed, the first because of {failures[0]}" if failures else "")
+        )
     found = datasets.read(output).merged(new) if output.exists() else new
     output.parent.mkdir(parents=True, exist_ok=True)
     datasets.write(found, output)
