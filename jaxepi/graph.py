@@ -130,7 +130,7 @@ class Graph:
 
     def _displacement(self, structure: Structure, back: Float[Array, "3 3"]) -> Float[Array, ""]:
         moved = structure.positions @ back - self.positions.astype(structure.positions.dtype)
-        moved = moved - moved.mean(axis=0)
+        moved = moved - moved.mean(axis=0, keepdims=True)
         return jnp.sqrt((moved**2).sum(axis=1).max())
 
     def holds(self, structure: Structure) -> Bool[Array, ""]:

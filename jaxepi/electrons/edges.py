@@ -223,7 +223,9 @@ def thermal_edges(
             raise InputError("the sparse solver runs on the host and cannot be traced: choose solver='dense'")
         return _sparse_edges(hamiltonian, snapshots, probe, graph)
     parts = []
-    for i, point in enumerate(np.asarray(probe.points)):
+    # Points that are being traced may be anywhere.
+    points = np.ones(probe.points.shape) if traced(probe) else np.asarray(probe.points)
+    for i, point in enumerate(points):
         args = (hamiltonian, snapshots.structure, graph, snapshots.positions, probe.points[i : i + 1])
         parts.append(call_lapack(size, _probe, *args, real=hamiltonian.real and not point.any()))
     return probe.edges(jnp.concatenate(parts, axis=1))

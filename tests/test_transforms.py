@@ -1,0 +1,280 @@
+"""Every public function by name under jit, vmap and grad, on cells of two atoms.
+
+Each stands in `CASES` as a smooth function of one number, or in `HOST` with the reason why it cannot be traced. What is
+compiled must equal what runs step by step, many at once must equal one by one, and the gradient must equal the slope of the
+values.
+"""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxepi import electrons, graph, hamiltonians, linalg, optics, potentials, sampling
+from jaxepi.kpoints import KPoints
+from jaxepi.optics.transitions import DenseOperator
+from jaxepi.structure import Structure
+from jaxepi.tree import replace
+
+ROOMS = ("optics", "electrons", "sampling", "hamiltonians", "potentials", "graph", "kpoints", "structure", "linalg")
+STEP = 1e-2
+OFFSETS = STEP * jnp.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+
+A = 5.431
+CELL = Structure.create([[0.0, 0, 0], [A / 4, A / 4, A / 4]], A / 2 * (1 - np.eye(3)), [14, 14])
+POTENTIAL = potentials.load("silicon-sw1985")
+VALENCE = potentials.load("silicon-mvff")
+HAMILTONIAN = hamiltonians.load("si-vogl1983")
+GRAPH, BONDS = POTENTIAL.graph(CELL), HAMILTONIAN.graph(CELL)
+TABLE = graph.build_graph(CELL, 3.0, 0.6, (graph.Relation(3.0),)).tables[0]
+GRID = optics.EnergyGrid.covering(20.0, 0.1)
+WIDE = optics.Gaussian(0.5)
+ENERGIES = jnp.array([3.0, 4.5])
+GENERIC = jnp.array([0.11, 0.23, -0.31])
+POINT = KPoints(np.array([[0.11, 0.23, -0.31]]), np.ones(1))
+PROBE = electrons.EdgeProbe(jnp.asarray(POINT.points), jnp.asarray(0.0), jnp.asarray(1.0), (1,), (1,), (1,), 4)
+
+rng = np.random.default_rng(0)
+DIRECTION = jnp.asarray(rng.normal(size=(2, 3)))
+FIXED = sampling.ForceConstants(CELL, sampling.force_constants(POTENTIAL, CELL).matrix)
+NOISE = jnp.asarray(rng.normal(size=(4, 2, 3)))
+IMAGES = sampling.shortest_images(CELL)
+LEVELS = jnp.asarray(rng.normal(size=(2, 1, 8)))
+WEIGHTS = jnp.asarray(rng.normal(size=(8, 8)))
+EPS1, EPS2 = jnp.array([10.0, 12.0]), jnp.array([2.0, 1.0])
+HISTOGRAM = jnp.zeros((2, 1, GRID.count)).at[:, :, 30:60].set(jnp.asarray(rng.uniform(0.5, 1.0, (2, 1, 30))))
+
+
+def hermitian(t, seed=1):
+    a, b = np.random.default_rng(seed).normal(size=(2, 5, 5))
+    return jnp.asarray(a + a.T) + t * jnp.asarray(b + b.T)
+
+
+def positive(t):
+    return jnp.eye(5) + 0.05 * hermitian(t, 2) @ hermitian(t, 2)
+
+
+def moved(t):
+    return CELL.with_positions(CELL.positions + 0.1 * t * DIRECTION)
+
+
+def drawn(t):
+    return sampling.Snapshots(CELL, moved(t).positions[None], 300.0)
+
+
+def constants(t):
+    return replace(FIXED, matrix=FIXED.matrix * (1 + t))
+
+
+def binned(t):
+    return optics.Transitions(HISTOGRAM * (1 + t) ** 2, LEVELS, jnp.ones(1), jnp.asarray(4.0), GRID, 4)
+
+
+def spectrum(t):
+    eps = (1 + t) * jnp.ones((3, 2, 1, 1)) * jnp.array([1.0, 2.0, 4.0])[:, None, None, None]
+    return optics.Spectrum(ENERGIES, 8 + eps, eps**2, weights=jnp.array([1.0, 2.0, 1.0]), groups=(0, 1, 1))
+
+
+def blocks(t):
+    return HAMILTONIAN.blocks(moved(t), BONDS)
+
+
+def bloch(t):
+    h, _ = hamiltonians.bloch_matrices(blocks(t), BONDS, BONDS.vectors(moved(t)), GENERIC)
+    return jnp.abs(h).sum()
+
+
+def histogram(t):
+    w = DenseOperator(
+        jnp.stack([jnp.triu(hermitian(t, s), 1) - jnp.triu(hermitian(t, s), 1).T for s in (3, 4, 5)])[None]
+    )
+    bins, e = optics.transition_histogram(hermitian(t)[None], w, jnp.ones(1), 2, GRID)
+    return (bins * jnp.linspace(0.0, 1.0, GRID.count) ** 2).sum() + e[:, :2].sum()
+
+
+def fermi(x, temperature):
+    return 1 / (1 + jnp.exp(x / temperature))
+
+
+def probe_edges(t):
+    top, bottom = electrons.thermal_edges(HAMILTONIAN, drawn(t), PROBE, BONDS)
+    return (bottom - top).sum()
+
+
+def by_snapshot(t):
+    values = jnp.array([1.0, 3.0, 2.0, 7.0]) ** (1 + t)
+    snapshots = sampling.Snapshots(CELL, jnp.zeros((4, 2, 3)), 300.0, jnp.array([1.0, 2.0, 1.0, 1.0]), (0, 0, 1, 1))
+    return snapshots.mean(values) + snapshots.standard_error(values)
+
+
+def elastic(t):
+    scaled = replace(POTENTIAL, params={**POTENTIAL.params, "epsilon": POTENTIAL.params["epsilon"] * (1 + t)})
+    return potentials.elastic_constants(scaled, CELL).sum()
+
+
+def trajectory(t):
+    positions = moved(t).positions * jnp.ones((1, 2, 3, 1, 1))
+    run = sampling.Trajectory(CELL, jnp.ones(2), positions, jnp.ones(1), *[jnp.ones((1, 2, 3))] * 3)
+    snapshots = run.snapshots()[0]
+    return snapshots.mean((snapshots.displacements**2).sum(axis=(1, 2)))
+
+
+CASES = {
+    "optics.EnergyGrid": lambda t: (GRID.weights(3.0 + t)[1] * jnp.arange(4.0)).sum(),
+    "optics.Gaussian": lambda t: optics.Gaussian(0.3 + t).profile(jnp.asarray(0.2), 0.1),
+    "optics.Lorentzian": lambda t: optics.Lorentzian(0.3 + t).profile(jnp.asarray(0.2), 0.1),
+    "optics.Spectrum": lambda t: (spectrum(t).standard_error() + spectrum(t).spread()).sum(),
+    "optics.TaucFit": lambda t: optics.tauc_fit(ENERGIES, EPS2 * (1 + t), window=(2.0, 5.0)).slope,
+    "optics.Transitions": lambda t: binned(t).spectrum(ENERGIES, WIDE, 0.1 * t).eps1.sum(),
+    "optics.absorption": lambda t: optics.absorption(ENERGIES, EPS1, EPS2 + t).sum(),
+    "optics.dielectric": lambda t: optics.dielectric(
+        HAMILTONIAN, drawn(t), ENERGIES, POINT, WIDE, graph=BONDS, grid=GRID
+    ).eps2.sum(),
+    "optics.energy_loss": lambda t: optics.energy_loss(ENERGIES, EPS1, EPS2 + t).sum(),
+    "optics.extinction": lambda t: optics.extinction(ENERGIES, EPS1 - 20, EPS2 + t).sum(),
+    "optics.joint_density_of_states": lambda t: optics.joint_density_of_states(
+        LEVELS[0] * (1 + t), jnp.ones(1), 4, ENERGIES, WIDE
+    ).sum(),
+    "optics.kramers_kronig": lambda t: optics.kramers_kronig(ENERGIES, EPS2 * (1 + t) ** 2, jnp.array([3.3]) + t)[0],
+    "optics.reflectivity": lambda t: optics.reflectivity(ENERGIES, EPS1, EPS2 + t).sum(),
+    "optics.refractive_index": lambda t: optics.refractive_index(ENERGIES, EPS1, EPS2 + t).sum(),
+    "optics.tauc_fit": lambda t: optics.tauc_fit(ENERGIES, jnp.array([1.0, 5.0]) + t, window=(2.0, 5.0)).gap,
+    "optics.transition_histogram": histogram,
+    "optics.transitions": lambda t: optics.transitions(
+        HAMILTONIAN, drawn(t), 1, graph=BONDS, grid=GRID, tensor=False
+    ).static_eps1()[0],
+    "electrons.BandEdges": lambda t: (
+        electrons.BandEdges(jnp.zeros((1, 3)), jnp.zeros((1, 3)), t**2, 1 + t**3, 1 + t, (1, 1)).gap
+    ),
+    "electrons.EdgeProbe": probe_edges,
+    "electrons.eigenvalues": lambda t: electrons.eigenvalues(HAMILTONIAN, moved(t), POINT, BONDS)[:, :4].sum(),
+    "electrons.eigvalsh": lambda t: electrons.eigvalsh(hermitian(t))[:2].sum(),
+    "electrons.generalized_eigvalsh": lambda t: electrons.generalized_eigvalsh(hermitian(t), positive(t))[:2].sum(),
+    "electrons.thermal_edges": probe_edges,
+    "sampling.ForceConstants": lambda t: (jnp.abs(constants(t).dynamical_matrices) ** 2).sum(),
+    "sampling.Snapshots": by_snapshot,
+    "sampling.Trajectory": trajectory,
+    "sampling.covariance": lambda t: (sampling.covariance(constants(t), 300.0 * (1 + t)) ** 2).sum(),
+    "sampling.displacements": lambda t: (sampling.displacements(constants(t), 300.0 * (1 + t), NOISE) ** 2).sum(),
+    "sampling.dynamical_matrix": lambda t: (
+        jnp.abs(sampling.dynamical_matrix(constants(t), GENERIC + t, IMAGES) * WEIGHTS[:6, :6]) ** 2
+    ).sum(),
+    "sampling.force_constants": lambda t: (
+        sampling.force_constants(POTENTIAL, moved(t), GRAPH, force_tolerance=1e9).matrix ** 2
+    ).sum(),
+    "sampling.frequencies_thz": lambda t: sampling.frequencies_thz(constants(t), GENERIC[None], IMAGES).sum(),
+    "sampling.harmonic": lambda t: (
+        sampling.harmonic(FIXED, temperature=300.0 * (1 + t), count=2, key=0, antithetic=True).displacements ** 2
+    ).sum(),
+    "sampling.mean_square_displacements": lambda t: sampling.mean_square_displacements(
+        FIXED, 300.0 * (1 + t), "classical"
+    ).sum(),
+    "sampling.white_noise": lambda t: (t * sampling.white_noise(jax.random.key(1), 2, 2)).sum(),
+    "hamiltonians.Basis": lambda t: (HAMILTONIAN.basis.by_orbital(1 + t * jnp.arange(3.0)) ** 2).sum(),
+    "hamiltonians.Blocks": lambda t: (jnp.abs(blocks(t).as_spinor().hopping) ** 2).sum(),
+    "hamiltonians.Hamiltonian": lambda t: (blocks(t).hopping ** 2).sum(),
+    "hamiltonians.bloch_matrices": bloch,
+    "hamiltonians.hamiltonian_gradient": lambda t: (
+        jnp.abs(hamiltonians.hamiltonian_gradient(HAMILTONIAN, moved(t), BONDS, GENERIC)[0]) ** 2
+    ).sum(),
+    "hamiltonians.hamiltonian_k": lambda t: (
+        jnp.abs(hamiltonians.hamiltonian_k(HAMILTONIAN, moved(t), BONDS, GENERIC + t)[0]) ** 2
+    ).sum(),
+    "potentials.Potential": lambda t: (
+        POTENTIAL.energy(moved(t), GRAPH)
+        + (POTENTIAL.forces(moved(t), GRAPH) * DIRECTION).sum()
+        + POTENTIAL.stress(moved(t), GRAPH)[0, 1]
+    ),
+    "potentials.StillingerWeber": lambda t: POTENTIAL.energy(moved(t), GRAPH),
+    "potentials.ValenceForceField": lambda t: VALENCE.energy(moved(t), VALENCE.graph(CELL)),
+    "potentials.elastic_constants": elastic,
+    "graph.Graph": lambda t: (GRAPH.vectors(moved(t)) ** 3).sum() + GRAPH.displacement(moved(1 + t)),
+    "graph.Table": lambda t: (TABLE.vectors(moved(t).positions, CELL.cell) ** 2).sum(),
+    "graph.guarded": lambda t: POTENTIAL.energy(moved(t), GRAPH),
+    "structure.Structure": lambda t: (
+        CELL.strained(t * jnp.eye(3, k=1) + t * jnp.eye(3)).volume
+        + CELL.scaled(1 + t).reciprocal.sum()
+        + (CELL.scaled(1 + t).supercell(2).positions ** 2).sum()
+    ),
+    "linalg.call_lapack": lambda t: linalg.call_lapack(5, jnp.linalg.eigvalsh, hermitian(t))[0],
+    "linalg.degeneracy_tolerance": lambda t: linalg.degeneracy_tolerance(jnp.array([1.0, 2.0]) + t),
+    "linalg.divided_differences": lambda t: linalg.divided_differences(
+        *(jnp.array([1.0, 2.0]) ** p * (1 + t) for p in (1, 2, 3))
+    ).sum(),
+    "linalg.inverse_3x3": lambda t: (linalg.inverse_3x3(hermitian(t)[:3, :3]) * WEIGHTS[:3, :3]).sum(),
+    "linalg.inverse_cholesky": lambda t: (linalg.inverse_cholesky(positive(t)) * WEIGHTS[:5, :5]).sum(),
+    "linalg.matrix_function": lambda t: (linalg.matrix_function(fermi, hermitian(t), 1.0 + t) * WEIGHTS[:5, :5]).sum(),
+    "linalg.spectral_norm_3x3": lambda t: linalg.spectral_norm_3x3(hermitian(t)[:3, :3]),
+}
+
+HOST = {
+    "electrons.band_edges": "searches over k with SciPy",
+    "electrons.edge_probe": "folds points into a supercell; its counts are static",
+    "sampling.Average": "a record of numbers",
+    "sampling.Dispersion": "a record of arrays for figures",
+    "sampling.Dynamics": "a run in progress, with a state",
+    "sampling.DynamicsError": "an exception",
+    "sampling.Images": "indices, found on the host",
+    "sampling.Integration": "settings",
+    "sampling.Statistics": "a choice of words",
+    "sampling.canonical": "two numbers for reports",
+    "sampling.average": "autocorrelation times of series on the host",
+    "sampling.dispersion": "paths for figures; `frequencies_thz` is what it calls",
+    "sampling.molecular_dynamics": "looks after its graph between steps",
+    "sampling.shortest_images": "indices, found on the host",
+    "sampling.trajectories": "looks after its graph between steps",
+    "hamiltonians.available": "reads the folder of parameters",
+    "hamiltonians.citation": "reads a file",
+    "hamiltonians.load": "reads a file",
+    "potentials.EnergyModule": "a protocol",
+    "potentials.available": "reads the folder of parameters",
+    "potentials.calculator": "a calculator of ASE",
+    "potentials.card": "reads a file",
+    "potentials.citation": "reads a file",
+    "potentials.load": "reads a file",
+    "graph.Relation": "settings",
+    "graph.build_graph": "finds neighbours with vesin; see tests/test_graph.py",
+    "graph.padded": "changes static lengths",
+    "graph.shape_of": "static lengths",
+    **dict.fromkeys(
+        ("kpoints.KPoints", "kpoints.Path", "kpoints.find", "kpoints.fractional", "kpoints.keys", "kpoints.mesh"),
+        "points are chosen on the host",
+    ),
+    **dict.fromkeys(("kpoints.path", "kpoints.quasirandom", "kpoints.special_points"), "points are chosen on the host"),
+}
+
+
+def public(room):
+    """Names of a room: what it lists, or all it defines without an underscore."""
+    module = importlib.import_module(f"jaxepi.{room}")
+    own = [
+        n for n, v in vars(module).items() if not n.startswith("_") and getattr(v, "__module__", "") == module.__name__
+    ]
+    return {f"{room}.{name}" for name in getattr(module, "__all__", own) if callable(getattr(module, name))}
+
+
+def test_every_public_function_is_here():
+    expected = set().union(*map(public, ROOMS)) | {"sampling.Statistics"}
+    assert set(CASES) | set(HOST) == expected
+    assert not set(CASES) & set(HOST)
+
+
+def relative(found, expected, tolerance):
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * (1 + np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_jit_vmap_and_grad(name):
+    function, start = CASES[name], 0.05
+
+    @jax.jit
+    def together(t):
+        return jax.vmap(function)(t + OFFSETS), jax.grad(function)(t)
+
+    values, slope = together(start)
+    for i in (0, 2):
+        relative(values[i], function(start + OFFSETS[i]), 1e-9)
+    far2, far1, _, near1, near2 = values
+    relative(slope, (8 * (near1 - far1) - (near2 - far2)) / (12 * STEP), 1e-5)
