@@ -33,6 +33,7 @@ from timing import machine, shortest
 from jaxepi import plotting, potentials
 from jaxepi.errors import InputError
 from jaxepi.potentials import Potential, learned
+from jaxepi.potentials.settings import MaceSettings
 from jaxepi.structure import Structure
 from jaxepi.training.core.metrics import write_metrics
 
@@ -103,7 +104,7 @@ def built(options: argparse.Namespace) -> tuple[Potential, dict[str, Any]]:
     if options.potential:
         found = potentials.load(options.potential)
         return jax.tree.map(lambda x: jnp.asarray(x, options.dtype), found), {}
-    model = {**learned.DEFAULTS, "channels": options.channels, "hidden_lmax": options.hidden_lmax}
+    model = {**MaceSettings().asdict(), "channels": options.channels, "hidden_lmax": options.hidden_lmax}
     model |= {"repulsion": False, "skin": 0.0, "neighbours": [26.0]}
     module = learned.build(model, [14])
     return Potential(module.init(jax.random.key(0)), module), model

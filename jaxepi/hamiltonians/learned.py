@@ -30,7 +30,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
-from jaxepi.errors import InputError, refuse_unknown
+from jaxepi.errors import InputError
 from jaxepi.graph import Graph, Relation, Table
 from jaxepi.hamiltonians import atomic, parameter_files
 from jaxepi.hamiltonians.angles import Angles, integrals, three_centre
@@ -53,7 +53,7 @@ from jaxepi.nn import (
     polynomial_cutoff,
     radial_basis,
 )
-from jaxepi.settings import from_table
+from jaxepi.settings import as_json, from_table
 from jaxepi.structure import Structure
 
 
@@ -279,21 +279,6 @@ class LearnedSlaterKoster(BlockModule):
         return atomic.with_spin_orbit(blocks, self.basis, params["base"]["spin_orbit"])
 
 
-DEFAULTS: dict[str, Any] = {
-    "kind": "slater-koster",
-    "base": "",
-    "cutoff": 5.0,
-    "skin": 1.2,
-    "switch": [2.9, 3.3],
-    "channels": 8,
-    "features": 16,
-    "hidden": [64, 64],
-    "correlation": 2,
-    "lmax": 3,
-}
-"""Configuration of a learned Hamiltonian: see `build`."""
-
-
 def build(config: Mapping[str, Any], key: Array) -> Hamiltonian:
     """A learned Hamiltonian that begins as a published one (see `configured`).
 
@@ -305,54 +290,47 @@ def build(config: Mapping[str, Any], key: Array) -> Hamiltonian:
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with `DEFAULTS` for what is left out and, in the place of its name, the published set itself.
+    """A configuration with defaults for what is left out and, in the place of its name, the published set itself.
+
+    Args:
+        config: a table of `SlaterKosterSettings`.
 
     Raises:
-        InputError: an unknown key (with the nearest known one), no set or an unknown one.
+        InputError: an unknown key (with the nearest known one), a value that is refused, no set or an unknown one.
     """
-    refuse_unknown(config, DEFAULTS, "model")
-    c = {**DEFAULTS, **config}
-    if not c["base"]:
+    found = from_table(SlaterKosterSettings, config, "model")
+    if not found.base:
         known = ", ".join(parameter_files.sets())
         raise InputError(f"the model names no published set to begin from; give base, one of {known}")
-    return {**c, "base": c["base"] if isinstance(c["base"], Mapping) else parameter_files.read(c["base"])}
+    base = found.base if isinstance(found.base, Mapping) else parameter_files.read(found.base)
+    return as_json({**found.asdict(), "base": base})
 
 
 def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, dict[str, Any]]:
-    """The module of a configuration, and the parameters of the published set; `DEFAULTS` fills what is left out.
+    """The module of a configuration, and the parameters of the published set.
 
     Args:
-        config: kind ("slater-koster"); base (a shipped set of `parameter_files.sets()`, a .json file or its contents); cutoff
-            of the learned terms and skin, angstrom; switch, where the set's own bonds fade out, angstrom; channels, features,
-            hidden, correlation, lmax of the network (see `BondNetwork`).
+        config: a table of `SlaterKosterSettings`; its base may be the contents of a parameter file.
 
     Raises:
-        InputError: as `complete`; also a value out of range.
+        InputError: as `complete`; also a set with on-site terms that a learned one cannot have.
     """
-    c = complete(config)
-    if c["kind"] != "slater-koster":
-        raise InputError(f"kind {c['kind']!r} of Hamiltonian is not known; use 'slater-koster'")
-    inner, outer = (float(x) for x in c["switch"])
-    if not 0 < inner < outer <= c["cutoff"]:
-        raise InputError(f"switch {c['switch']} and cutoff {c['cutoff']} angstrom: give 0 < first < second <= cutoff")
-    for name, least in {"channels": 1, "features": 1, "correlation": 1, "lmax": 0}.items():
-        if int(c[name]) < least:
-            raise InputError(f"{name} {c[name]}: give at least {least}")
-    published, params = parameter_files.build(c["base"])
+    whole = complete(config)
+    c = from_table(SlaterKosterSettings, whole, "model")
+    published, params = parameter_files.build(whole["base"])
     if published.onsite == "boykin":
         raise InputError(
             f"{published.name} cannot be the base of a learned Hamiltonian: its on-site terms refer to the directions of a "
             "perfect crystal; choose a set with constant, Niquet's or density-dependent ones"
         )
-    base = dataclasses.replace(published, switch=(inner, outer))
+    base = dataclasses.replace(published, switch=c.switch)
     found = integrals(base.basis)
     count = sum(n for _, _, n in found)
     hoppings = len(found) + count * (2 if base.overlap else 1)
-    sizes: dict[str, Any] = {n: int(c[n]) for n in ("channels", "features", "correlation", "lmax")}
-    sizes["hidden"] = tuple(int(w) for w in c["hidden"])
-    sizes["paths"] = tuple(l for _, _, l in three_centre(base.basis, sizes["lmax"]))
-    network = BondNetwork(Relation(float(c["cutoff"])), len(base.basis.species), hoppings, count, **sizes)
-    return LearnedSlaterKoster(base, network, float(c["skin"])), params
+    sizes: dict[str, Any] = {n: getattr(c, n) for n in ("channels", "features", "correlation", "lmax", "hidden")}
+    sizes["paths"] = tuple(l for _, _, l in three_centre(base.basis, c.lmax))
+    network = BondNetwork(Relation(c.cutoff), len(base.basis.species), hoppings, count, **sizes)
+    return LearnedSlaterKoster(base, network, c.skin), params
 
 
 def write(hamiltonian: Hamiltonian, config: Mapping[str, Any], path: str | Path, card: Mapping[str, Any]) -> None:

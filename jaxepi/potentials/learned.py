@@ -17,36 +17,15 @@ from jaxtyping import Array, Float, Int
 
 from jaxepi import schema
 from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
-from jaxepi.errors import InputError, refuse_unknown
+from jaxepi.errors import InputError
 from jaxepi.graph import Graph, Relation, Table
 from jaxepi.model import label
 from jaxepi.potentials.base import PairTerm, Potential, TrainableEnergy
 from jaxepi.potentials.domain import extrapolations
 from jaxepi.potentials.mace import Mace
 from jaxepi.potentials.settings import MaceSettings
-from jaxepi.settings import from_table
+from jaxepi.settings import as_json, from_table
 from jaxepi.structure import Structure
-
-DEFAULTS: dict[str, Any] = {
-    "kind": "mace",
-    "cutoff": 5.0,
-    "skin": 0.6,
-    "channels": 32,
-    "lmax": 3,
-    "hidden_lmax": 1,
-    "correlation": 3,
-    "interactions": 2,
-    "radial_features": 8,
-    "radial_layers": [64, 64, 64],
-    "relations": "homogeneous",
-    "neighbours": None,
-    "repulsion": True,
-    "dispersion": False,
-}
-"""Configuration of a potential: see `build`."""
-
-SIZES = {"channels": 1, "lmax": 0, "hidden_lmax": 0, "correlation": 1, "interactions": 1, "radial_features": 1}
-"""Whole numbers of the configuration, and the least each may be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,90 +158,43 @@ class NetworkEnergy(TrainableEnergy):
 
 
 def build(config: Mapping[str, Any], species: Sequence[int]) -> NetworkEnergy:
-    """The energy module of a configuration; `DEFAULTS` fills what is left out.
+    """The energy module of a configuration.
 
     Args:
-        config: kind ("mace"); cutoff, skin (angstrom); channels, lmax, hidden_lmax, correlation, interactions,
-            radial_features, radial_layers; relations ("homogeneous", or "layers" for separate weights within and between
-            layers); neighbours (typical number, one a relation; null takes the count within the cutoff of a crystal of
-            one atom in 20 cubic angstrom); repulsion (ZBL, true or false); dispersion (false, true, or a table of options
-            of D3).
+        config: a table of `MaceSettings`, whose defaults fill what is left out.
         species: atomic numbers.
 
     Raises:
-        InputError: an unknown key (with the nearest known one), or a value out of range.
+        InputError: an unknown key (with the nearest known one), or a value that is refused.
     """
-    refuse_unknown(config, DEFAULTS, "model")
-    c = {**DEFAULTS, **config}
-    _check(c, species)
-    cutoff = float(c["cutoff"])
-    whole, layered = (Relation(cutoff),), (Relation(cutoff, "intra"), Relation(cutoff, "inter"))
-    relations = {"homogeneous": whole, "layers": layered}[c["relations"]]
-    typical = c["neighbours"] or [4 / 3 * np.pi * cutoff**3 / 20.0] * len(relations)
-    sizes: dict[str, Any] = {n: int(c[n]) for n in SIZES}
-    network = Mace(
-        relations=relations,
-        neighbours=tuple(float(x) for x in typical),
-        species=len(species),
-        radial_layers=tuple(int(w) for w in c["radial_layers"]),
-        **sizes,
-    )
-    terms = _terms(c, species)
-    return NetworkEnergy(network, tuple(int(z) for z in species), terms, float(c["skin"]))
-
-
-def _check(c: Mapping[str, Any], species: Sequence[int]) -> None:
-    """Refuse values out of range, by name."""
-    if c["kind"] != "mace":
-        raise InputError(f"kind {c['kind']!r} of potential is not known; use 'mace'")
-    if c["relations"] not in ("homogeneous", "layers"):
-        raise InputError(f"relations {c['relations']!r}: choose 'homogeneous' or 'layers'")
+    c = from_table(MaceSettings, config, "model")
     if not species or len(set(species)) != len(species):
         raise InputError(f"species {list(species)}: give every atomic number once")
-    for name, low in SIZES.items():
-        if not _number(c[name], int) or c[name] < low:
-            raise InputError(f"{name} {c[name]!r}: give a whole number, at least {low}")
-    for name, least in (("cutoff", 1e-3), ("skin", 0.0)):
-        if not _number(c[name]) or not least <= c[name] < np.inf:
-            raise InputError(f"{name} {c[name]!r}: give a length in angstrom, at least {least:g}")
-    widths = c["radial_layers"]
-    if not isinstance(widths, list | tuple) or not all(_number(w, int) and w > 0 for w in widths):
-        raise InputError(f"radial_layers {widths!r}: give a list of positive whole numbers, for example [64, 64, 64]")
-    if c["correlation"] > 3:
-        raise InputError(f"correlation {c['correlation']}: products of up to 3 factors are implemented")
-    if c["hidden_lmax"] > c["lmax"]:
-        raise InputError(f"hidden_lmax {c['hidden_lmax']} exceeds lmax {c['lmax']}; lower it")
-    if not isinstance(c["repulsion"], bool):
-        raise InputError(f"repulsion {c['repulsion']!r}: give true or false")
-    if not isinstance(c["dispersion"], bool | Mapping):
-        raise InputError(f"dispersion {c['dispersion']!r}: give true, false or a table of its options")
-    count, typical = 2 if c["relations"] == "layers" else 1, c["neighbours"]
-    listed = isinstance(typical, list | tuple) and len(typical) == count
-    if typical is not None and not (listed and all(_number(x) and x > 0 for x in typical)):
-        raise InputError(f"neighbours {typical!r}: give a list of {count} positive number(s), one a relation")
+    layered = c.relations == "layers"
+    relations = (Relation(c.cutoff, "intra"), Relation(c.cutoff, "inter")) if layered else (Relation(c.cutoff),)
+    names = ("channels", "lmax", "hidden_lmax", "correlation", "interactions", "radial_features", "radial_layers")
+    network = Mace(
+        relations=relations,
+        neighbours=c.neighbours
+        or (4 / 3 * np.pi * c.cutoff**3 / 20.0,) * len(relations),  # an atom in 20 cubic angstrom
+        species=len(species),
+        **{name: getattr(c, name) for name in names},
+    )
+    atoms = tuple(int(z) for z in species)
+    return NetworkEnergy(network, atoms, _terms(c, atoms), c.skin)
 
 
-def _number(value: Any, kinds: Any = (int, float)) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
-
-
-def _terms(c: Mapping[str, Any], species: Sequence[int]) -> tuple[PairTerm, ...]:
+def _terms(c: MaceSettings, species: tuple[int, ...]) -> tuple[PairTerm, ...]:
     """The pair terms that the configuration asks for."""
     terms: list[PairTerm] = []
-    if c["repulsion"]:
+    if c.repulsion:
         from jaxepi.potentials.zbl import ZBL
 
-        terms.append(ZBL(tuple(int(z) for z in species)))
-    if c["dispersion"]:
+        terms.append(ZBL(species))
+    if c.dispersion:
         from jaxepi.potentials.dispersion import Dispersion
 
-        given = c["dispersion"] if isinstance(c["dispersion"], Mapping) else {}
-        names = [f.name for f in dataclasses.fields(Dispersion) if f.name != "species"]
-        refuse_unknown(given, names, "dispersion")
-        for name, value in given.items():
-            if not _number(value):
-                raise InputError(f"dispersion {name} {value!r}: give a number")
-        terms.append(Dispersion(**{"species": tuple(int(z) for z in species), **given}))
+        terms.append(Dispersion(**(dict(c.dispersion) if isinstance(c.dispersion, Mapping) else {}), species=species))
     for term in terms:
         term.check(species)
     return tuple(terms)
@@ -302,7 +234,12 @@ def write(potential: Potential, config: Mapping[str, Any], path: str | Path, car
         raise InputError(f"{type(module).__name__} is not a learned potential; only those are written to checkpoints")
     known = {"species": list(module.species), "minimum_distance": module.minimum_distance}
     params = jax.tree.map(np.asarray, potential.params)
-    write_checkpoint(path, Checkpoint("potential", {**known, "model": {**DEFAULTS, **config}}, params, card))
+    write_checkpoint(
+        path,
+        Checkpoint(
+            "potential", {**known, "model": as_json(from_table(MaceSettings, config, "model").asdict())}, params, card
+        ),
+    )
 
 
 CONFIG = schema.Table(

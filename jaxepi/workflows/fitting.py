@@ -14,22 +14,31 @@ import numpy as np
 from jaxepi import plotting, results, training
 from jaxepi.errors import InputError
 from jaxepi.files import Output, claim
+from jaxepi.potentials.settings import MaceSettings
+from jaxepi.settings import Settings
 from jaxepi.training import LossSettings, TrainingSettings
 from jaxepi.training.core.loop import Compiled, Fit, Problem, Row
+from jaxepi.training.settings import BandLossSettings
 from jaxepi.workflows.study import alone
 
 STATE, METRICS, ERRORS, PARITY, CURVE = "state.npz", "metrics.csv", "errors.csv", "parity.png", "learning-curve.png"
 
 
 def configured(
-    path: str | os.PathLike, run: Mapping[str, Any] | None = None, loss: type = LossSettings
+    path: str | os.PathLike,
+    run: Mapping[str, Any] | None = None,
+    loss: type[LossSettings | BandLossSettings] = LossSettings,
+    model: type[Settings] = MaceSettings,
 ) -> TrainingSettings:
     """Settings of a TOML file, with some of its `[run]` replaced.
+
+    Args:
+        loss, model: what [loss] and [model] are read into.
 
     Raises:
         InputError: as `training.read_settings`, or a value that is refused.
     """
-    settings = training.read_settings(Path(path), loss)
+    settings = training.read_settings(Path(path), loss, model)
     return dataclasses.replace(settings, run=dataclasses.replace(settings.run, **(run or {})))
 
 

@@ -19,6 +19,7 @@ from jaxepi.checkpoint import read_checkpoint
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import learned
 from jaxepi.hamiltonians.base import Hamiltonian
+from jaxepi.hamiltonians.settings import SlaterKosterSettings
 from jaxepi.training import TrainingSettings, reading
 from jaxepi.training.bands import evaluation, spectra
 from jaxepi.training.core.loop import Fit, Row
@@ -55,7 +56,7 @@ def configured(path: str | os.PathLike, run: Mapping[str, Any] | None = None) ->
     Raises:
         InputError: as `fitting.configured`.
     """
-    return fitting.configured(path, run, BandLossSettings)
+    return fitting.configured(path, run, BandLossSettings, SlaterKosterSettings)
 
 
 def train_hamiltonian(

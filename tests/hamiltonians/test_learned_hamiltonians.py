@@ -169,6 +169,12 @@ def test_checkpoints_keep_the_model_and_spin_orbit_coupling_can_be_added(tmp_pat
         ({"base": "si-boykin2004"}, "cannot be the base"),
         ({"base": "si-niquet2009", "switch": [3.0, 2.0]}, "switch"),
         ({"base": "si-niquet2009", "features": 0}, "features 0"),
+        ({"base": "si-niquet2009", "features": 10**6}, "features 1000000: give a positive whole number up to 4096"),
+        ({"base": "si-niquet2009", "switch": "a"}, "switch 'a': give a list of 2"),
+        ({"base": "si-niquet2009", "switch": [2.9]}, "switch 2.9: give a list of 2"),
+        ({"base": "si-niquet2009", "skin": 1e6}, "skin 1000000.0 angstrom: give zero or a positive number up to 100"),
+        ({"base": "si-niquet2009", "cutoff": float("inf")}, "cutoff inf angstrom"),
+        ({"base": 3}, "base 3: give a text"),
         ({"base": "si-niquet2009", "kind": "other"}, "kind 'other'"),
     ],
 )

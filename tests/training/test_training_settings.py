@@ -3,7 +3,8 @@
 import pytest
 
 from jaxepi.errors import InputError
-from jaxepi.training import read_settings
+from jaxepi.potentials.settings import MaceSettings
+from jaxepi.training import LossSettings, read_settings
 
 GOOD = """
 [data]
@@ -87,3 +88,28 @@ def test_what_is_wrong_is_named(tmp_path, old, new, message):
 def test_a_missing_file_names_itself(tmp_path):
     with pytest.raises(OSError, match=r"none\.toml"):
         read_settings(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("channels = 4", "chanels = 4", r"\[model\]: unknown key 'chanels'; did you mean 'channels'"),
+        ("channels = 4", "interactions = 1000000", r"\[model\]: interactions 1000000: .* up to 16"),
+        ("channels = 4", "cutoff = nan", r"\[model\]: cutoff nan angstrom"),
+        (
+            "channels = 4",
+            "dispersion = {cutof = 3}",
+            r"\[model\]: dispersion: unknown key 'cutof'; did you mean 'cutoff'",
+        ),
+        ("channels = 4", "lmax = 1\nhidden_lmax = 2", r"\[model\]: hidden_lmax 2 exceeds lmax 1"),
+    ],
+)
+def test_what_is_wrong_with_a_model_is_named_when_it_is_read(tmp_path, old, new, message):
+    with pytest.raises(InputError, match=message):
+        read_settings(write(tmp_path, GOOD.replace(old, new, 1)), LossSettings, MaceSettings)
+
+
+def test_a_model_keeps_what_is_given_in_json_types(tmp_path):
+    text = GOOD.replace("channels = 4", "cutoff = 5\nradial_layers = [8, 8]\ndispersion = {cutoff = 9}")
+    found = read_settings(write(tmp_path, text), LossSettings, MaceSettings).model
+    assert found == {"cutoff": 5.0, "radial_layers": [8, 8], "dispersion": {"cutoff": 9.0}}
