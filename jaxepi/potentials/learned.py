@@ -262,7 +262,6 @@ def read(path: str | Path) -> tuple[Potential, Mapping[str, Any]]:
     found = read_checkpoint(path, "potential")
     where = f"checkpoint {path}"
     CONFIG.check(found.config, where, "config")
-    from_table(MaceSettings, found.config["model"], f"{where}: model")
     try:
         module = build(found.config["model"], found.config["species"])
     except InputError as error:
