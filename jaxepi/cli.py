@@ -18,6 +18,7 @@ from jaxepi import __version__
 from jaxepi import settings as s
 from jaxepi.errors import InputError
 from jaxepi.labelling.commands import ACTIONS
+from jaxepi.files import FIGURES, RESULTS, Output, claim, mark
 from jaxepi.signals import Interrupted
 from jaxepi.workflows import settings as w
 
@@ -148,6 +149,15 @@ def _output(settings: Any, files: Any, suffix: str) -> Path:
     return Path(files.output or f"{Path(settings.crystal).stem}-{suffix}")
 
 
+def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
+    """Try all outputs of a command before its work; the mark that its files carry."""
+    decisive = {n: v for n, v in settings.asdict().items() if n not in w.RESOURCES}
+    made_by = mark(name, decisive)
+    inputs = [decisive[n] for n in ("crystal", "hamiltonian", "potential") if decisive.get(n)]
+    claim(outputs, made_by, files.overwrite, inputs)
+    return made_by
+
+
 # Commands
 
 
@@ -159,29 +169,26 @@ def _absorb(settings: w.AbsorptionSettings, files: w.AbsorptionFiles, line: str)
 
     output = _output(settings, files, "absorption.h5")
     figure = Path(files.figure or output.with_suffix(".png"))
-    plotting.check_suffix(figure)
-    resume = not files.overwrite
-    try:
-        result = absorption.absorption(settings, output, files.progress, resume, line)
-    except KeyboardInterrupt:
-        print(
-            f"\njaxepi: interrupted; finished snapshots are kept in {output}.parts, and the same command goes on from "
-            "there" + ("" if resume else " (without --overwrite)"),
-            file=sys.stderr,
-        )
-        raise SystemExit(130) from None
+    tauc = figure.with_name(f"{figure.stem}-tauc{figure.suffix}")
+    csv = Path(files.csv) if isinstance(files.csv, str) else output.with_suffix(".csv")
+    outputs = [Output("--output", output, RESULTS, own=True)]
+    outputs += [Output("--figure", path, FIGURES) for path in (figure, tauc)]
+    outputs += [Output("--csv", csv)] if files.csv else []
+    made_by = _claim("absorb", settings, files, *outputs)
+    result = absorption.absorption(settings, output, files.progress, not files.overwrite, line)
     print(report.summary(result))
     title = f"{Path(settings.crystal).stem}, {len(result.snapshots[0].structure)} atoms"
     known = measured.absorption(settings.crystal)
-    plotting.save(plotting.absorption(result.spectra, result.temperatures, result.equilibrium, known, title), figure)
+    drawn = plotting.absorption(result.spectra, result.temperatures, result.equilibrium, known, title)
+    plotting.save(drawn, figure, made_by)
     written = [output, figure]
     if result.fits:
-        written.append(figure.with_name(f"{figure.stem}-tauc{figure.suffix}"))
-        tauc = plotting.tauc(result.spectra, result.temperatures, result.fits, result.gap_kind, title)
-        plotting.save(tauc, written[-1])
+        fits = plotting.tauc(result.spectra, result.temperatures, result.fits, result.gap_kind, title)
+        plotting.save(fits, tauc, made_by)
+        written.append(tauc)
     if files.csv:
-        written.append(output.with_suffix(".csv") if files.csv is True else Path(files.csv))
-        report.write_csv(result, written[-1])
+        report.write_csv(result, csv, made_by)
+        written.append(csv)
     print(f"\nWritten: {', '.join(str(path) for path in written)}")
 
 
@@ -191,29 +198,34 @@ def _bands(settings: w.BandsSettings, files: w.BandsFiles, _: str) -> None:
     from jaxepi.workflows.reports import bands as report
 
     output = _output(settings, files, "bands.png")
-    plotting.check_suffix(output)
+    made_by = _claim("bands", settings, files, Output("--output", output, FIGURES))
     loaded = crystal.load(settings.crystal, settings.hamiltonian, spin_orbit=settings.spin_orbit)
     found = bands.bands(loaded, settings.path, settings.points)
     edges = bands.edges_along(found)
     figure = plotting.bands(found.path, found.energies, *edges, title=Path(settings.crystal).stem)
-    plotting.save(figure, output)
+    plotting.save(figure, output, made_by)
     print("\n".join(report.bands_lines(found)))
     print(f"\nWritten: {output}")
 
 
-def _gap(settings: w.GapSettings, files: w.NoFiles, _: str) -> None:
-    from jaxepi.workflows import bands, crystal, samples
+def _gap(settings: w.GapSettings, files: w.GapFiles, line: str) -> None:
+    from jaxepi.workflows import bands, crystal
     from jaxepi.workflows.reports import bands as report
 
+    output = Path(files.output) if files.output else None
+    if output is not None:
+        if not settings.temperatures:
+            raise InputError(f"--output {output}: gaps at --temperatures are kept; give some, or leave it out")
+        _claim("gap", settings, files, Output("--output", output, RESULTS, own=True))
     loaded = crystal.for_settings(settings)
     summary = bands.gap_summary(loaded)
-    print("\n".join(report.gap_summary_lines(summary)))
+    print("\n".join(report.gap_summary_lines(summary)), flush=True)
     if not settings.temperatures:
         return
-    supercell = loaded.structure.supercell(loaded.periodic(settings.supercell))
-    drawn = samples.draw(settings, loaded, supercell, files.progress)
-    gaps = bands.thermal_gaps(loaded, drawn, summary.edges, files.progress)
-    print("\n".join(report.thermal_gap_lines(settings, float(summary.edges.gap), gaps, drawn)))
+    found = bands.thermal_gaps(settings, loaded, summary.edges, output, files.progress, not files.overwrite, line)
+    print("\n".join(report.thermal_gap_lines(settings, float(summary.edges.gap), found.gaps, found.snapshots)))
+    if output is not None:
+        print(f"\nWritten: {output}")
 
 
 def _phonons(settings: w.PhononsSettings, files: w.PhononsFiles, _: str) -> None:
@@ -222,12 +234,13 @@ def _phonons(settings: w.PhononsSettings, files: w.PhononsFiles, _: str) -> None
     from jaxepi.workflows.reports import phonons as report
 
     output = _output(settings, files, "phonons.png")
-    plotting.check_suffix(output)
+    made_by = _claim("phonons", settings, files, Output("--output", output, FIGURES))
     loaded = crystal.load(settings.crystal, potential=settings.potential)
     found = phonons.phonons(loaded, settings.supercell, settings.path, settings.points)
     along = found.dispersion
     title = Path(settings.crystal).stem
-    plotting.save(plotting.phonons(along.path, along.frequencies, title, "; ".join(found.notes)), output)
+    drawn = plotting.phonons(along.path, along.frequencies, title, "; ".join(found.notes))
+    plotting.save(drawn, output, made_by)
     print("\n".join(report.phonon_lines(found)))
     print(f"\nWritten: {output}")
 
@@ -246,12 +259,7 @@ def _md(settings: w.DynamicsSettings, files: w.DynamicsFiles, line: str) -> None
     from jaxepi.workflows.reports import dynamics as report
 
     output, resume = _output(settings, files, "md.h5"), not files.overwrite
-    try:
-        run = dynamics.molecular_dynamics(settings, output, files.progress, resume, line)
-    except KeyboardInterrupt:
-        again = "the same command goes on from there" + ("" if resume else " (without --overwrite)")
-        print(f"\njaxepi: interrupted; frames are kept beside {output}, and {again}", file=sys.stderr)
-        raise SystemExit(130) from None
+    run = dynamics.molecular_dynamics(settings, output, files.progress, resume, line)
     print("\n".join(report.summary_lines(run)))
     print(f"\nWritten: {', '.join(str(path) for path in run.files)}")
     if run.stopped:
@@ -268,12 +276,7 @@ def _train(settings: w.TrainSettings, files: w.TrainFiles, line: str) -> None:
         _double_precision()
     folder, resume = Path(files.output or f"{Path(settings.file).stem}-training"), not files.overwrite
     run = study.train_potential if study is training else study.train_hamiltonian
-    try:
-        result = run(whole, folder, files.progress, resume, line)
-    except KeyboardInterrupt:
-        again = "the same command goes on from there" + ("" if resume else " (without --overwrite)")
-        print(f"\njaxepi: interrupted; the state is kept in {folder}, and {again}", file=sys.stderr)
-        raise SystemExit(130) from None
+    result = run(whole, folder, files.progress, resume, line)
     print("\n".join(study.summary_lines(result)))
 
 
@@ -305,7 +308,7 @@ COMMANDS = {
     ),
     "bands": Command(w.BandsSettings, w.BandsFiles, _bands, "electronic bands of the lattice at rest along a path, eV"),
     "gap": Command(
-        w.GapSettings, w.NoFiles, _gap, "band gap of the lattice at rest, and with --temperatures (K) its change, eV"
+        w.GapSettings, w.GapFiles, _gap, "band gap of the lattice at rest, and with --temperatures (K) its change, eV"
     ),
     "phonons": Command(
         w.PhononsSettings, w.PhononsFiles, _phonons, "phonon frequencies at special points and along a path, THz"

@@ -1,14 +1,20 @@
 """Bands along a path, where the gap is, and what temperature does to it."""
 
-from typing import NamedTuple
+import os
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxepi import electrons, kpoints
+from jaxepi import electrons, kpoints, results
 from jaxepi.electrons import BandEdges
 from jaxepi.materials import Material
+from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots
+from jaxepi.workflows import samples
+from jaxepi.workflows.settings import SamplingSettings
+from jaxepi.workflows.study import Study
 
 
 class Bands(NamedTuple):
@@ -26,6 +32,13 @@ class GapSummary(NamedTuple):
     valence_k: Float[np.ndarray, "3"]
     conduction_k: Float[np.ndarray, "3"]
     vertical: dict[str, float]
+
+
+class ThermalGaps(NamedTuple):
+    """Snapshots at temperatures, one `Snapshots` each, and the gap of every one of them, eV."""
+
+    snapshots: tuple[Snapshots, ...]
+    gaps: Float[np.ndarray, "t s"]
 
 
 def bands(crystal: Material, path: str | None = None, count: int = 200) -> Bands:
@@ -73,18 +86,46 @@ def gap_summary(crystal: Material) -> GapSummary:
 
 
 def thermal_gaps(
-    crystal: Material, drawn: tuple[Snapshots, ...], edges: BandEdges, progress: bool = False
-) -> Float[np.ndarray, "t s"]:
-    """Gap between the band edges of every snapshot, eV, one row a temperature; compiled once for all of them."""
-    from tqdm import tqdm
+    settings: SamplingSettings,
+    crystal: Material,
+    edges: BandEdges,
+    output: str | os.PathLike | None = None,
+    progress: bool = False,
+    resume: bool = True,
+    command: str = "",
+) -> ThermalGaps:
+    """Gaps between the band edges of snapshots at temperatures; compiled once for all of them.
 
-    supercell, hamiltonian = drawn[0].structure, crystal.hamiltonian
+    Args:
+        crystal: of the settings. edges: of its lattice at rest.
+        output: HDF5 file of the result; `<output>.parts/` holds finished snapshots meanwhile. None keeps nothing.
+        progress: a bar on stderr. resume: False replaces whatever `output` holds. command: the command line.
+
+    Raises:
+        InputError: what `samples.draw` refuses, or a result of other settings at `output`.
+    """
+    hamiltonian = crystal.hamiltonian
+    supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
     graph = hamiltonian.graph(supercell)
     probe = electrons.edge_probe(edges, supercell, hamiltonian.basis.occupied(supercell.species))
-    gaps = np.empty((len(drawn), len(drawn[0])))
-    with tqdm(total=gaps.size, unit="snapshot", desc="band edges", disable=not progress) as bar:
-        for t, s in np.ndindex(*gaps.shape):
-            valence, conduction = electrons.thermal_edges(hamiltonian, drawn[t].take([s]), probe, graph)
-            gaps[t, s] = float(conduction[0] - valence[0])
-            bar.update()
-    return gaps
+    cells = results.fingerprint(crystal.primitive, crystal.structure)
+    origin = results.provenance(settings.asdict(), crystal.fingerprint(), command, structure_hash=cells)
+    shape = len(settings.temperatures), settings.snapshots
+    items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(*shape)}
+
+    def gap(drawn: tuple[Snapshots, ...], item: tuple[int, int]) -> dict[str, Any]:
+        t, s = item
+        valence, conduction = electrons.thermal_edges(hamiltonian, drawn[t].take([s]), probe, graph)
+        return {"valence": Quantity(valence, "eV"), "conduction": Quantity(conduction, "eV")}
+
+    with Study.open(output, origin, resume=resume, unit="snapshot", total=len(items), progress=progress) as study:
+        if study.complete:
+            held = study.contents()
+            return ThermalGaps(held["snapshots"], held["gaps"].value)
+        drawn = study.keep("prepared", lambda: {"snapshots": samples.draw(settings, crystal, supercell, progress)})
+        found = study.map(items, partial(gap, drawn["snapshots"]))
+        gaps = np.array([float(part["conduction"].value[0] - part["valence"].value[0]) for part in found]).reshape(
+            shape
+        )
+        study.finish({"snapshots": drawn["snapshots"], "gaps": Quantity(gaps, "eV"), "band_edges": edges})
+    return ThermalGaps(drawn["snapshots"], gaps)

@@ -318,10 +318,12 @@ class TrainFiles(Files):
 
 
 @dataclasses.dataclass(frozen=True)
-class NoFiles(Settings):
-    """Of a command that writes none: what is said on the way."""
+class GapFiles(Files):
+    """Files of gaps."""
 
-    progress: bool = setting(True, "progress bars on stderr")
+    output: str | None = setting(
+        None, "gaps and snapshots at temperatures, HDF5, eV and angstrom (default: none is kept)", metavar="FILE"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
