@@ -109,7 +109,7 @@ def thermal_gaps(
     graph = hamiltonian.graph(supercell)
     probe = electrons.edge_probe(edges, supercell, hamiltonian.basis.occupied(supercell.species))
     cells = results.fingerprint(crystal.primitive, crystal.structure)
-    origin = results.provenance(settings.asdict(), crystal.fingerprint(), command, structure_hash=cells)
+    origin = results.provenance(settings.asdict(), crystal.models(), command, structure_hash=cells)
     shape = len(settings.temperatures), settings.snapshots
     items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(*shape)}
 
