@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, NoReturn
 from jaxepi import __version__
 from jaxepi import settings as s
 from jaxepi.errors import InputError
-from jaxepi.labelling.commands import ACTIONS
 from jaxepi.files import FIGURES, RESULTS, Output, claim, mark
+from jaxepi.labelling.commands import ACTIONS
 from jaxepi.signals import Interrupted
 from jaxepi.workflows import settings as w
 
