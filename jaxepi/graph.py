@@ -31,6 +31,9 @@ FAR = 1e3
 ROUND_OFF = 1e-4
 """Lengths that differ by less (angstrom) are equal: the positions of a large cell in single precision."""
 
+DENSEST = 0.2
+"""Atoms in a cubic angstrom that no crystal exceeds by much (diamond has 0.176)."""
+
 MOST_EDGES = 1e8
 """Graphs of more edges are refused before they are searched for: they take more than 10 GB."""
 
@@ -262,17 +265,15 @@ def build_graph(structure: Structure, cutoff: float, skin: float = 0.0, relation
 
 
 def _refuse_too_many(structure: Structure, radius: float) -> None:
-    """Refuse a search for more edges than memory holds, from a bound on their number."""
+    """Refuse a search for more edges than memory holds, from an estimate of their number; large supercells are welcome."""
     cell = np.asarray(structure.cell, dtype=np.float64)
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     images = np.prod(
         [2 * radius / h + 1 if periodic else 1.0 for h, periodic in zip(heights, structure.pbc, strict=True)]
     )
     atoms = len(structure)
-    everyone = atoms**2 * images
-    # Atoms fill a periodic crystal, so that a sphere holds no more than its share of them.
-    dense = atoms * (atoms * 4 / 3 * np.pi * (radius + heights.max()) ** 3 / abs(np.linalg.det(cell)))
-    if not min(everyone, dense if all(structure.pbc) else everyone) < MOST_EDGES:
+    dense = atoms * 4 / 3 * np.pi * radius**3 * DENSEST
+    if not min(atoms**2 * images, dense) < MOST_EDGES:
         raise InputError(
             f"cutoff and skin of {radius:g} angstrom together make more than {MOST_EDGES:.0e} pairs of {atoms} atoms and their "
             "images, which no memory holds; give shorter ones"

@@ -5,6 +5,7 @@ skin, a temperature below zero) is refused where the values are known. Under jit
 result and all its derivatives become NaN, by one multiplication, without a call back to the host.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -106,3 +107,14 @@ def numbers(name: str, values: Any, dtype: Any, dimensions: int) -> jax.Array:
             f"{name} have shape {values.shape}: give an array of {dimensions} dimension{'s'[: dimensions - 1]}"
         )
     return jnp.asarray(values, dtype)
+
+
+def refuse_beyond_memory(values: float, what: str, remedy: str) -> None:
+    """Refuse so many double-precision numbers at once that the memory of this machine does not hold them.
+
+    Raises:
+        InputError: names the size of both, and the remedy.
+    """
+    needed, there = 8 * values, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise InputError(f"{what} need {needed / 1e9:.3g} GB, and this machine has {there / 1e9:.3g}; {remedy}")

@@ -245,6 +245,11 @@ def test_bad_structures_are_refused(run, folder, message):
         ("absorb silicon --config missing.toml", "missing.toml"),
         ("absorb silicon --unknown 1", "unrecognized arguments: --unknown"),
         ("absorb silicon --temperatures 30000", "more than half the graph's skin"),
+        (
+            "sample silicon --supercell 10 --snapshots 1000000 --temperatures 1 2 3 4 5 6",
+            "6000000 snapshots of 8000 atoms need",
+        ),
+        ("md silicon --supercell 5 --steps 2000000000 --interval 1", "2000000000 frames of 1000 atoms need 4.8e+04 GB"),
         ("bands silicon --path GQ", "no special point 'Q'"),
         ("bands silicon --path G", "give at least two special points"),
         ("phonons graphene", "graphene has no potential"),

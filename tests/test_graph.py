@@ -223,3 +223,12 @@ def test_slots_and_edges_know_each_other_and_their_reverse():
             expected = np.asarray(table.vectors(structure.positions, structure.cell))[held]
             np.testing.assert_allclose(vectors[edges[held]], expected, atol=1e-12)
             assert mask[edges[held]].all()
+
+
+def test_far_too_many_pairs_are_refused_before_the_search_and_large_cells_are_not():
+    silicon = Structure.from_ase(bulk("Si", a=5.43))
+    for cutoff, skin in ((1e6, 0.0), (2.0, 1e6), (1000.0, 0.0)):
+        with pytest.raises(InputError, match=r"more than 1e\+08 pairs of 2 atoms and their images"):
+            build_graph(silicon, cutoff, skin)
+    large = silicon.supercell(24)  # 27648 atoms: their number squared is beyond the bound, their pairs are not
+    assert build_graph(large, 2.5).n_edges == 4 * len(large)

@@ -141,6 +141,7 @@ def test_settings_of_studies_stay_simple_to_use():
     [
         (AbsorptionSettings, {"energies": (3.0, 2.0, 10)}, "photon energies from 3 to 2 eV"),
         (AbsorptionSettings, {"energies": (1.0, 2.0, 1)}, "1 photon energies: ask for at least two"),
+        (AbsorptionSettings, {"energies": (1.0, 2.0, 10**6)}, "ask for at least two, and for 20000 at most"),
         (AbsorptionSettings, {"tauc_window": (2.0, 1.0)}, "Tauc window 2 to 1 eV"),
         (AbsorptionSettings, {"snapshots": 3}, "antithetic snapshots come in pairs; ask for 4"),
         (AbsorptionSettings, {"sampler": "molecular-dynamics"}, "statistics quantum"),

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from jaxepi import results, signals
 from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
+from jaxepi.guards import refuse_beyond_memory
 from jaxepi.materials import Material
 from jaxepi.results import Quantity
 from jaxepi.sampling import Dynamics, DynamicsError, Integration, Trajectory
@@ -107,6 +108,9 @@ class _Recorder:
         self.settings, self.run, self.log = settings, study.run, log
         self.said: list[str] = []
         self.structure = crystal.structure.supercell(crystal.periodic(settings.supercell))
+        frames = -(-settings.steps // settings.interval) * len(settings.temperatures) * settings.replicas
+        what = f"{frames} frames of {len(self.structure)} atoms"
+        refuse_beyond_memory(3.0 * frames * len(self.structure), what, "keep fewer of them: raise interval")
         names = ("ensemble", "timestep", "friction", "relaxation", "heating")
         given: dict[str, Any] = {name: getattr(settings, name) for name in names}
         integration = Integration(**given, ceiling=max(4.0, 2 * settings.heating))

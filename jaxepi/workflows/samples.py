@@ -7,6 +7,7 @@ import jax
 
 from jaxepi import results, sampling
 from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
+from jaxepi.guards import refuse_beyond_memory
 from jaxepi.materials import Material
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
@@ -24,8 +25,11 @@ def draw(
 
     Raises:
         InputError: the crystal has no potential or is not at rest or not stable in it; molecular dynamics at 0 K, or one
-            that explodes or leaves the skin.
+            that explodes or leaves the skin; more snapshots than memory holds.
     """
+    count = len(settings.temperatures) * settings.snapshots
+    what = f"{count} snapshots of {len(supercell)} atoms"
+    refuse_beyond_memory(3.0 * count * len(supercell), what, "ask for fewer, or for a smaller supercell")
     key = jax.random.key(settings.seed)
     if settings.sampler == "molecular-dynamics":
         trajectory = sampling.trajectories(

@@ -13,6 +13,9 @@ from jaxepi.settings import Counts, Settings, setting
 RESOURCES = ("memory_gb", "workers")
 """Settings that change how, not what, is computed: a run may be resumed with others."""
 
+MOST_ENERGIES = 20000
+"""Photon energies of a spectrum: beyond, the matrix that broadens its bins fills memories."""
+
 SEED: dict[str, Any] = {"least": 0, "most": 2**32 - 1, "metavar": "N"}
 
 
@@ -137,7 +140,7 @@ class AbsorptionSettings(ElectronSettings, SamplingSettings):
         metavar=("MIN", "MAX", "COUNT"),
     )
     equilibrium_points: int = setting(
-        10000, "quasirandom k points of the primitive cell, lattice at rest", least=1, most=10**8, metavar="N"
+        10000, "quasirandom k points of the primitive cell, lattice at rest", least=1, most=10**7, metavar="N"
     )
     gap_kind: str | None = setting(
         None,
@@ -166,8 +169,8 @@ class AbsorptionSettings(ElectronSettings, SamplingSettings):
         low, high, count = self.energies
         if not low < high:
             raise InputError(f"photon energies from {low:g} to {high:g} eV: give positive, increasing ones")
-        if count < 2:
-            raise InputError(f"{count} photon energies: ask for at least two")
+        if not 2 <= count <= MOST_ENERGIES:
+            raise InputError(f"{count} photon energies: ask for at least two, and for {MOST_ENERGIES} at most")
         window = self.tauc_window
         if window is not None and not window[0] < window[1]:
             raise InputError(f"Tauc window {window[0]:g} to {window[1]:g} eV: give positive, increasing energies")
