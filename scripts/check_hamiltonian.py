@@ -4,8 +4,8 @@
     python scripts/check_hamiltonian.py galliumarsenide-r2scan --data experiments/gallium_arsenide/data/r2scan.h5 \\
         --level r2scan --a 5.653
 
-The ab initio side are the unstrained 2-atom crystals of the data set; each k mesh is a calculation of its own, so energies on
-different meshes share a zero only through their filled bands.
+The ab initio side are the 2-atom crystals of the data set, at rest and strained; each k mesh is a calculation of its own, so
+energies on different meshes share a zero only through their filled bands.
 """
 
 import argparse
@@ -32,24 +32,65 @@ NAMED["0.875 X"] = (0.4375, 0.4375, 0.0)
 HBAR2_OVER_M = units.HBAR2_PER_ELECTRON_MASS
 
 
-def named_rows(model: Hamiltonian, path: Path, level: str, a: float) -> list[str]:
+def crystals(data: datasets.DataSet, level: str) -> list[datasets.Configurations]:
+    """Groups of 2-atom crystals whose bands are labelled."""
+    return [g for g in data.groups if len(g.species) == 2 and "eigenvalues" in g.labels.get(level, {})]
+
+
+def compared(
+    model: Hamiltonian, group: datasets.Configurations, level: str, i: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Energies of a crystal, ab initio and model, eV, and their root mean square difference, meV, in filled bands and four
+    empty ones, the mean of the filled ones set equal."""
+    structure = Structure.create(group.positions[i], group.cell[i], group.species)
+    label = group.labels[level]["eigenvalues"][i]
+    ours = np.asarray(electrons.eigenvalues(model, structure, group.kpoints))[:, : label.shape[1]]
+    shifted, mine = (spectra.aligned(x, group.occupied, "valence") for x in (label, ours))
+    error = np.average((mine - shifted)[:, : group.occupied + 4] ** 2, axis=0, weights=group.weights).mean()
+    return label, ours, 1e3 * float(np.sqrt(error))
+
+
+def mesh_of(group: datasets.Configurations) -> str:
+    """The k mesh of a group in words."""
+    return "x".join(f"{m:g}" for m in group.mesh[:3]) + f" shifted by {list(group.mesh[3:])}"
+
+
+def strained_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[str]:
+    """Gaps of strained crystals on their mesh, ab initio and model, eV, and the error of their bands."""
+    rows = []
+    for group in crystals(data, level):
+        found = []
+        for i in range(len(group)):
+            if group.kind[i] == "unstrained":
+                continue
+            label, ours, error = compared(model, group, level, i)
+            gaps = [float(spectra.gap(x, group.occupied)) for x in (label, ours)]
+            (xx, xy, xz), (_, yy, yz), (_, _, zz) = 100 * group.strain[i]
+            found.append((gaps[1] - gaps[0], error))
+            rows.append(
+                f"    {group.kind[i]} ({xx:+.1f} {yy:+.1f} {zz:+.1f} {yz:+.1f} {xz:+.1f} {xy:+.1f}%): gap {gaps[0]:.3f}, model "
+                f"{gaps[1]:.3f} eV ({1e3 * (gaps[1] - gaps[0]):+.0f} meV); all bands {error:.0f} meV rms"
+            )
+        if found:
+            gap, error = np.sqrt(np.mean(np.square(found), axis=0))
+            text = f"{mesh_of(group)}, {len(found)} strained crystals (xx yy zz yz xz xy): gaps {1e3 * gap:.0f}, bands "
+            rows.insert(len(rows) - len(found), f"{text}{error:.0f} meV rms")
+    return rows
+
+
+def named_rows(model: Hamiltonian, data: datasets.DataSet, level: str, a: float) -> list[str]:
     """Lowest empty state at named points above the valence top of Gamma, ab initio and model, eV."""
     rows = []
-    for group in datasets.read(path).groups:
-        if len(group.species) != 2 or level not in group.labels:
-            continue
+    for group in crystals(data, level):
         for i in range(len(group)):
             if group.kind[i] != "unstrained" or abs(np.linalg.norm(group.cell[i][0]) * 2**0.5 - a) > 1e-3:
                 continue
-            structure = Structure.create(group.positions[i], group.cell[i], group.species)
-            label = group.labels[level]["eigenvalues"][i]
-            ours = np.asarray(electrons.eigenvalues(model, structure, group.kpoints))[:, : label.shape[1]]
+            label, ours, error = compared(model, group, level, i)
             n = group.occupied
             shifted, mine = (spectra.aligned(x, n, "valence") for x in (label, ours))
-            error = 1e3 * np.sqrt(np.average((mine - shifted)[:, : n + 4] ** 2, axis=0, weights=group.weights).mean())
             gaps = [float(spectra.gap(x, n)) for x in (label, ours)]
-            name = "x".join(f"{m:g}" for m in group.mesh[:3]) + f" shifted by {list(group.mesh[3:])}"
-            rows.append(f"{name}: gap on the mesh {gaps[0]:.3f}, model {gaps[1]:.3f} eV; all bands {error:.0f} meV rms")
+            text = f"gap on the mesh {gaps[0]:.3f}, model {gaps[1]:.3f} eV; all bands {error:.0f} meV rms"
+            rows.append(f"{mesh_of(group)}: {text}")
             for point, k in NAMED.items():
                 row = find(group.kpoints, k)
                 if row is None:
@@ -128,7 +169,9 @@ def main() -> int:
     species = (known[0], known[-1])
     cell = Structure(jnp.asarray([[0.0, 0.0, 0.0], [half / 2] * 3]), half * (jnp.ones((3, 3)) - jnp.eye(3)), species)
     print(f"{options.model} against {options.level}, a = {options.a} angstrom")
-    print("\n".join(named_rows(model, options.data, options.level, options.a)))
+    data = datasets.read(options.data)
+    print("\n".join(named_rows(model, data, options.level, options.a)))
+    print("\n".join(strained_rows(model, data, options.level)))
     if species != (14, 14):
         print(direct(model, cell))
         return 0
