@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import numpy as np
+
 from jaxepi import hamiltonians, potentials, tree
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, whole_number
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.potentials import Potential
 from jaxepi.structure import Structure
@@ -64,9 +66,10 @@ class Material:
         found = {f"hamiltonian {self.hamiltonian_name}": self.electrons, f"potential {self.potential_name}": self.ions}
         return {name: model for name, model in found.items() if model is not None}
 
-    def periodic(self, counts: int | tuple[int, ...]) -> tuple[int, ...]:
+    def periodic(self, counts: Any) -> tuple[int, ...]:
         """Divisions or repeats of three directions; an integer means one along directions that are not periodic."""
-        return tuple(counts if p else 1 for p in self.structure.pbc) if isinstance(counts, int) else tuple(counts)
+        given = [counts if p else 1 for p in self.structure.pbc] if np.ndim(counts) == 0 else counts
+        return tuple(whole_number(n, f"repeats or divisions {counts}") for n in given)
 
     def astype(self, dtype: Any) -> "Material":
         """Everything in another precision."""

@@ -5,8 +5,7 @@ shortest image, and equally short images (on the Wigner-Seitz boundary) share it
 included: LO-TO splitting is missing where `symmetry.allows_charges`.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from ase.geometry import minkowski_reduce
 from jaxtyping import Array, Complex, Float
 
 from jaxepi import kpoints
+from jaxepi.errors import InputError
 from jaxepi.sampling.force_constants import ForceConstants
 from jaxepi.structure import Structure
 from jaxepi.units import thz_from_eigenvalue
@@ -59,14 +59,17 @@ def shortest_images(supercell: Structure, tolerance: float = 1e-4) -> Images:
     return Images(i * len(x) + n, translation, 1.0 / shortest.sum(axis=-1)[i, n])
 
 
-def dynamical_matrix(
-    fc: ForceConstants, q: Float[Array, "3"], images: Images | None = None
-) -> Complex[Array, "modes modes"]:
+def dynamical_matrix(fc: ForceConstants, q: Any, images: Images | None = None) -> Complex[Array, "modes modes"]:
     """D(q), eV/(angstrom^2 amu), at any q, fractional of the base cell's reciprocal vectors; differentiable in q.
 
     Args:
-        images: `shortest_images(fc.supercell)`; needed when the force constants are traced.
+        q: shape (3,). images: `shortest_images(fc.supercell)`; needed when the force constants are traced.
+
+    Raises:
+        InputError: q of another shape.
     """
+    if np.shape(q) != (3,):
+        raise InputError(f"a wave vector has shape {np.shape(q)}; give three fractional coordinates")
     if images is None:
         images = shortest_images(fc.supercell)
     b = fc.matrix.shape[0]
@@ -97,7 +100,7 @@ def frequencies_thz(fc: ForceConstants, points, images: Images | None = None) ->
     )
 
 
-def dispersion(fc: ForceConstants, path: str | Sequence[Sequence[float]] | None = None, count: int = 120) -> Dispersion:
+def dispersion(fc: ForceConstants, path: Any = None, count: int = 120) -> Dispersion:
     """Frequencies along a path; without the non-analytic term, so that LO-TO splitting is missing.
 
     Args:

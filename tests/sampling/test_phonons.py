@@ -100,3 +100,8 @@ def test_bad_paths(silicon):
         sampling.dispersion(silicon, "GQ")
     with pytest.raises(InputError, match="shape"):
         sampling.frequencies_thz(silicon, [0.0, 0.0, 0.0])
+    with pytest.raises(InputError, match=r"shape \(1, 3\); give three"):
+        sampling.dynamical_matrix(silicon, [GAMMA])
+    np.testing.assert_allclose(
+        sampling.dynamical_matrix(silicon, X), sampling.dynamical_matrix(silicon, jnp.array(X)), atol=1e-14
+    )
