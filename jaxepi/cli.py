@@ -5,6 +5,7 @@ traceback), 130 interrupted, 143 terminated.
 """
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -151,10 +152,16 @@ def _output(settings: Any, files: Any, suffix: str) -> Path:
 
 def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
     """Try all outputs of a command before its work; the mark that its files carry."""
-    decisive = {n: v for n, v in settings.asdict().items() if n not in w.RESOURCES}
-    made_by = mark(name, decisive)
-    inputs = [decisive[n] for n in ("crystal", "hamiltonian", "potential") if decisive.get(n)]
+    asked = settings.asdict()
+    made_by = mark(name, {n: v for n, v in asked.items() if n not in w.RESOURCES})
+    inputs = [asked[n] for n in ("crystal", "hamiltonian", "potential") if asked.get(n)]
     claim(outputs, made_by, files.overwrite, inputs)
+    for output in outputs:
+        if output.own and output.path.exists() and not files.overwrite:
+            from jaxepi import results
+
+            found = results.read_provenance(output.path)
+            results.refuse_other_settings(output.path, found, {"settings": json.loads(json.dumps(asked))}, w.RESOURCES)
     return made_by
 
 
@@ -281,8 +288,6 @@ def _train(settings: w.TrainSettings, files: w.TrainFiles, line: str) -> None:
 
 
 def _materials(settings: w.MaterialsSettings, files: s.Settings, _: str) -> None:
-    import json
-
     from jaxepi import materials, potentials
 
     _double_precision()

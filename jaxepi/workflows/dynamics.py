@@ -78,6 +78,8 @@ def molecular_dynamics(
         outputs.append(Output("--output", result, own=True))
     outputs.append(Output("--output", log, own=results.begun(result)))
     claim(outputs, made_by, not resume, [settings.crystal, settings.potential or ""])
+    if resume and result.exists():
+        results.read_provenance(result)  # refuses what is no result before the models are loaded
     found = crystals.load(settings.crystal, potential=settings.potential)
     crystal = crystals.prepared(found, settings.cell, settings.precision)
     origin = results.provenance(settings.asdict(), {f"potential {crystal.potential_name}": crystal.potential}, command)

@@ -79,6 +79,8 @@ def sample(
     stored = target.suffix in RESULTS
     inputs = [settings.crystal, settings.potential or ""]
     claim([Output("--output", target, (*FRAMES, *RESULTS), own=stored)], made_by, not resume, inputs)
+    if stored and resume and target.exists():
+        results.read_provenance(target)  # refuses what is no result before the models are loaded
     found = crystals.load(settings.crystal, potential=settings.potential)
     crystal = crystals.prepared(found, settings.cell, settings.precision)
     supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
