@@ -393,7 +393,10 @@ def check(group: Configurations, where: str, levels: Iterable[str] | None = None
         refuse("blocks/pairs", held.pairs, (p, 5))
         refuse("blocks/hamiltonian", held.hamiltonian, (p, None, None))
         refuse("blocks/overlap", held.overlap, held.hamiltonian.shape)
-        if held.offsets[-1] != p or (np.diff(held.offsets) < n).any():
+        inside = (held.pairs[:, :2] >= 0).all() and (held.pairs[:, :2] < n).all()
+        if not inside or (np.abs(held.pairs) > 500).any():
+            raise InputError(f"{where}: blocks/pairs name atoms beyond the {n} there are, or cells beyond 500")
+        if held.offsets[0] != 0 or held.offsets[-1] != p or (np.diff(held.offsets) < n).any():
             raise InputError(f"{where}: blocks/offsets do not divide {p} pairs among {s} configurations")
         if levels is not None and held.level not in levels:
             raise InputError(f"{where}: blocks belong to level {held.level!r}, which the set does not define")

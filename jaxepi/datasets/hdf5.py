@@ -10,16 +10,20 @@ from typing import Any
 import h5py
 import numpy as np
 
-from jaxepi import tree
+from jaxepi import archive, tree
 from jaxepi.datasets.blocks import PairBlocks
 from jaxepi.datasets.dataset import TEXTS, Configurations, DataSet, check
 from jaxepi.datasets.overlap import OverlapFunctions, pair_vectors
 from jaxepi.errors import InputError
 from jaxepi.files import whole
+from jaxepi.settings import shown, shown_words
 
 FORMAT, VERSION = "jaxepi-dataset", 2
 READABLE = (1, 2)
 """Versions of the format: 2 holds blocks in order of distance, 1 as their pairs come."""
+
+DEFLATE = 2000
+"""How many times their size in the file arrays may have: zeros shrink so much, and no more."""
 
 QUANTITIES = {
     "energy": ("eV", 7),
@@ -146,7 +150,7 @@ def _read_functions(file: h5py.File, digest: str, where: str) -> OverlapFunction
         raise InputError(f"{where}: {path} is missing")
     node = file[path]
     shells, projectors = (tuple(str(x) for x in node.attrs[n]) for n in ("shells", "projectors"))
-    tables = {name: np.asarray(node[name], dtype=np.float64) for name in TABLES}
+    tables = {name: _array(node, name, where) for name in TABLES}
     first, last = (float(r) for r in node.attrs["reach_bohr"])
     end, threshold = float(node.attrs["end_bohr"]), float(node.attrs["threshold"])
     functions = OverlapFunctions(
@@ -181,28 +185,68 @@ def read(path: str | os.PathLike) -> DataSet:
             f"{path} cannot be read as HDF5 ({error}); it is missing, truncated or of another format"
         ) from error
     with file:
-        found = file.attrs.get("format")
-        if found != FORMAT:
-            raise InputError(f"{path} has format {found!r}; expected {FORMAT!r}")
-        if int(file.attrs.get("version", -1)) not in READABLE:
-            known = " and ".join(map(str, READABLE))
-            raise InputError(f"{path} has version {file.attrs.get('version')} of {FORMAT}; this code reads {known}")
         try:
-            levels = {
-                level: {
-                    "code": str(node.attrs["code"]),
-                    "version": str(node.attrs["code_version"]),
-                    "settings": json.loads(node.attrs["settings"]),
-                }
-                for level, node in file["levels"].items()
-            }
-            groups = tuple(_read_group(node, f"{path}, group {name}") for name, node in file["groups"].items())
-            provenance = json.loads(file.attrs["provenance"])
-        except (KeyError, OSError) as error:
-            raise InputError(f"{path} is damaged or incomplete: {str(error).strip(chr(34))}") from error
-        for i, group in enumerate(groups):
-            check(group, f"{path}, group {i:02d}", levels)
-        return DataSet(str(file.attrs["name"]), levels, groups, provenance)
+            return _read(file, str(path))
+        except InputError:
+            raise
+        except Exception as error:  # whatever h5py and NumPy meet in a damaged file
+            reason = shown_words(str(error).strip("\"'")) or type(error).__name__
+            raise InputError(f"{path} is damaged or incomplete: {reason}") from error
+
+
+def _read(file: h5py.File, path: str) -> DataSet:
+    found = file.attrs.get("format")
+    if not isinstance(found, str) or found != FORMAT:
+        raise InputError(f"{path} has format {found!r}; expected {FORMAT!r}")
+    version = file.attrs.get("version")
+    if version not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise InputError(f"{path} has version {version} of {FORMAT}; this code reads {known}")
+    levels = {
+        level: {
+            "code": str(node.attrs["code"]),
+            "version": str(node.attrs["code_version"]),
+            "settings": _table(node.attrs["settings"], f"{path}: settings of level {level}"),
+        }
+        for level, node in file["levels"].items()
+    }
+    groups = tuple(_read_group(node, f"{path}, group {name}") for name, node in file["groups"].items())
+    for i, group in enumerate(groups):
+        check(group, f"{path}, group {i:02d}", levels)
+    return DataSet(str(file.attrs["name"]), levels, groups, _table(file.attrs["provenance"], f"{path}: provenance"))
+
+
+def _table(text: Any, where: str) -> dict[str, Any]:
+    """A JSON object in an attribute."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{where} is not JSON ({shown_words(str(error))}); write the set again") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{where} is {shown(found)}; expected names and values")
+    return found
+
+
+def _array(node: h5py.Group, name: str, where: str) -> np.ndarray:
+    """Numbers of a data set, looked at before memory is taken for them."""
+    held = node[name]
+    if not isinstance(held, h5py.Dataset) or held.dtype.kind not in archive.KINDS:
+        raise InputError(f"{where}: {name} is no array of numbers; write the set again")
+    if held.size * 8 > archive.SMALL + DEFLATE * held.id.get_storage_size():
+        raise InputError(
+            f"{where}: {name} of shape {held.shape} needs more bytes than the file can hold; it is damaged"
+        )
+    return np.asarray(held, dtype=np.float64)
+
+
+def _wholes(node: h5py.Group, name: str, where: str, count: int | None = None) -> tuple[int, ...]:
+    """Whole numbers of an attribute."""
+    found = np.atleast_1d(np.asarray(node.attrs[name]))
+    whole = found.dtype.kind in "iub" or (found.dtype.kind == "f" and (found == np.round(found)).all())
+    if found.ndim > 1 or not whole or count not in (None, len(found)):
+        expected = "whole numbers" if count is None else f"{count} whole number(s)"
+        raise InputError(f"{where}: {name} = {shown(found.tolist())}; expected {expected}")
+    return tuple(int(v) for v in found)
 
 
 def _read_group(node: h5py.Group, where: str) -> Configurations:
@@ -211,7 +255,7 @@ def _read_group(node: h5py.Group, where: str) -> Configurations:
             raise InputError(f"{where}: {name} is missing")
         if node[name].attrs.get("unit") != unit:
             raise InputError(f"{where}: {name} is in {node[name].attrs.get('unit')!r}; expected {unit!r}")
-        return np.asarray(node[name], dtype=np.float64)
+        return _array(node, name, where)
 
     def texts(name: str) -> tuple[str, ...]:
         if name not in node:
@@ -249,7 +293,7 @@ def _read_group(node: h5py.Group, where: str) -> Configurations:
             overlap = placed("overlap", "1")
         reach, level = float(about["reach_angstrom"]), str(about["level"])
         blocks = PairBlocks(offsets, pairs, hamiltonian, overlap, shells, reach, level, functions)
-    pbc = [bool(p) for p in node.attrs["pbc"]]
+    pbc = [bool(p) for p in _wholes(node, "pbc", where, 3)]
     group = Configurations(
         positions=get("positions", "angstrom"),
         cell=get("cell", "angstrom"),
@@ -261,10 +305,10 @@ def _read_group(node: h5py.Group, where: str) -> Configurations:
         weights=get("weights", "1"),
         labels=labels,
         blocks=blocks,
-        species=tuple(int(z) for z in node.attrs["species"]),
+        species=_wholes(node, "species", where),
         pbc=(pbc[0], pbc[1], pbc[2]),
         mesh=tuple(float(v) for v in node.attrs["mesh"]),
-        occupied=int(node.attrs["occupied"]),
+        occupied=_wholes(node, "occupied", where, 1)[0],
         kind=texts("kind"),
         around=texts("around"),
         source=texts("source"),

@@ -350,8 +350,8 @@ def read(path: str | Path) -> tuple[Hamiltonian, Mapping[str, Any]]:
         InputError: what `read_checkpoint` refuses, or parameters that do not belong to the configuration.
     """
     found = read_checkpoint(path, "hamiltonian")
-    where, config = f"checkpoint {path}", found.config.get("model", {})
-    from_table(SlaterKosterSettings, config, f"{where}: model")
+    where = f"checkpoint {path}"
+    config = from_table(SlaterKosterSettings, found.config.get("model", {}), f"{where}: model").asdict()
     if not isinstance(config.get("base"), Mapping):
         raise InputError(
             f"checkpoint {path} names its published set, {config.get('base')!r}, in place of holding it: it is of an earlier "

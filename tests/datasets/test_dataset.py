@@ -168,6 +168,24 @@ def test_truncated_file_is_refused(small, tmp_path):
         (lambda f: replace(f, "groups/00/labels/pbe/energy", np.full(4, np.nan)), "energy holds NaN"),
         (lambda f: replace(f, "groups/00/weights", np.array([0.5, 0.7])), "weights sum to 1.2"),
         (lambda f: f.__delitem__("levels"), "damaged or incomplete"),
+        (lambda f: f.attrs.__setitem__("format", 3), "format .*3.*; expected"),
+        (lambda f: f.attrs.__setitem__("version", "two"), "version two"),
+        (lambda f: f.attrs.__setitem__("provenance", "{"), "provenance is not JSON"),
+        (lambda f: f.attrs.__setitem__("provenance", "[1]"), "provenance is 1; expected names"),
+        (lambda f: f["levels/pbe"].attrs.__setitem__("settings", 7), "settings of level pbe is not JSON"),
+        (lambda f: f["levels/pbe"].attrs.__delitem__("code"), "damaged or incomplete: .*code"),
+        (
+            lambda f: f["groups/00"].attrs.__setitem__("species", [14, 14.7, 14]),
+            r"species = 14\.0 14\.7 14\.0; expected whole",
+        ),
+        (lambda f: f["groups/00"].attrs.__setitem__("species", [14, 500, 14]), "species 500 is no atomic number"),
+        (lambda f: f["groups/00"].attrs.__setitem__("species", "Si"), "species = .*Si.*; expected whole numbers"),
+        (lambda f: f["groups/00"].attrs.__setitem__("pbc", [1, 1]), "pbc = 1 1; expected 3 whole"),
+        (lambda f: f["groups/00"].attrs.__setitem__("occupied", "two"), "occupied = .*two"),
+        (lambda f: f["groups/00"].attrs.__delitem__("mesh"), "damaged or incomplete: .*mesh"),
+        (lambda f: replace(f, "groups/00/positions", np.array([b"x"])), "positions is no array of numbers"),
+        (lambda f: replace(f, "groups/00/cell", np.full((4, 3, 3), 1e300)), r"cell holds 1e\+300"),
+        (lambda f: bomb(f, "groups/00/positions"), "needs more bytes than the file can hold"),
     ],
 )
 def test_damaged_files_are_refused_by_name(small, tmp_path, damage, message):
@@ -178,6 +196,12 @@ def test_damaged_files_are_refused_by_name(small, tmp_path, damage, message):
     with pytest.raises(InputError, match=message) as error:
         datasets.read(path)
     assert "a.h5" in str(error.value)
+
+
+def bomb(file: h5py.File, name: str) -> None:
+    """An array of terabytes that stands nowhere."""
+    del file[name]
+    file.create_dataset(name, (10**6, 10**6), "f8", chunks=(100, 100)).attrs["unit"] = "angstrom"
 
 
 def replace(file: h5py.File, name: str, value: np.ndarray) -> None:
