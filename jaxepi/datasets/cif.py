@@ -32,6 +32,17 @@ _LISTED = (
 _ORIGINS = {"s": "1", "z": "2"}
 """ICSD's letters for the two origins of a group."""
 
+_BEFORE_1992 = {
+    191: "abm2 bma2 b2cm c2mb cm2a ac2m",
+    203: "aba2 bba2 b2cb c2cb cc2a ac2a",
+    304: "cmca ccmb abma acam bbcm bmab",
+    316: "cmma cmmb abmm acmm bmcm bmam",
+    322: "ccca ccca cccb cccb abaa abaa acaa acaa bbcb bbcb bbab bbab",
+}
+"""Names of settings, from the first on, before the International Tables wrote e for a glide along two axes."""
+
+_OLD_NAMES = {first + i: name for first, names in _BEFORE_1992.items() for i, name in enumerate(names.split())}
+
 
 def read_cif(path: str | os.PathLike) -> "ase.Atoms":
     """The last structure of a CIF file.
@@ -116,6 +127,7 @@ def _setting(name: Any, number: Any, setting: Any, cell: np.ndarray) -> int:
 def _names(kind: Any) -> set[str]:
     """Names of a setting, without blanks: short and full, and of monoclinic ones without the ones (P 21/n)."""
     names = {_plain(n) for n in [kind.international_short, kind.international_full, *kind.international.split("=")]}
+    names.add(_OLD_NAMES.get(kind.hall_number, ""))
     if 3 <= kind.number <= 15:
         words = kind.international_full.replace("_", "").split()
         names = {_plain(kind.international_full), _plain("".join([words[0], *(w for w in words[1:] if w != "1")]))}

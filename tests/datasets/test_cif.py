@@ -95,6 +95,21 @@ def test_other_cells_of_a_monoclinic_group(read, name, number, images):
     assert {tuple(np.round(k % 1, 6)) for k in found} == {tuple(np.round(np.array(k) % 1, 6)) for k in images}
 
 
+def test_names_with_a_glide_as_it_was_once_written(read):
+    """Black phosphorus, Cmca (today Cmce): eight atoms in the mirror plane. In Bmab, its axes are y, z and x."""
+    names = (
+        ("C m c a", (3.31, 10.48, 4.38), (0, 0.1017, 0.0806)),
+        ("C m c e", (3.31, 10.48, 4.38), (0, 0.1017, 0.0806)),
+    )
+    for name, lengths, x in (*names, ("B m a b", (3.31, 4.38, 10.48), (0, -0.0806, 0.1017))):
+        structure = read(name, (lengths, (90.0,) * 3), [("P1", "P", *x)], 64)
+        away = np.asarray(structure.positions)[1:] - np.asarray(structure.positions)[0]
+        inverse = np.linalg.inv(np.asarray(structure.cell))
+        shortest = np.linalg.norm((away @ inverse - np.round(away @ inverse)) @ np.asarray(structure.cell), axis=1)
+        assert len(structure) == 8
+        np.testing.assert_allclose(shortest.min(), 2.22, atol=0.02)
+
+
 def test_axes_of_a_rhombohedral_group_follow_from_the_cell(read):
     """Bismuth in hexagonal and in rhombohedral axes; a name may say so, or leave it to the angles."""
     hexagonal, rhombohedral = ((4.546, 4.546, 11.862), (90.0, 90.0, 120.0)), ((4.746,) * 3, (57.23,) * 3)
