@@ -29,6 +29,10 @@ class SlaterKosterSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.correlation == 3 and self.lmax > 4:
+            raise InputError(
+                f"lmax {self.lmax}: products of three factors are built up to lmax 4; lower it, or correlation"
+            )
         inner, outer = self.switch
         if not inner < outer <= self.cutoff:
             raise InputError(

@@ -56,6 +56,10 @@ class MaceSettings(Settings):
         super().__post_init__()
         if self.hidden_lmax > self.lmax:
             raise InputError(f"hidden_lmax {self.hidden_lmax} exceeds lmax {self.lmax}; lower it")
+        if self.correlation == 3 and self.lmax > 4:
+            raise InputError(
+                f"lmax {self.lmax}: products of three factors are built up to lmax 4; lower it, or correlation"
+            )
         count = 2 if self.relations == "layers" else 1
         if self.neighbours is not None and len(self.neighbours) != count:
             raise InputError(f"neighbours {list(self.neighbours)}: give {count} positive number(s), one a relation")

@@ -220,6 +220,7 @@ def test_parameters_of_another_network_are_refused(tmp_path):
         ({"skin": float("nan")}, "skin nan angstrom"),
         ({"radial_layers": ["a"]}, "radial_layers 'a'"),
         ({"lmax": True}, "lmax True"),
+        ({"lmax": 5, "correlation": 3}, "lmax 5: products of three factors are built up to lmax 4"),
     ],
 )
 def test_bad_configurations_are_refused(options, message):
