@@ -5,6 +5,7 @@ traceback), 130 interrupted, 143 terminated.
 """
 
 import argparse
+import difflib
 import json
 import os
 import re
@@ -99,10 +100,15 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(arguments: list[str]) -> tuple[Command, s.Settings, s.Settings]:
     """A command, its settings and files: what a configuration file gives, and flags, which win."""
-    words = vars(_parser().parse_args(arguments))
+    parsed, unknown = _parser().parse_known_args(arguments)
+    words = vars(parsed)
     name = " ".join(words[key] for key in ("subcommand", "action") if key in words)
     command = COMMANDS[name]
     classes = (command.settings, command.files)
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], [f.option for cls in classes for f in s.fields(cls)], 1)
+        hint = f"did you mean {near[0]}?" if near else f"`jaxepi {name} --help` says what there is"
+        raise InputError(f"{name}: unknown argument {s.shown(unknown[0])}; {hint}")
     given = s.values_of(s.read_toml(words["config"]), words["config"], *classes) if "config" in words else {}
     given |= s.from_words(words, *classes)
     known = [{f.name for f in s.fields(cls)} for cls in classes]

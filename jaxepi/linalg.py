@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Inexact
 from threadpoolctl import threadpool_limits
 
@@ -50,8 +51,8 @@ def _matrix_function_jvp(f, primals, tangents):
     a, u = jnp.linalg.eigh(matrix)
     fa, dfa = jax.jvp(lambda *p: _over_eigenvalues(f)(a, *p), tuple(parameters), tuple(parameter_tangents))
     weights = divided_differences(a, fa, _over_eigenvalues(jax.grad(f))(a, *parameters))
-    inner = weights * (u.conj().T @ tangent @ u)
-    return _from_spectrum(fa, u), u @ (inner + jnp.diag(dfa)) @ u.conj().T
+    inner = weights.astype(u.dtype) * (u.conj().T @ tangent @ u)
+    return _from_spectrum(fa, u), u @ (inner + jnp.diag(dfa).astype(u.dtype)) @ u.conj().T
 
 
 def _over_eigenvalues(f: Callable[..., Array]) -> Callable[..., Array]:
@@ -59,7 +60,7 @@ def _over_eigenvalues(f: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def _from_spectrum(values: Array, vectors: Array) -> Array:
-    return (vectors * values[None, :]) @ vectors.conj().T
+    return (vectors * values.astype(vectors.dtype)[None, :]) @ vectors.conj().T
 
 
 def divided_differences(x: Array, fx: Array, slope: Array) -> Array:
@@ -83,6 +84,12 @@ def inverse_cholesky(overlap: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
     """
     identity = jnp.eye(overlap.shape[-1], dtype=overlap.dtype)
     return jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(overlap), identity, lower=True)
+
+
+def alike(*arrays: Inexact[Array, "..."]) -> tuple[Array, ...]:
+    """The arrays in one type that holds them all: real ones become complex beside complex ones."""
+    dtype = np.result_type(*(array.dtype for array in arrays))
+    return tuple(array.astype(dtype) for array in arrays)
 
 
 def inverse_3x3(matrix: Float[Array, "3 3"]) -> Float[Array, "3 3"]:

@@ -176,7 +176,7 @@ def test_files_that_are_no_toml_are_refused(tmp_path_factory, content):
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 def test_command_lines_are_understood_or_refused(data):
     name = data.draw(st.sampled_from(list(cli.COMMANDS)))
     command = cli.COMMANDS[name]
@@ -204,3 +204,42 @@ def test_command_lines_are_understood_or_refused(data):
     for part in (made, files):
         assert isinstance(part, Settings)
         assert all(legal(f.kind, getattr(part, f.name), f.rule) for f in fields(type(part)))
+
+
+LONG = "x" * 2000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["bands", LONG],
+        ["bands", "silicon", "--hamiltonian", LONG],
+        ["bands", "silicon", "--hamiltonian", ""],
+        ["bands", "silicon", "--path", LONG],
+        ["bands", "silicon", "--config", LONG],
+        ["bands", "silicon", "--output", f"{LONG}.png"],
+        ["bands", "silicon", "--output", "$x^{_$.gif"],
+        ["phonons", "silicon", "--potential", LONG],
+        ["phonons", "silicon", "--supercell", "1" + "0" * 20],
+        ["absorb", "silicon", "--output", f"{LONG}.h5"],
+        ["absorb", "silicon", "--figure", f"{LONG}.png"],
+        ["absorb", "silicon", "--csv", LONG],
+        ["absorb", "silicon", "--supercell", "1000"],
+        ["sample", "silicon", "--output", f"{LONG}.xyz"],
+        ["sample", "silicon", "--supercell", "1000"],
+        ["md", "silicon", "--output", f"{LONG}.h5"],
+        ["train", "potential", LONG],
+        ["train", "hamiltonian", ""],
+        ["materials", LONG],
+        ["materials", f"{LONG}.npz"],
+    ],
+    ids=lambda line: " ".join(word[:20] for word in line),
+)
+def test_odd_words_end_in_one_line_whatever_command_they_meet(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(line) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("jaxepi: ")
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

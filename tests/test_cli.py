@@ -243,7 +243,11 @@ def test_bad_structures_are_refused(run, folder, message):
         ("absorb silicon --figure out.gif", "out.gif"),
         ("absorb silicon --output nowhere/out.h5", "nowhere is not a folder"),
         ("absorb silicon --config missing.toml", "missing.toml"),
-        ("absorb silicon --unknown 1", "unrecognized arguments: --unknown"),
+        (
+            "absorb silicon --unknown 1",
+            "absorb: unknown argument '--unknown'; `jaxepi absorb --help` says what there is",
+        ),
+        ("absorb silicon --temperature 1", "absorb: unknown argument '--temperature'; did you mean --temperatures?"),
         ("absorb silicon --temperatures 30000", "more than half the graph's skin"),
         (
             "sample silicon --supercell 10 --snapshots 1000000 --temperatures 1 2 3 4 5 6",

@@ -91,7 +91,7 @@ def histogram(t):
         jnp.stack([jnp.triu(hermitian(t, s), 1) - jnp.triu(hermitian(t, s), 1).T for s in (3, 4, 5)])[None]
     )
     bins, e = optics.transition_histogram(hermitian(t)[None], w, jnp.ones(1), 2, GRID)
-    return (bins * jnp.linspace(0.0, 1.0, GRID.count) ** 2).sum() + e[:, :2].sum()
+    return (bins * jnp.linspace(0.0, 1.0, GRID.count)[None] ** 2).sum() + e[:, :2].sum()
 
 
 def fermi(x, temperature):
@@ -115,7 +115,7 @@ def elastic(t):
 
 
 def trajectory(t):
-    positions = moved(t).positions * jnp.ones((1, 2, 3, 1, 1))
+    positions = moved(t).positions[None, None, None] * jnp.ones((1, 2, 3, 1, 1))
     run = sampling.Trajectory(CELL, jnp.ones(2), positions, jnp.ones(1), *[jnp.ones((1, 2, 3))] * 3)
     snapshots = run.snapshots()[0]
     return snapshots.mean((snapshots.displacements**2).sum(axis=(1, 2)))
@@ -159,7 +159,7 @@ CASES = {
     "sampling.covariance": lambda t: (sampling.covariance(constants(t), 300.0 * (1 + t)) ** 2).sum(),
     "sampling.displacements": lambda t: (sampling.displacements(constants(t), 300.0 * (1 + t), NOISE) ** 2).sum(),
     "sampling.dynamical_matrix": lambda t: (
-        jnp.abs(sampling.dynamical_matrix(constants(t), GENERIC + t, IMAGES) * WEIGHTS[:6, :6]) ** 2
+        (jnp.abs(sampling.dynamical_matrix(constants(t), GENERIC + t, IMAGES)) * WEIGHTS[:6, :6]) ** 2
     ).sum(),
     "sampling.force_constants": lambda t: (
         sampling.force_constants(POTENTIAL, moved(t), GRAPH, force_tolerance=1e9).matrix ** 2
@@ -198,6 +198,7 @@ CASES = {
         + CELL.scaled(1 + t).reciprocal.sum()
         + (CELL.scaled(1 + t).supercell(2).positions ** 2).sum()
     ),
+    "linalg.alike": lambda t: jnp.multiply(*linalg.alike(hermitian(t), hermitian(t, 2) + 1j * t)).real.sum(),
     "linalg.call_lapack": lambda t: linalg.call_lapack(5, jnp.linalg.eigvalsh, hermitian(t))[0],
     "linalg.degeneracy_tolerance": lambda t: linalg.degeneracy_tolerance(jnp.array([1.0, 2.0]) + t),
     "linalg.divided_differences": lambda t: linalg.divided_differences(

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
 
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
+from jaxepi.linalg import alike
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree
 
@@ -35,6 +36,12 @@ def signs(graph: Graph, k_fractional: Float[Array, "3"], dtype) -> Float[Array, 
     return (1 - 2 * (half_turns % 2)).astype(dtype)
 
 
+def phased(phase: Inexact[Array, " e"], blocks: Inexact[Array, "e o o"]) -> Inexact[Array, "e o o"]:
+    """Blocks of edges times a number an edge."""
+    phase, blocks = alike(phase, blocks)
+    return phase[:, None, None] * blocks
+
+
 def scatter(diagonal: Inexact[Array, "n o o"] | None, edges: Inexact[Array, "e o o"], blocks: Blocks, graph: Graph):
     """Dense (N, N) matrix from per-atom and per-edge blocks, by one scatter-add; padding is dropped."""
     index = jnp.asarray(blocks.basis.index(blocks.species))
@@ -55,12 +62,12 @@ def bloch_matrices(
     Args:
         vectors: edge vectors of the configuration (`graph.vectors(structure)`), angstrom. k: Cartesian, 1/angstrom.
     """
-    phase = phases(vectors, k)[:, None, None]
-    h = scatter(blocks.onsite, phase * blocks.hopping, blocks, graph)
+    phase = phases(vectors, k)
+    h = scatter(blocks.onsite, phased(phase, blocks.hopping), blocks, graph)
     if blocks.overlap is None:
         return h, None
     unit = jnp.broadcast_to(jnp.eye(blocks.basis.block_size, dtype=blocks.overlap.dtype), blocks.onsite.shape)
-    return h, scatter(unit, phase * blocks.overlap, blocks, graph)
+    return h, scatter(unit, phased(phase, blocks.overlap), blocks, graph)
 
 
 @pytree

@@ -72,13 +72,13 @@ def niquet(terms: Terms) -> Float[Array, "n o o"]:
     bonds = jnp.zeros_like(terms.hopping)
     for shell, alpha in p["alpha"].items():
         width = len(SHELLS[shell][1])
-        hydrostatic = 0.75 * alpha * stretch[:, None, None] * jnp.eye(width, dtype=n.dtype)
+        hydrostatic = 0.75 * alpha * stretch[:, None, None] * jnp.eye(width, dtype=n.dtype)[None]
         bonds = bonds.at[:, where[shell], where[shell]].add(hydrostatic)
     beta_p = (p["p0"] + p["p1"] * stretch)[:, None, None]
     beta_pd = (p["pd0"] + p["pd1"] * stretch)[:, None, None]
-    pp = beta_p * (n[:, :, None] * n[:, None, :] - jnp.eye(3, dtype=n.dtype) / 3)
+    pp = beta_p * (n[:, :, None] * n[:, None, :] - jnp.eye(3, dtype=n.dtype)[None] / 3)
     gradients = jnp.einsum("eia,eib->eab", half_gradient, half_gradient)
-    dd = -(4 / 3) * p["d0"] * (gradients - 0.5 * jnp.eye(5, dtype=n.dtype))
+    dd = -(4 / 3) * p["d0"] * (gradients - 0.5 * jnp.eye(5, dtype=n.dtype)[None])
     root3 = 3**0.5
     bonds = bonds.at[:, where["p"], where["p"]].add(pp).at[:, where["d"], where["d"]].add(dd)
     couplings = (

@@ -55,7 +55,7 @@ def two_centre(l1: int, l2: int, direction: Float[Array, "e 3"]) -> list[Array]:
         if l1 == 0:
             return [n[:, None, :]]
         sigma = n[:, :, None] * n[:, None, :]
-        return [sigma, jnp.eye(3, dtype=n.dtype) - sigma]
+        return [sigma, jnp.eye(3, dtype=n.dtype)[None] - sigma]
     y, half_gradient = bond_tensors(n)
     if l1 == 0:
         return [y[:, None, :]]
@@ -64,4 +64,4 @@ def two_centre(l1: int, l2: int, direction: Float[Array, "e 3"]) -> list[Array]:
         return [n[:, :, None] * y[:, None, :], tangential]
     sigma = y[:, :, None] * y[:, None, :]
     pi = jnp.einsum("eia,eib->eab", tangential, tangential)
-    return [sigma, pi, jnp.eye(5, dtype=n.dtype) - sigma - pi]
+    return [sigma, pi, jnp.eye(5, dtype=n.dtype)[None] - sigma - pi]

@@ -5,7 +5,9 @@ SILICON = {
     "valence": {"Si": 4},
     "ecutwfc": 25.0,
     "conv_thr": {"pbe": 1e-8, "hse06": 1e-7},
+    "timeout": 8 * 3600.0,
 }
+"""`timeout` is wall clock: a run beside more urgent ones may wait for hours."""
 
 BOTH = {"levels": ["pbe", "hse06"], "empty": 1.0, "spare": 0, **SILICON}
 

@@ -20,9 +20,9 @@ from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import known, number, poisoned
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
-from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, phases, scatter, signs
+from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, phased, phases, scatter, signs
 from jaxepi.kpoints import KPoints, mesh
-from jaxepi.linalg import call_lapack, inverse_cholesky
+from jaxepi.linalg import alike, call_lapack, inverse_cholesky
 from jaxepi.optics.broadening import (
     Broadening,
     EnergyGrid,
@@ -124,16 +124,16 @@ class Transitions:
         """Electronic eps1 at zero frequency, isotropic: 1 + (2/pi) int eps2/E dE."""
         trace = self.histogram[:, : min(3, self.histogram.shape[1])].mean(axis=1)
         nodes = self.grid.nodes.astype(trace.dtype).at[0].set(jnp.inf)
-        return 1 + (2 / jnp.pi) * (trace / (nodes + scissor)).sum(axis=-1)
+        return 1 + (2 / jnp.pi) * (trace / (nodes + scissor)[None]).sum(axis=-1)
 
 
 def momentum_operator(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], phase: Array) -> EdgeOperator:
     """W^a = -i hbar v_a of an orthogonal basis on the graph's edges: phase (r_a H - d_a H + H d_a), d the on-site dipoles."""
-    weighted = (phase[:, None] * vectors).T[:, :, None, None] * blocks.hopping
+    weighted = jax.vmap(lambda x: phased(x, blocks.hopping))(jnp.multiply(*alike(phase[:, None], vectors)).T)
     receivers, neighbours = graph.receivers, graph.neighbours
     if blocks.dipoles is not None:
         d = jnp.moveaxis(blocks.dipoles, 1, 0)
-        hopping = phase[:, None, None] * blocks.hopping
+        hopping = phased(phase, blocks.hopping)
         weighted = weighted - d[:, graph.senders] @ hopping + hopping @ d[:, graph.receivers]
     padded = jnp.concatenate([weighted, jnp.zeros_like(weighted[:, :1])], axis=1)[:, neighbours]
     receivers = jnp.concatenate([receivers, jnp.zeros(1, receivers.dtype)])[neighbours]
@@ -157,9 +157,9 @@ def orthonormal(
     h, s = bloch_matrices(blocks, graph, vectors, k)
     assert s is not None
     assert blocks.overlap is not None
-    weights = (phases(vectors, k)[:, None] * vectors).T[:, :, None, None]
+    weights = jnp.multiply(*alike(phases(vectors, k)[:, None], vectors)).T
     dh, ds = (
-        jax.vmap(lambda edges: scatter(None, edges, blocks, graph))(weights * b)
+        jax.vmap(lambda weight, b=b: scatter(None, phased(weight, b), blocks, graph))(weights)
         for b in (blocks.hopping, blocks.overlap)
     )
     x = inverse_cholesky(s)
@@ -175,7 +175,7 @@ def _matrices_at(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], str
     if blocks.overlap is not None:
         return orthonormal(blocks, graph, vectors, q)
     phase = signs(graph, k, vectors.dtype) if real else phases(vectors, q)
-    h = scatter(blocks.onsite, phase[:, None, None] * blocks.hopping, blocks, graph)
+    h = scatter(blocks.onsite, phased(phase, blocks.hopping), blocks, graph)
     return h, momentum_operator(blocks, graph, vectors, phase)
 
 

@@ -43,7 +43,7 @@ def kramers_kronig(
     x = jnp.concatenate([jnp.minimum(0.0 * one, energies[0] - one * 1e-9), energies, last])
     edge = jnp.zeros((*eps2.shape[:-1], 1), eps2.dtype)
     y = jnp.concatenate([edge, eps2, edge], axis=-1)
-    slope = jnp.diff(y) / jnp.diff(x)
+    slope = jnp.diff(y) / _last(jnp.diff(x), y.ndim)
     bend = jnp.diff(jnp.concatenate([edge, slope, edge], axis=-1))
 
     def transform(distance):
@@ -56,3 +56,8 @@ def kramers_kronig(
     return refuse_or_nan(
         eps1, ok, lambda: "energies must be positive and increase, in eV, for a Kramers-Kronig transform"
     )
+
+
+def _last(values: Float[Array, " m"], dimensions: int) -> Array:
+    """Values along the last of some dimensions."""
+    return values.reshape((1,) * (dimensions - 1) + values.shape)

@@ -94,7 +94,8 @@ def _of_arrays(function: Callable[[Array, Array, Array], Array]) -> Callable[[Va
         values = [jnp.asarray(x) for x in (energies, eps1, eps2)]
         floating = [x.dtype for x in values if jnp.issubdtype(x.dtype, jnp.floating) and not x.weak_type]
         dtype = jnp.result_type(*floating) if floating else float
-        return function(*(x.astype(dtype) for x in values))
+        most = max(x.ndim for x in values)
+        return function(*(x.astype(dtype).reshape((1,) * (most - x.ndim) + x.shape) for x in values))
 
     return constant
 

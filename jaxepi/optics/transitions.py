@@ -166,7 +166,7 @@ def _dipoles(occupied: int, tensor: bool, h: Array, w: Operator):
     else:
         strengths = (jnp.abs(x) ** 2).mean(axis=0, keepdims=True)
     allowed = gap > SMALLEST_GAP
-    return e, u, x, gap, jnp.where(allowed, strengths / jnp.where(allowed, gap, 1.0) ** 2, 0.0)
+    return e, u, x, gap, jnp.where(allowed[None], strengths / jnp.where(allowed, gap, 1.0)[None] ** 2, 0.0)
 
 
 def _histogram_forward(occupied, grid, tensor, h, w, weights):
@@ -186,7 +186,7 @@ def deposit(grid: EnergyGrid, energy: Float[Array, "..."], strengths: Float[Arra
 
     def add(total, chunk):
         first, weights, _ = grid.weights(chunk[0])
-        nodes = first[:, None] + jnp.arange(4)
+        nodes = first[:, None] + jnp.arange(4, dtype=first.dtype)[None]
         nodes = jnp.where((nodes >= 0) & (nodes < grid.count), nodes, grid.count)
         updates = (weights[:, :, None] * chunk[1].T[:, None, :]).reshape(-1, chunk[1].shape[0])
         return total.at[nodes.reshape(-1)].add(updates, mode="drop"), None
@@ -199,12 +199,13 @@ def deposit(grid: EnergyGrid, energy: Float[Array, "..."], strengths: Float[Arra
 def _spectral_weight(grid: EnergyGrid, bins: Float[Array, "p bins"], gap: Array) -> tuple[Array, Array]:
     """h_p(E) = sum_bins phi(E) bins / E^2 and its derivative, for every transition; shapes (p, c, v)."""
     first, weights, slopes = grid.weights(gap)
-    nodes = first[..., None] + jnp.arange(4)
+    nodes = first[..., None] + jnp.arange(4, dtype=first.dtype).reshape((1,) * first.ndim + (4,))
     nodes = jnp.where(nodes < 0, grid.count, nodes)  # a negative index would wrap to the last bin
     values = bins.at[:, nodes].get(mode="fill", fill_value=0)
     allowed = gap > SMALLEST_GAP
     inverse = jnp.where(allowed, 1 / jnp.where(allowed, gap, 1.0), 0.0)
-    phi, slope = (values * weights).sum(-1), (values * slopes).sum(-1)
+    phi, slope = (values * weights[None]).sum(-1), (values * slopes[None]).sum(-1)
+    inverse = inverse[None]
     return phi * inverse**2, (slope - 2 * phi * inverse) * inverse**2
 
 
@@ -212,7 +213,7 @@ def _inside(e: Array, sums: Array, slopes: Array) -> Array:
     """Divided differences inside one set: sums/(E_m - E_n), slopes where the energies coincide."""
     gap = e[:, None] - e[None, :]
     near = jnp.abs(gap) < degeneracy_tolerance(e)
-    return jnp.where(near, slopes, sums / jnp.where(near, 1, gap))
+    return jnp.where(near, slopes, sums / jnp.where(near, 1, gap).astype(sums.dtype))
 
 
 def _histogram_backward(occupied, grid, tensor, residuals, cotangents):
@@ -238,8 +239,8 @@ def _backward_one(occupied, grid, tensor, e, u, x, w, bins, e_bar):
     """Cotangents of H and of the operator's blocks at one k point, given those of the bins and eigenvalues."""
     filled, empty = u[:, :occupied], u[:, occupied:]
     gap = e[occupied:, None] - e[None, :occupied]
-    h, slope = _spectral_weight(grid, bins, gap)
-    c = jnp.asarray(_components(tensor), x.real.dtype)
+    h, slope = (part.astype(x.dtype) for part in _spectral_weight(grid, bins, gap))
+    c = jnp.asarray(_components(tensor), x.dtype)
     hx = jnp.einsum("pcv,pab,acv->bcv", h, c, x)
     dx = jnp.einsum("pcv,pab,acv->bcv", slope, c, x)
 
@@ -264,7 +265,7 @@ def _backward_one(occupied, grid, tensor, e, u, x, w, bins, e_bar):
     w_empty = jnp.einsum("nc,and->acd", empty.conj(), we)
     across = jnp.einsum("avu,acu->vc", w_filled, g.conj()) - jnp.einsum("adv,adc->vc", g.conj(), w_empty)
     allowed = gap > SMALLEST_GAP
-    across = jnp.where(allowed.T, across / jnp.where(allowed.T, gap.T, 1.0), 0.0)
+    across = jnp.where(allowed.T, across / jnp.where(allowed.T, gap.T, 1.0).astype(across.dtype), 0.0)
     y_filled = jnp.concatenate([among_filled, across], axis=1)
     y_empty = jnp.concatenate([jnp.zeros_like(across.T), among_empty], axis=1)
     y = jnp.concatenate([y_filled, y_empty], axis=0) + jnp.diag(e_bar.astype(u.dtype))

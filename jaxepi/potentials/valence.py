@@ -89,7 +89,7 @@ class ValenceForceField(EnergyModule):
         dot = jnp.einsum("ija,ika->ijk", r, r)
         s = jnp.diagonal(dot, axis1=1, axis2=2) - bond2
         t = dot + bond2 / 3
-        other = 1 - jnp.eye(4, dtype=t.dtype)
+        other = (1 - jnp.eye(4, dtype=t.dtype))[None]
         both = s[:, :, None] + s[:, None, :]
         pairs = p["beta"] * t**2 + p["gamma"] * s[:, :, None] * s[:, None, :] + p["delta"] * both * t
         stretching = p["alpha"] / 2 * jnp.sum(s**2)

@@ -74,14 +74,14 @@ def standard_error(
     if count < 2:
         return jnp.full(means.shape[1:], jnp.nan, means.real.dtype)
     share = _along(totals / totals.sum(), means)
-    variance = jnp.sum((share * (means - jnp.sum(share * means, axis=0))) ** 2, axis=0)
+    variance = jnp.sum((share * (means - jnp.sum(share * means, axis=0, keepdims=True))) ** 2, axis=0)
     return jnp.sqrt(variance * (count / (count - 1)))
 
 
 def spread(values: Values, weights: Float[Array, " s"] | None = None) -> Float[Array, "*rest"]:
     """Standard deviation over snapshots; zero for one alone."""
     values = _floating(values)
-    square = mean((values - mean(values, weights)) ** 2, weights)
+    square = mean((values - mean(values, weights)[None]) ** 2, weights)
     return jnp.sqrt(square * (len(values) / max(1, len(values) - 1)))
 
 

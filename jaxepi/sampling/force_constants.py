@@ -51,8 +51,8 @@ class ForceConstants:
         b, repeats = self.matrix.shape[0], self.supercell.repeats
         phi = jnp.moveaxis(self.matrix, 2, 0).reshape(*repeats, 3 * b, 3 * b)
         d = jnp.conj(jnp.fft.rfftn(phi, axes=(0, 1, 2))).reshape(-1, 3 * b, 3 * b)
-        weight = self.inverse_root_masses.ravel()
-        d = d * weight[:, None] * weight
+        weight = self.inverse_root_masses.ravel().astype(d.dtype)
+        d = d * (weight[:, None] * weight[None, :])[None]
         return 0.5 * (d + jnp.conj(jnp.swapaxes(d, 1, 2)))
 
     @property

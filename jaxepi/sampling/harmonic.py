@@ -92,8 +92,8 @@ def _matrices(fc: ForceConstants, f, temperature: Array) -> Inexact[Array, "q m 
     """f(D(q); T) at `fc.commensurate(half=True)`, with uniform translations taken out at q = 0; NaN below 0 K."""
     d = fc.dynamical_matrices
     m = d.shape[-1]
-    uniform = (1 / fc.inverse_root_masses)[:, :, None] * jnp.eye(3, dtype=fc.matrix.dtype)
-    uniform = uniform.reshape(m, 3) / jnp.linalg.norm(uniform.reshape(m, 3), axis=0)
+    uniform = ((1 / fc.inverse_root_masses)[:, :, None] * jnp.eye(3, dtype=fc.matrix.dtype)[None]).reshape(m, 3)
+    uniform = uniform / jnp.linalg.norm(uniform, axis=0, keepdims=True)
     inner = jnp.eye(m, dtype=fc.matrix.dtype) - uniform @ uniform.T
     # Lifting translations to a positive eigenvalue before f, and projecting after, keeps round-off at zero out of f.
     d = d.at[0].add((uniform @ uniform.T).astype(d.dtype))
@@ -101,6 +101,7 @@ def _matrices(fc: ForceConstants, f, temperature: Array) -> Inexact[Array, "q m 
     sensible = (temperature >= 0) & (temperature < jnp.inf)
     temperature = poisoned(temperature, sensible)
     matrices = jax.vmap(lambda a: matrix_function(f, a, temperature))(d)
+    inner = inner.astype(matrices.dtype)
     matrices = matrices.at[0].set(inner @ matrices[0] @ inner)
     return poisoned(matrices, sensible)
 
@@ -134,7 +135,7 @@ def _displacements(fc: ForceConstants, temperature: Array, noise: Array, statist
     waves = jnp.fft.rfftn(noise.reshape(-1, *repeats, 3 * b), axes=(1, 2, 3))
     moved = jnp.einsum("qmn,sqn->sqm", f, waves.reshape(len(noise), -1, 3 * b)).reshape(waves.shape)
     u = jnp.fft.irfftn(moved, s=repeats, axes=(1, 2, 3)).reshape(len(noise), -1, b, 3)
-    return (u * fc.inverse_root_masses).reshape(noise.shape)
+    return (u * fc.inverse_root_masses[None, None]).reshape(noise.shape)
 
 
 def covariance(
@@ -155,7 +156,7 @@ def _covariance(fc: ForceConstants, temperature: Array, statistics: Statistics) 
     waves = jnp.conj(f).reshape(repeats[0], repeats[1], -1, 3 * b, 3 * b)
     c = jnp.fft.irfftn(waves, s=repeats, axes=(0, 1, 2)).reshape(-1, b, 3, b, 3)
     weight = fc.inverse_root_masses
-    return jnp.moveaxis(c * weight[:, :, None, None] * weight, 0, 2)
+    return jnp.moveaxis(c * (weight[:, :, None, None] * weight[None, None])[None], 0, 2)
 
 
 def mean_square_displacements(
@@ -224,7 +225,7 @@ def harmonic(
     u = displacements(fc, temperature, noise, statistics)
     groups = antithetic_pairs(count) if antithetic else ()
     kelvin = jnp.asarray(temperature, fc.matrix.dtype)
-    return Snapshots(fc.supercell, fc.supercell.positions + u, kelvin, None, groups, statistics)
+    return Snapshots(fc.supercell, fc.supercell.positions[None] + u, kelvin, None, groups, statistics)
 
 
 @jax.jit

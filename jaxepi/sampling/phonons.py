@@ -74,12 +74,14 @@ def dynamical_matrix(fc: ForceConstants, q: Any, images: Images | None = None) -
         images = shortest_images(fc.supercell)
     b = fc.matrix.shape[0]
     dtype = fc.matrix.dtype
-    phase = jnp.exp(2j * jnp.pi * (jnp.asarray(images.translation, dtype) @ jnp.asarray(q, dtype)))
+    angle = 2 * jnp.pi * (jnp.asarray(images.translation, dtype) @ jnp.asarray(q, dtype))
+    share = jnp.asarray(images.share, dtype)
+    phase = jax.lax.complex(share * jnp.cos(angle), share * jnp.sin(angle))
     count = fc.matrix.shape[2] * b * b
-    factor = jax.ops.segment_sum(phase * jnp.asarray(images.share, dtype), images.pair, count, indices_are_sorted=True)
-    d = jnp.einsum("iarjb,irj->iajb", fc.matrix, factor.reshape(b, -1, b))
-    weight = fc.inverse_root_masses
-    d = (d * weight[:, :, None, None] * weight).reshape(3 * b, 3 * b)
+    factor = jax.ops.segment_sum(phase, images.pair, count, indices_are_sorted=True)
+    d = jnp.einsum("iarjb,irj->iajb", fc.matrix.astype(factor.dtype), factor.reshape(b, -1, b))
+    weight = fc.inverse_root_masses.astype(d.dtype)
+    d = (d * (weight[:, :, None, None] * weight[None, None])).reshape(3 * b, 3 * b)
     return 0.5 * (d + jnp.conj(d.T))
 
 

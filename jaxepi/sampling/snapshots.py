@@ -53,7 +53,7 @@ class Snapshots:
     @property
     def displacements(self) -> Float[Array, "s n 3"]:
         """Displacements from equilibrium, angstrom."""
-        return self.positions - self.structure.positions
+        return self.positions - self.structure.positions[None]
 
     def take(self, rows: Sequence[int]) -> "Snapshots":
         """Some of the snapshots, with their weights and groups.

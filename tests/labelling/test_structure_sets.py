@@ -32,6 +32,57 @@ def test_primitive_cells_hold_the_points_on_gamma_x():
     assert {tuple(a.info["shift"]) for a in strained} == {ZERO, HALF}
 
 
+def holds(atoms: ase.Atoms, point: tuple[float, float, float]) -> bool:
+    """Whether the k mesh of a structure holds a point of its own Brillouin zone (fractional), or the opposite one."""
+    steps = [sign * np.array(point) * atoms.info["mesh"] - atoms.info["shift"] for sign in (1, -1)]
+    return any(np.abs(s - np.round(s)).max() < 1e-9 for s in steps)
+
+
+def test_strained_cells_reach_the_valleys():
+    structures = crystals.silicon_valleys(0)
+    count = len(structures) // 2
+    for half, dense in zip(structures[:count], structures[count:], strict=True):
+        assert holds(half, (0.375, 0.375, 0.0)), "0.75 X"
+        assert holds(dense, (0.4375, 0.4375, 0.0)), "0.875 X"
+        assert half == dense
+        assert half.info["kind"] == dense.info["kind"]
+    rest, *bent = structures[:count]
+    assert (rest.info["kind"], len(bent)) == ("unstrained", 10)
+    strains = [a.info["strain"] for a in bent]
+    for atoms, strain in zip(bent, strains, strict=True):
+        np.testing.assert_allclose(atoms.cell.array, rest.cell.array @ (np.eye(3) + strain), atol=1e-12)
+    np.testing.assert_allclose(strains[::2], -np.array(strains[1::2]))
+    assert [np.abs(e).max() for e in strains[::2]] == pytest.approx([0.015, 0.01, 0.01, 0.01 / 3, 0.01])
+    valley = np.array([0.375, 0.375, 0.0]) @ np.linalg.inv(rest.cell.array).T
+    assert np.abs(valley[:2]).max() < 1e-12, "along z"
+
+
+def test_pairs_are_opposite_around_the_crystal_at_rest():
+    rest, *moved = crystals.silicon_pairs(1)
+    assert (len(moved), rest.info["kind"]) == (40, "unstrained")
+    for plus, minus in zip(moved[::2], moved[1::2], strict=True):
+        np.testing.assert_allclose(plus.positions - rest.positions, rest.positions - minus.positions, atol=1e-12)
+        np.testing.assert_array_equal(plus.cell.array, rest.cell.array)
+        assert (plus.info["sign"], minus.info["sign"]) == (1.0, -1.0)
+        assert [plus.info[k] for k in ("pair", "temperature")] == [minus.info[k] for k in ("pair", "temperature")]
+    assert [a.info["pair"] for a in moved[::2]] == [*range(20)]
+    sizes = {t: [] for t in crystals.PAIRED}
+    for atoms in moved[::2]:
+        sizes[int(atoms.info["temperature"])].append(np.mean((atoms.positions - rest.positions) ** 2))
+    zero, room = (np.sqrt(np.mean(sizes[t])) for t in (0, 300))
+    assert 0.035 < zero < 0.06 < room < 0.08
+    again = crystals.silicon_pairs(1)
+    assert all(np.array_equal(a.positions, b.positions) for a, b in zip(again, [rest, *moved], strict=True))
+    assert not np.array_equal(crystals.silicon_pairs(2)[1].positions, moved[0].positions)
+
+
+def test_the_mesh_of_the_pairs_holds_both_valleys_along_all_axes():
+    points = unfolded(crystals.silicon_pairs(0)[0])
+    assert len(points) == 64, "the primitive 4x4x4 mesh"
+    for size in (0.25, 0.5):
+        assert {(size, size, 0.0), (size, 0.0, size), (0.0, size, size)} <= points
+
+
 def test_thermal_displacements_follow_temperature_and_seed():
     crystal = crystals.Crystal("silicon", cubic=True)
     sites = bulk("Si", a=5.45, cubic=True).positions

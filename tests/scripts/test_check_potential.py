@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from structures.carbon import CARBON, layers
-from structures.checks import bilayer_layers, bilayer_phonons, graphene_strains
 
 from jaxepi import datasets, units
 from jaxepi.errors import InputError
+from jaxepi.labelling.structures.carbon import CARBON, layers
+from jaxepi.labelling.structures.checks import bilayer_layers, bilayer_phonons, graphene_strains
 from jaxepi.potentials import EnergyModule, Potential
 from jaxepi.structure import Structure
 

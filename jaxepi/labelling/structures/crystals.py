@@ -197,6 +197,59 @@ def silicon_cold(seed: int) -> list[ase.Atoms]:
     return out
 
 
+def silicon_valleys(seed: int) -> list[ase.Atoms]:
+    """Two atoms at rest and strained, on the two meshes that reach 0.75 and 0.875 of Gamma-X (z axis).
+
+    Isotropic +-1.5%; uniaxial +-1% along the valleys' axis, along one across it, and along 111; shear +-1%. Around the measured
+    lattice, of which `silicon_primitive` holds the cell at rest on the same meshes. Nothing here is random.
+    """
+    del seed
+    named = strains()
+    found: list[tuple[str, np.ndarray | None]] = [("unstrained", None)]
+    found += [("isotropic", e * np.eye(3)) for e in (0.015, -0.015)]
+    found += [("uniaxial-001", e * np.diag([0.0, 0.0, 1.0])) for e in (0.01, -0.01)]
+    found += [
+        (name, named[f"{name} {e:+.3f}"])
+        for name in ("uniaxial-100", "uniaxial-111", "shear-xy")
+        for e in (0.01, -0.01)
+    ]
+    out = []
+    for shift in ((0.5, 0.5, 0.0), (0.75, 0.75, 0.0)):
+        for kind, strain in found:
+            cell = bulk("Si", "diamond", a=SILICON["measured"])
+            if strain is None:
+                out.append(annotate(cell, kind, "measured", 4, shift))
+            else:
+                out.append(annotate(strained(cell, strain), kind, "measured", 4, shift, strain=strain))
+    return out
+
+
+PAIRED = (0, 300, 100, 200)
+"""Kelvin, in turn: zero-point motion to room temperature; 200 K is the test's."""
+
+
+def silicon_pairs(seed: int) -> list[ase.Atoms]:
+    """16 atoms (2x2x2 primitive cells) at rest, then 20 pairs of opposite quantum displacements u and -u at the temperatures of
+    `PAIRED` in turn, around the measured lattice; the numbers `pair` and `sign` say which belong together.
+
+    On the Gamma-centred 2x2x2 mesh, which is the primitive 4x4x4 one: its Gamma holds X and L, (1/2, 1/2, 0) and its like hold
+    X/2 along all three axes. With one division along one axis there are valleys along one axis alone, and the cell at rest is
+    no longer cubic; meshes shifted by a half lack Gamma and so X.
+    """
+    crystal, a = Crystal("silicon", cubic=False, repeats=2), SILICON["measured"]
+    rest = crystal.ideal(a)
+    out = [annotate(rest.copy(), "unstrained", "measured", 2)]
+    for pair in range(20):
+        temperature = float(PAIRED[pair % len(PAIRED)])
+        move = crystal.thermal(a, temperature, "quantum", 1_000_000 * seed + pair).positions - rest.positions
+        for sign in (1.0, -1.0):
+            atoms = rest.copy()
+            atoms.positions += sign * move
+            info = {"temperature": temperature, "pair": float(pair), "sign": sign}
+            out.append(annotate(atoms, "thermal-quantum", "measured", 2, **info))
+    return out
+
+
 def silicon_8(seed: int) -> list[ase.Atoms]:
     """8 atoms with strains to 3%, for PBE forces on the shifted 4x4x4 mesh, onto which that of 64 atoms unfolds."""
     return bent(Crystal("silicon", cubic=True), SILICON["pbe"], "pbe", 4, HALF, 40, seed)

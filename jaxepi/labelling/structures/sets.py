@@ -19,6 +19,8 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "silicon-8": crystals.silicon_8,
     "silicon-16": crystals.silicon_16,
     "silicon-64": crystals.silicon_64,
+    "silicon-valleys": crystals.silicon_valleys,
+    "silicon-pairs": crystals.silicon_pairs,
     "gaas-primitive": crystals.gaas_primitive,
     "gaas-cubic": crystals.gaas_cubic,
     "gaas-8": crystals.gaas_8,
