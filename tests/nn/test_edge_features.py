@@ -56,7 +56,7 @@ def world():
     cell = 3.4 * np.eye(3) + random.uniform(-0.4, 0.4, (3, 3))
     structure = Structure(jnp.asarray(random.uniform(0, 1, (3, 3)) @ cell), jnp.asarray(cell), (14, 6, 14))
     network, species = Network(), jnp.asarray([0, 1, 0])
-    params = jax.jit(network.init)(KEY, species, structure, graph_of(structure))
+    params = turning.parameters(network, species, structure, graph_of(structure))
     return structure, jax.jit(lambda s, g: network.apply(params, species, s, g))
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import turning
-from turning import KEY, ROTATION, features, same
+from turning import KEY, ROTATION, features, parameters, same
 
 from jaxepi import nn
 from jaxepi.errors import InputError
@@ -94,7 +94,7 @@ def test_couplings_turn_with_their_factors():
 def test_symmetric_contraction_is_equivariant(order, irreps):
     layer = nn.SymmetricContraction(order, 2, all_up_to(1))
     index = jnp.asarray([0, 1, 0, 1, 1])
-    params = jax.jit(layer.init)(KEY, features(irreps), index)
+    params = parameters(layer, features(irreps), index)
     once = turning.check(lambda x: layer.apply(params, x, index), features(irreps))
     assert float(jnp.abs(once[SCALAR]).max()) > 0.1
     assert (float(jnp.abs(once[Irrep(1, 1)]).max()) > 0.1) == (order == 3 or irreps == all_up_to(1))
@@ -104,7 +104,7 @@ def test_symmetric_contraction_equals_the_plain_sum_over_its_basis():
     irreps = natural_up_to(2)
     layer = nn.SymmetricContraction(3, 1, natural_up_to(1))
     x, index = features(irreps, n=3, channels=2), jnp.zeros(3, int)
-    params = jax.jit(layer.init)(KEY, x, index)
+    params = parameters(layer, x, index)
     a = np.concatenate([x[i] for i in irreps], axis=1)
     letters = "abc"
     for irrep, got in layer.apply(params, x, index).items():
@@ -131,7 +131,7 @@ def convolve(layer, vectors, receivers, onehot=None):
     """The layer as a function of its parameters (None: makes them) and features."""
     length, unit = nn.directions(vectors)
     given = nn.radial_basis(length, 5.0, 8), nn.harmonics(unit, 3), receivers, onehot
-    return lambda params, x: jax.jit(layer.init)(KEY, x, *given) if params is None else layer.apply(params, x, *given)
+    return lambda params, x: parameters(layer, x, *given) if params is None else layer.apply(params, x, *given)
 
 
 @pytest.mark.parametrize("irreps", [natural_up_to(1), all_up_to(1)])
@@ -157,7 +157,7 @@ def test_the_convolution_of_species_features_is_the_general_one():
 def test_mixing_gates_and_norms_are_equivariant():
     index = jnp.asarray([0, 1, 0, 1, 1])
     linear, own = nn.Linear(3, gated=True), nn.SpeciesLinear(3, 2, all_up_to(3))
-    mix, kept = jax.jit(linear.init)(KEY, features(BOTH)), own.init(KEY, features(BOTH), index)
+    mix, kept = parameters(linear, features(BOTH)), parameters(own, features(BOTH), index)
     turning.check(lambda x: nn.gate(linear.apply(mix, x)), features(BOTH))
     turning.check(lambda x: own.apply(kept, x, index), features(BOTH))
     once = turning.check(nn.normalise, features(BOTH))
@@ -166,7 +166,7 @@ def test_mixing_gates_and_norms_are_equivariant():
 
 def test_gates_leave_as_many_scalars_as_other_channels():
     linear = nn.Linear(3, gated=True)
-    out = nn.gate(linear.apply(linear.init(KEY, features(BOTH)), features(BOTH)))
+    out = nn.gate(linear.apply(parameters(linear, features(BOTH)), features(BOTH)))
     assert {x.shape[-1] for x in out.values()} == {3}
     assert not float(out[Irrep(0, -1)].min()) > 0, "pseudoscalars keep their sign"
 
@@ -174,7 +174,7 @@ def test_gates_leave_as_many_scalars_as_other_channels():
 def test_products_of_two_features_are_equivariant():
     layer = nn.TensorProduct(3, BOTH)
     x, y = features(BOTH), features(natural_up_to(1), seed=1)
-    params = jax.jit(layer.init)(KEY, x, y)
+    params = parameters(layer, x, y)
     turning.check(lambda a, b: layer.apply(params, a, b), x, y)
 
 

@@ -30,6 +30,13 @@ def features(irreps, n=5, channels=4, seed=0):
     return {i: jnp.asarray(random.normal(size=(n, i.dim, channels))) for i in irreps}
 
 
+def parameters(layer, *given):
+    """Random ones, of the shapes that the layer makes; making them as it does would only be compiled."""
+    shapes = jax.eval_shape(layer.init, KEY, *given)
+    random = np.random.default_rng(5)
+    return jax.tree.map(lambda x: jnp.asarray(random.normal(size=x.shape), x.dtype), shapes)
+
+
 def turned(values, matrix):
     """Features of the turned crystal; a matrix of determinant -1 inverts it, too."""
     sign = round(np.linalg.det(matrix))

@@ -91,8 +91,9 @@ def read(path: Path) -> list[ase.Atoms]:
         raise InputError(f"there is no file {path}; `jaxepi label structures` makes one")
     try:
         found = [*ase.io.iread(path, index=":", format="extxyz")]
-    except Exception as error:  # ASE raises what it happens to meet
-        raise InputError(f"{path} cannot be read as extended XYZ: {error}") from error
+    except Exception as error:  # whatever ASE meets in a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be read as extended XYZ: {reason}") from error
     if not found:
         raise InputError(f"{path} holds no structure; `jaxepi label structures` makes such a file")
     return found
