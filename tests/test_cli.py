@@ -287,8 +287,8 @@ def test_model_files_with_mistakes_are_refused(run, folder):
     (folder / "half.json").write_text(text[:200])
     expected = {
         "newer.json": "version 99",
-        "short.json": "cutoff 0.0 angstrom",
-        "half.json": "half.json is not a readable",
+        "short.json": "short.json: cutoff = 0.0 angstrom",
+        "half.json": "half.json cannot be read",
     }
     for name, message in expected.items():
         status, _, err = run("absorb", "silicon", "--hamiltonian", name, *TINY)
