@@ -14,6 +14,7 @@ from studies import folder_of, interrupted_after, rows
 from jaxepi import datasets
 from jaxepi.checkpoint import read_checkpoint
 from jaxepi.errors import InputError
+from jaxepi.files import locked
 from jaxepi.potentials import learned
 from jaxepi.workflows import fitting, training
 
@@ -133,6 +134,10 @@ def test_an_interrupt_keeps_the_state_and_says_how_to_go_on(home, finished, run)
     assert status == 130
     assert "the state is kept in cut, and the same command goes on from there" in err
     assert (home / "cut" / "potential.npz").exists()
+    with locked(home / "cut", home / "cut"):
+        status, _, err = run("--output", "cut")
+    assert status == 2
+    assert "cut is being made by another run" in err
     assert run("--output", "cut")[0] == 0
     whole = rows(home / "config-training" / "metrics.csv")[:12]
     assert rows(home / "cut" / "metrics.csv") == whole

@@ -1,5 +1,8 @@
 """The study of molecular dynamics: files, resumption after a kill, runs that stop, the command line."""
 
+import os
+import signal
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from ase.io import read, write
 
 from jaxepi import cli, results
 from jaxepi.errors import InputError
+from jaxepi.files import locked
 from jaxepi.sampling import Dynamics
 from jaxepi.workflows import DynamicsSettings, dynamics
 from jaxepi.workflows.reports import dynamics as report
@@ -85,6 +89,31 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(folder, monkeypatch):
     again = dynamics.molecular_dynamics(settings, "halves.h5", progress=False)
     assert (folder / "halves.h5").stat().st_mtime_ns == before
     np.testing.assert_array_equal(again.trajectory.positions, halves.trajectory.positions)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_signal_keeps_every_frame_and_says_how_to_go_on(folder, monkeypatch, capsys, number):
+    words = ["md", "silicon", "--potential", "silicon-sw1985", "--supercell", "1", "--no-progress", "--output", "a.h5"]
+    words += ["--steps", "5", "--interval", "1"]
+    advance = Dynamics.advance
+
+    def pressed(self, *arguments):
+        if self.step == 2:
+            os.kill(os.getpid(), number)
+        return advance(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dynamics, "advance", pressed)
+        assert cli.main(words) == 128 + number
+    errors = capsys.readouterr().err
+    assert "finished frames are kept in a.h5.parts, and the same command goes on from there" in errors
+    assert len(table(folder / "a.csv")) == 3
+    with locked(folder / "a.h5.parts", folder / "a.h5"):
+        assert cli.main(words) == 2
+    assert "a.h5 is being made by another run" in capsys.readouterr().err
+    assert cli.main(words) == 0
+    assert results.read(folder / "a.h5").contents["trajectory"].times.tolist() == [1, 2, 3, 4, 5]
+    assert [row["step"] for row in table(folder / "a.csv")] == [1, 2, 3, 4, 5]
 
 
 def test_the_command_keeps_what_came_before_an_explosion(folder, capsys):
