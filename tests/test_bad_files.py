@@ -28,7 +28,7 @@ from jaxepi.hamiltonians import parameter_files, wannier
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 MANY = settings(
-    max_examples=40,
+    max_examples=30,
     derandomize=True,
     deadline=None,
     database=None,
@@ -178,7 +178,7 @@ def test_headers_of_models(folder, kind):
     header["arrays"] = dict(list(header["arrays"].items())[:6])  # the whole tree has hundreds of places alike
     path = folder / f"{kind}.npz"
 
-    @settings(MANY, max_examples=15)
+    @settings(MANY, max_examples=12)
     @given(trees(header))
     def check(tree):
         stream = io.BytesIO()

@@ -138,6 +138,7 @@ def test_named_k_points_alone_count(held):
         ({"labels": "hartree"}, {}, "look like Hartree"),
         ({"labels": "rydberg"}, {}, "look like Rydberg"),
         ({"labels": "many"}, {}, "12 bands for 10 orbitals"),
+        ({"labels": "twice", "occupied": 8}, {}, "all bands come in pairs and 8 are filled, one electron each"),
         ({"occupied": 7}, {}, "7 of 7 bands are occupied"),
         ({}, {"window": (50.0, 60.0)}, "no state in the window"),
         ({"occupied": 5}, {"align": "edge"}, "has no gap"),
@@ -146,7 +147,8 @@ def test_named_k_points_alone_count(held):
 def test_labels_that_cannot_be_right_are_refused(held, change, loss, message):
     e = held.labels["pbe"]["eigenvalues"]
     values = {"hartree": e / 27.211386, "rydberg": e / 13.605693, "many": np.concatenate([e, e[:, :, 2:] + 30], axis=2)}
+    values["twice"] = np.repeat(e[:, :, :5], 2, axis=2)
     if "labels" in change:
-        change = {"labels": {"eigenvalues": values[change["labels"]]}}
+        change = {**change, "labels": {"eigenvalues": values[change["labels"]]}}
     with pytest.raises(InputError, match=message):
         spectra.BandProblem(start(), [group_of(held, **change)], BandLossSettings(**loss))

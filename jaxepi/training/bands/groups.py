@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 from tqdm import tqdm
 
 from jaxepi.datasets.dataset import Configurations
+from jaxepi.datasets.deeptb import paired
 from jaxepi.electrons.eigen import generalized_eigvalsh
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph, padded, shape_of
@@ -195,6 +196,13 @@ def refuse(group: Group, hamiltonian: Hamiltonian, loss: BandLossSettings) -> No
         raise InputError(
             f"{where}: {held.occupied} of {bands} bands are occupied; bands below and above the gap are needed, and the "
             "data set must say how many are filled"
+        )
+    electrons = dict(hamiltonian.basis.electrons)
+    total = sum(electrons[z] for z in held.species)
+    if hamiltonian.basis.spin_degeneracy == 2 and held.occupied == total and paired(group.energies) is not None:
+        raise InputError(
+            f"{where}: all bands come in pairs and {held.occupied} are filled, one electron each (spin-orbit coupling), but "
+            "every band of this Hamiltonian holds two; train on bands of a calculation without spin"
         )
     top = group.energies[:, :, : held.occupied].max(axis=(1, 2))
     if loss.align == "edge" and (group.gaps <= 0).any():
