@@ -10,6 +10,7 @@ and no edge is ever scattered on the way to the energy.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -288,7 +289,7 @@ def _built(structure: Structure, cutoff: float, skin: float, relations: tuple[Re
     cell = np.asarray(structure.cell, dtype=np.float64)
     finder = NeighborList(cutoff=cutoff + skin, full_list=True, sorted=True)
     i, j, s = finder.compute(points=x, box=cell, periodic=np.asarray(structure.pbc), quantities="ijS")
-    order = np.lexsort((s[:, 2], s[:, 1], s[:, 0], j, i))
+    order = _order(i, j, *s.T)
     i, j, s = i[order].astype(np.int32), j[order].astype(np.int32), s[order].astype(np.int32)
     reference = x[j] - x[i] + s @ cell
     everyone = np.ones(len(i), dtype=bool)
@@ -380,8 +381,20 @@ def _rows(senders: np.ndarray, chosen: np.ndarray, n: int) -> np.ndarray:
 def _reverse(i: np.ndarray, j: np.ndarray, s: np.ndarray) -> np.ndarray:
     """Place of (j, i, -s) in a list of edges (i, j, s), sorted by i, j and s in turn."""
     out = np.empty(len(i), np.int32)
-    out[np.lexsort((-s[:, 2], -s[:, 1], -s[:, 0], i, j))] = np.arange(len(i))
+    out[_order(j, i, *-s.T)] = np.arange(len(i))
     return out
+
+
+def _order(*columns: np.ndarray) -> np.ndarray:
+    """What sorts whole numbers by the first column, then the second, and so on: in one sort where 62 bits hold them all."""
+    low = [int(column.min(initial=0)) for column in columns]
+    widths = [int(column.max(initial=0)) - least + 1 for column, least in zip(columns, low, strict=True)]
+    if math.prod(widths) > 1 << 62:
+        return np.lexsort(columns[::-1])
+    key = np.zeros(len(columns[0]), np.int64)
+    for column, least, width in zip(columns, low, widths, strict=True):
+        key = key * width + (column.astype(np.int64) - least)
+    return np.argsort(key)
 
 
 def _tables(structure, i, j, s, length, skin, relations) -> tuple[Table, ...]:

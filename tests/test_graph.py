@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxepi.errors import InputError
-from jaxepi.graph import FAR, Relation, build_graph, padded, shape_of
+from jaxepi.graph import FAR, Relation, _order, build_graph, padded, shape_of
 from jaxepi.layers import layers
 from jaxepi.structure import Structure
 
@@ -232,3 +232,12 @@ def test_far_too_many_pairs_are_refused_before_the_search_and_large_cells_are_no
             build_graph(silicon, cutoff, skin)
     large = silicon.supercell(24)  # 27648 atoms: their number squared is beyond the bound, their pairs are not
     assert build_graph(large, 2.5).n_edges == 4 * len(large)
+
+
+@pytest.mark.parametrize("spread", [10, 2**30])
+def test_edges_are_sorted_by_all_columns_whether_one_number_holds_them_or_not(spread):
+    random = np.random.default_rng(0)
+    columns = [random.integers(-2, 3, 200), *random.integers(-spread, spread, (3, 200))]
+    columns = [np.unique(np.array(columns), axis=1)[k] for k in range(4)]
+    place = random.permutation(columns[0].size)
+    np.testing.assert_array_equal(place[_order(*(c[place] for c in columns))], np.arange(place.size))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxepi.errors import InputError
-from jaxepi.files import FRAMES, Output, claim
+from jaxepi.files import FRAMES, RESULTS, Output, claim
 from jaxepi.labelling import settings as s
 from jaxepi.labelling.recipes import RECIPES
 
@@ -55,6 +55,7 @@ def pack(settings: s.PackSettings, files: s.Nothing, _: str) -> None:
     if not settings.folders:
         raise InputError("name at least one work folder to pack")
     output = Path(settings.output)
+    claim([Output("SET", output, RESULTS, own=True)])
     whole, failures = packing.pack(settings.name, output, [Path(folder) for folder in settings.folders])
     for failure in failures:
         print(f"left out: {failure}")

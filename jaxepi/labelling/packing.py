@@ -123,6 +123,5 @@ def pack(name: str, output: Path, folders: Sequence[Path]) -> tuple[dataset.Data
             + (f"; {len(failures)} failed, the first because of {failures[0]}" if failures else "")
         )
     found = datasets.read(output).merged(new) if output.exists() else new
-    output.parent.mkdir(parents=True, exist_ok=True)
     datasets.write(found, output)
     return found, failures

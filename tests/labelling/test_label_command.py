@@ -70,6 +70,8 @@ def test_structures_are_written_once(tmp_path, capsys):
         ),
         (["pack", "name", "a.h5", "nowhere"], "there is no work folder nowhere"),
         (["pack", "name", "a.h5"], "required: FOLDER"),
+        (["pack", "name", "a.csv", "."], "ends in one of .h5"),
+        (["pack", "name", "b/a.h5", "."], "b is not a folder; make it"),
         (["make"], "invalid choice: 'make'"),
         ([], "required: ACTION"),
     ],
