@@ -106,8 +106,9 @@ def _parse(arguments: list[str]) -> tuple[Command, s.Settings, s.Settings]:
     command = COMMANDS[name]
     classes = (command.settings, command.files)
     if unknown:
-        near = difflib.get_close_matches(unknown[0], [f.option for cls in classes for f in s.fields(cls)], 1)
-        hint = f"did you mean {near[0]}?" if near else f"`jaxepi {name} --help` says what there is"
+        names = [f.option.lstrip("-") for cls in classes for f in s.fields(cls)]
+        near = difflib.get_close_matches(unknown[0].lstrip("-"), names, 1)
+        hint = f"did you mean --{near[0]}?" if near else f"`jaxepi {name} --help` says what there is"
         raise InputError(f"{name}: unknown argument {s.shown(unknown[0])}; {hint}")
     given = s.values_of(s.read_toml(words["config"]), words["config"], *classes) if "config" in words else {}
     given |= s.from_words(words, *classes)

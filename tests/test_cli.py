@@ -247,6 +247,7 @@ def test_bad_structures_are_refused(run, folder, message):
             "absorb silicon --unknown 1",
             "absorb: unknown argument '--unknown'; `jaxepi absorb --help` says what there is",
         ),
+        ("bands silicon --scissor 1", "bands: unknown argument '--scissor'; `jaxepi bands --help` says what there is"),
         ("absorb silicon --temperature 1", "absorb: unknown argument '--temperature'; did you mean --temperatures?"),
         ("absorb silicon --temperatures 30000", "more than half the graph's skin"),
         (
