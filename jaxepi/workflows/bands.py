@@ -9,12 +9,16 @@ from jaxtyping import Float
 
 from jaxepi import electrons, kpoints, results
 from jaxepi.electrons import BandEdges
+from jaxepi.errors import InputError
 from jaxepi.materials import Material
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots
 from jaxepi.workflows import samples
 from jaxepi.workflows.settings import SamplingSettings
 from jaxepi.workflows.study import Study
+
+LARGEST = 1e5
+"""eV: no band of a model is farther from zero."""
 
 
 class Bands(NamedTuple):
@@ -49,13 +53,24 @@ def bands(crystal: Material, path: str | None = None, count: int = 200) -> Bands
             lattice when left out. count: about how many points.
 
     Raises:
-        InputError: a name the cell does not have (the known ones are listed), or no Hamiltonian.
+        InputError: a name the cell does not have (the known ones are listed), no Hamiltonian, or one of absurd energies.
     """
     cell = crystal.primitive
     along = kpoints.path(cell, path, count)
-    energies = electrons.eigenvalues(crystal.hamiltonian, cell, along.points)
+    energies = _sensible(electrons.eigenvalues(crystal.hamiltonian, cell, along.points), crystal)
     basis = crystal.hamiltonian.basis
-    return Bands(along, np.asarray(energies), basis.occupied(cell.species) if basis.counts_electrons else None)
+    return Bands(along, energies, basis.occupied(cell.species) if basis.counts_electrons else None)
+
+
+def _sensible(energies: Any, crystal: Material) -> np.ndarray:
+    """Energies, unless a damaged model has made NaN or absurd numbers of them."""
+    found = np.asarray(energies)
+    if not (np.abs(found) < LARGEST).all():
+        raise InputError(
+            f"the bands of {crystal.name} with {crystal.hamiltonian_name} reach {np.abs(found).max():.3g} eV: the parameters "
+            "of that model are damaged, or the structure is far from all it was made for"
+        )
+    return found
 
 
 def edges_along(found: Bands) -> tuple[float | None, float | None]:
@@ -72,12 +87,12 @@ def gap_summary(crystal: Material) -> GapSummary:
     """Where the gap of the lattice at rest is, and vertical gaps at the special points.
 
     Raises:
-        InputError: no Hamiltonian, or a metal.
+        InputError: no Hamiltonian, one of absurd energies, or a metal.
     """
     cell, hamiltonian = crystal.primitive, crystal.hamiltonian
-    edges = electrons.band_edges(hamiltonian, cell)
     known = kpoints.special_points(cell)
-    energies = np.asarray(electrons.eigenvalues(hamiltonian, cell, np.array(list(known.values()))))
+    energies = _sensible(electrons.eigenvalues(hamiltonian, cell, np.array(list(known.values()))), crystal)
+    edges = electrons.band_edges(hamiltonian, cell)
     occupied = hamiltonian.basis.occupied(cell.species)
     vertical = energies[:, occupied] - energies[:, occupied - 1]
     inverse = np.linalg.inv(np.asarray(cell.reciprocal))

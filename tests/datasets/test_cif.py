@@ -11,7 +11,7 @@ from jaxepi import symmetry
 from jaxepi.datasets.structure_files import read_structure
 from jaxepi.errors import InputError
 
-CASES = Path("/work/shared/cases")
+CASES = Path(__file__).parents[2].parent / "shared" / "cases"
 DIAMOND = ((5.431,) * 3, (90.0,) * 3)
 QUARTZ = ((4.913, 4.913, 5.405), (90.0, 90.0, 120.0))
 

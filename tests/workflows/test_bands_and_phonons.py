@@ -7,7 +7,8 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
-from jaxepi import cli, electrons, materials, symmetry
+from jaxepi import cli, electrons, materials, symmetry, tree
+from jaxepi.errors import InputError
 from jaxepi.hamiltonians import wannier
 from jaxepi.materials import Material
 from jaxepi.structure import Structure
@@ -15,7 +16,7 @@ from jaxepi.workflows import bands, crystal, phonons
 from jaxepi.workflows.reports.bands import bands_lines, gap_summary_lines
 from jaxepi.workflows.reports.phonons import phonon_lines
 
-CASES = Path("/work/shared/cases")
+CASES = Path(__file__).parents[2].parent / "shared" / "cases"
 
 
 def simple_cubic(electron_count=None) -> Material:
@@ -41,6 +42,19 @@ def test_bands_need_no_count_of_electrons():
     counted = bands.bands(simple_cubic(2.0), "GXM,RG", 40)
     assert counted.occupied == 1
     np.testing.assert_allclose(bands.edges_along(counted), (3.0, 4.0), atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e20, np.nan])
+@pytest.mark.parametrize("study", [bands.bands, bands.gap_summary])
+def test_absurd_energies_are_refused(study, size):
+    """A damaged model gave bands of 9.7e29 eV, and nobody was told."""
+    held = simple_cubic(2.0)
+    model = held.hamiltonian
+    damaged = tree.replace(model, params={**model.params, "hopping": model.params["hopping"] * size})
+    with pytest.raises(
+        InputError, match=r"the bands of cubic with file reach .* eV: the parameters of that model are damaged"
+    ):
+        study(tree.replace(held, electrons=damaged, hamiltonian_name="file"))
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the public files are not here")
