@@ -18,6 +18,7 @@ STAGES = (
     "kpoints",
     "linalg",
     "materials",
+    "model",
     "optics",
     "plotting",
     "potentials",

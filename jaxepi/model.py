@@ -29,7 +29,7 @@ def label() -> Any:
 class Module:
     """The contract of all modules; `BlockModule` and `EnergyModule` add what Hamiltonians and potentials have to say.
 
-    Every module says how far it reaches (`cutoff`) and how far atoms may move before its graph is built again (twice the
+    Every module says how far it reaches (`cutoff`) and how far atoms may move before its graph is built again (half the
     `skin`), in angstrom, and which atomic numbers it has parameters for (`species`; empty means any).
     """
 
