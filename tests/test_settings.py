@@ -16,6 +16,7 @@ import pytest
 from jaxepi import settings as s
 from jaxepi.errors import InputError
 from jaxepi.settings import Counts, Settings, setting
+from jaxepi.training import DataSettings, SetSettings, TrainingSettings
 from jaxepi.workflows import AbsorptionSettings, BandsSettings, DynamicsSettings, GapSettings, PhononsSettings
 
 
@@ -147,6 +148,12 @@ def test_settings_of_studies_stay_simple_to_use():
         (AbsorptionSettings, {"sampler": "molecular-dynamics"}, "statistics quantum"),
         (AbsorptionSettings, {"temperatures": (1.0, 1)}, "temperature 1 K is given twice"),
         (AbsorptionSettings, {"scissor": math.nan}, "scissor nan eV"),
+        (
+            AbsorptionSettings,
+            {"kmesh": 1000},
+            "kmesh 1000: 1000000000 k points; give divisions of 1000000 points at most",
+        ),
+        (AbsorptionSettings, {"kmesh": (1000, 1000, 2)}, "2000000 k points"),
         (AbsorptionSettings, {"kmesh": (2.9, 2, 2)}, "kmesh 2.9 2 2: give"),
         (DynamicsSettings, {"temperatures": (0.0,)}, "temperatures 0.0 K: give a positive number"),
         (DynamicsSettings, {"heating": 4}, "heating 4: give a positive number below 4"),
@@ -162,6 +169,16 @@ def test_settings_that_do_not_go_together_are_refused(kind, given, message):
     with pytest.raises(InputError) as refused:
         kind(**given)
     assert message in str(refused.value)
+
+
+def test_configurations_made_in_python_are_checked():
+    data = DataSettings(sets=(SetSettings(path="a.h5"),), level="pbe")
+    assert TrainingSettings(data).asdict()["run"]["epochs"] == 300
+    for change in ({"loss": 3}, {"optimizer": {"clip": 1}}, {"run": None}, {"model": "mace"}):
+        with pytest.raises(InputError, match=next(iter(change))):
+            TrainingSettings(data, **change)
+    with pytest.raises(InputError, match="sets 'a'"):
+        DataSettings(sets=("a",), level="pbe")
 
 
 def test_the_reference_page_is_what_the_declarations_give():

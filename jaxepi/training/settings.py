@@ -232,6 +232,11 @@ class TrainingSettings(Settings):
     optimizer: OptimizerSettings = setting(OptimizerSettings(), "how")
     run: RunSettings = setting(RunSettings(), "how long")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.loss, LossSettings | BandLossSettings):
+            raise InputError(f"loss {shown(self.loss)}: give LossSettings, or BandLossSettings for a Hamiltonian")
+
 
 def read_settings(
     path: str | Path, loss: type[LossSettings | BandLossSettings] = LossSettings, model: type[Settings] | None = None

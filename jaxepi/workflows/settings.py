@@ -5,6 +5,7 @@ generous: they stop what would fill any memory, or never end, before the work be
 """
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 from jaxepi.errors import InputError
@@ -12,6 +13,9 @@ from jaxepi.settings import Counts, Settings, setting
 
 RESOURCES = ("memory_gb", "workers")
 """Settings that change how, not what, is computed: a run may be resumed with others."""
+
+MOST_POINTS = 10**6
+"""k points of a regular mesh."""
 
 MOST_ENERGIES = 20000
 """Photon energies of a spectrum: beyond, the matrix that broadens its bins fills memories."""
@@ -171,6 +175,10 @@ class AbsorptionSettings(ElectronSettings, SamplingSettings):
             raise InputError(f"photon energies from {low:g} to {high:g} eV: give positive, increasing ones")
         if not 2 <= count <= MOST_ENERGIES:
             raise InputError(f"{count} photon energies: ask for at least two, and for {MOST_ENERGIES} at most")
+        mesh = self.kmesh or 1
+        points = mesh**3 if isinstance(mesh, int) else math.prod(mesh)
+        if points > MOST_POINTS:
+            raise InputError(f"kmesh {self.kmesh}: {points} k points; give divisions of {MOST_POINTS} points at most")
         window = self.tauc_window
         if window is not None and not window[0] < window[1]:
             raise InputError(f"Tauc window {window[0]:g} to {window[1]:g} eV: give positive, increasing energies")
