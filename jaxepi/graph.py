@@ -161,7 +161,8 @@ class Graph:
             InputError: names what differs.
         """
         remedy = "build the graph from this structure with model.graph(structure)"
-        if structure.positions.shape[-2:] != self.positions.shape[-2:] or structure.species != self.species:
+        same = structure.species is self.species or structure.species == self.species  # the first costs no time
+        if structure.positions.shape[-2:] != self.positions.shape[-2:] or not same:
             differing = [i for i, (a, b) in enumerate(zip(structure.species, self.species, strict=False)) if a != b]
             what = f"atom {differing[0]} is of another element" if differing else f"{len(structure.species)} atoms"
             raise InputError(f"the graph was built for {len(self.species)} other atoms ({what}); {remedy}")
