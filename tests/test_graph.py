@@ -163,10 +163,10 @@ def test_strain_may_use_up_the_skin():
 
 def test_what_holds_is_known_under_jit_and_vmap():
     graph = build_graph(SILICON, 3.0, skin=0.4)
-    moved = SILICON.positions + jnp.array([0.0, 0.3, 0.6, jnp.nan])[:, None, None] * jnp.eye(2, 3)
+    moved = SILICON.positions[None] + jnp.array([0.0, 0.3, 0.6, jnp.nan])[:, None, None] * jnp.eye(2, 3)[None]
     holds = jax.jit(jax.vmap(lambda x: graph.holds(SILICON.with_positions(x))))(moved)
     assert holds.tolist() == [True, False, False, False]
-    one_atom = SILICON.positions + jnp.array([0.3, 0.6])[:, None, None] * jnp.eye(2, 3).at[1].set(0)
+    one_atom = SILICON.positions[None] + jnp.array([0.3, 0.6])[:, None, None] * jnp.eye(2, 3).at[1].set(0)[None]
     assert jax.vmap(lambda x: graph.holds(SILICON.with_positions(x)))(one_atom).tolist() == [True, False]
 
 

@@ -13,6 +13,7 @@ OSCILLATORS = ((16.0, 3.4, 0.4), (9.0, 5.1, 0.8))
 
 
 def oscillator(e, strength, centre, damping):
+    e = np.asarray(e)
     return strength / (centre**2 - e**2 - 1j * damping * e)
 
 
@@ -20,7 +21,7 @@ def oscillator(e, strength, centre, damping):
 def fine():
     """Energies and eps2 of two Lorentz oscillators, up to where their tails are gone."""
     energies = jnp.concatenate([jnp.linspace(5e-4, 30.0, 60_000), jnp.geomspace(30.0, 3000.0, 2000)[1:]])
-    return energies, jnp.stack([oscillator(energies, *o).imag for o in OSCILLATORS])
+    return energies, jnp.asarray(np.stack([oscillator(energies, *o).imag for o in OSCILLATORS]))
 
 
 def test_kramers_kronig_of_lorentz_oscillators(fine):

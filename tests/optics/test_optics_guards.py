@@ -30,8 +30,8 @@ GRAPH = HAMILTONIAN.graph(CELL)
 
 def moved(*amounts):
     """One atom moved along x by some lengths, angstrom."""
-    u = jnp.asarray(amounts)[:, None, None] * jnp.zeros((2, 3)).at[0, 0].set(1.0)
-    return Snapshots(CELL, CELL.positions + u, 300.0)
+    u = jnp.asarray(amounts)[:, None, None] * jnp.zeros((1, 2, 3)).at[0, 0, 0].set(1.0)
+    return Snapshots(CELL, CELL.positions[None] + u, 300.0)
 
 
 def eps2(x, energy=3.5):
