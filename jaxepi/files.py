@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import stat
@@ -132,6 +131,8 @@ class Output(NamedTuple):
 
 def mark(command: str, settings: Mapping[str, Any]) -> str:
     """What the files of a command carry: its name, and a hash of its settings (JSON types)."""
+    import hashlib  # needed by no command that only prints
+
     text = json.dumps({"command": command, **settings}, sort_keys=True, default=str)
     return f"jaxepi {command} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
