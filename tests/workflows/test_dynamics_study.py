@@ -149,10 +149,10 @@ def test_the_command_keeps_what_came_before_an_explosion(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--temperatures", "0"], "temperature 0 K: molecular dynamics needs positive ones"),
-        (["--steps", "0"], "steps 0: give at least 1"),
-        (["--timestep", "-1"], "timestep -1.0: give a positive number"),
-        (["--heating", "9"], "heating 9.0"),
+        (["--temperatures", "0"], "temperatures 0 K: give a positive number"),
+        (["--steps", "0"], "steps 0: give a positive whole number"),
+        (["--timestep", "-1"], "timestep -1 fs: give a positive number"),
+        (["--heating", "9"], "heating 9: give a positive number below 4"),
         (["--output", "run.dcd"], "run.dcd: give --output a file name that ends in one of .h5"),
         (["--potential", "nothing"], "unknown potential 'nothing'"),
         (["--output", "nowhere/run.h5"], "nowhere is not a folder"),
