@@ -112,8 +112,11 @@ def check_width(broadening: Broadening, grid: EnergyGrid) -> None:
         )
 
 
-def photon_energies(energies: PhotonEnergies, dtype: Any) -> Float[Array, " w"]:
+def photon_energies(energies: PhotonEnergies, dtype: Any, static: bool = False) -> Float[Array, " w"]:
     """Photon energies (eV) as an array; what is known is checked.
+
+    Args:
+        static: whether zero, the static limit, is one.
 
     Raises:
         InputError: not a list of numbers, none at all, or energies that are not positive and finite.
@@ -122,6 +125,8 @@ def photon_energies(energies: PhotonEnergies, dtype: Any) -> Float[Array, " w"]:
     if not array.shape[0]:
         raise InputError("no photon energies: give a list of energies in eV")
     values = known(array)
-    if values is not None and not ((values > 0) & (values < np.inf)).all():
-        raise InputError(f"photon energy {values[~((values > 0) & (values < np.inf))][0]:g} eV: give positive energies")
+    if values is not None:
+        good = ((values > 0) | (static & (values == 0))) & (values < np.inf)
+        if not good.all():
+            raise InputError(f"photon energy {values[~good][0]:g} eV: give positive energies")
     return array

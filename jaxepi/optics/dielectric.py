@@ -70,16 +70,16 @@ class Transitions:
         return self.histogram.shape[0]
 
     def spectrum(self, energies: PhotonEnergies, broadening: Broadening, scissor: float | Array = 0.0) -> Spectrum:
-        """Dielectric function at `energies` (eV, positive) with a line shape, eps1 by Kramers-Kronig.
+        """Dielectric function at `energies` (eV, zero or positive) with a line shape, eps1 by Kramers-Kronig.
 
         Args:
             scissor: rigid shift of all transition energies, eV, with the dipoles kept (gauge-consistent).
 
         Raises:
-            InputError: energies that are not positive, a width that the bins do not resolve, a scissor that is no number; under
+            InputError: energies below zero, a width that the bins do not resolve, a scissor that is no number; under
                 tracing these give NaN.
         """
-        energies = photon_energies(energies, self.histogram.dtype)
+        energies = photon_energies(energies, self.histogram.dtype, static=True)
         check_width(broadening, self.grid)
         shift = known(number("scissor", scissor, "eV"))
         if shift is not None and not np.isfinite(shift):
@@ -97,7 +97,7 @@ class Transitions:
         everywhere = fftconvolve(self.histogram, kernel, mode="full", axes=[-1])
         everywhere = everywhere[..., count - 1 : 2 * count - 1] - everywhere[..., count - 1 :: -1]
         eps1 = kramers_kronig(nodes[1:], everywhere[..., 1:], energies)
-        ok = jnp.all((energies > 0) & (energies < jnp.inf)) & resolves(broadening, self.grid) & jnp.isfinite(scissor)
+        ok = jnp.all((energies >= 0) & (energies < jnp.inf)) & resolves(broadening, self.grid) & jnp.isfinite(scissor)
         eps1, eps2 = poisoned((self._matrices(eps1, 1.0), self._matrices(eps2, 0.0)), ok)
         return Spectrum(energies, eps1, eps2, self.snapshot_weights, self.groups)
 

@@ -79,7 +79,7 @@ def test_energies_widths_and_scissors_that_are_none(binned):
     exact = binned.spectrum(jnp.array([1.0, 3.0]), WIDE).eps2
     np.testing.assert_array_equal(binned.spectrum([1, 3], WIDE).eps2 > 0, exact > 0)
     for energies, match in (
-        ([0.0, 1.0], "photon energy 0 eV: give positive"),
+        ([-0.5, 1.0], r"photon energy -0\.5 eV: give positive"),
         ([1.0, np.nan], "photon energy nan eV"),
         ([[1.0]], "photon energies have shape"),
         ([], "no photon energies"),
