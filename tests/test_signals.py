@@ -35,13 +35,13 @@ def ending(code: str, arguments=("gap", "silicon"), number: int = signal.SIGINT,
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-@pytest.mark.parametrize("module", ["jaxepi.cli", "jax", "jaxepi.hamiltonians"])
+@pytest.mark.parametrize("module", ["jaxepi.cli", "jax", pytest.param("jaxepi.hamiltonians", marks=pytest.mark.slow)])
 def test_a_signal_during_imports_ends_in_one_line(module, number):
     word = "interrupted" if number == signal.SIGINT else "terminated"
     assert ending(IMPORT, number=number, module=module) == (128 + number, f"\njaxepi: {word}\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_during_compilation_ends_in_one_line(number):
     status, errors = ending(COMPILE, number=number)
     assert status == 128 + number
