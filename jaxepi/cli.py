@@ -100,7 +100,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(arguments: list[str]) -> tuple[Command, s.Settings, s.Settings]:
     """A command, its settings and files: what a configuration file gives, and flags, which win."""
-    parsed, unknown = _parser().parse_known_args(arguments)
+    parsed, unknown = _parser(arguments).parse_known_args(arguments)
     words = vars(parsed)
     name = " ".join(words[key] for key in ("subcommand", "action") if key in words)
     command = COMMANDS[name]
@@ -121,8 +121,8 @@ def _parse(arguments: list[str]) -> tuple[Command, s.Settings, s.Settings]:
     return command, settings, files
 
 
-def _parser() -> argparse.ArgumentParser:
-    """The parser. Options that are not given do not appear in the result."""
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    """The parser, with the options of the commands whose names are there. Options that are not given do not appear."""
     parser = _Parser(
         prog="jaxepi",
         description="What lattice vibrations do to the electrons and the light of crystals.",
@@ -139,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
                 title="actions", dest="action", metavar="ACTION", required=True
             )
         options = _add_parser(adders[tuple(group)], own, command.text)
+        if not {*group, own} <= set(arguments):
+            continue
         s.add_options(options, command.settings, command.files)
         if issubclass(command.settings, w.CrystalSettings):
             options.add_argument(
