@@ -54,8 +54,13 @@ def _run(arguments: list[str]) -> int:
         return 2
     except OSError as error:
         _leave_stdout()
+        if isinstance(error, BrokenPipeError):
+            return 128 + 13  # whoever read has gone, as for any program that SIGPIPE ends
         what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        print(f"jaxepi: {what}; check the path, its permissions and the space on its disk", file=sys.stderr)
+        print(
+            f"jaxepi: {' '.join(what.split())}; check the path, its permissions and the space on its disk",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt as stop:
         interrupted = stop if isinstance(stop, Interrupted) else Interrupted()

@@ -72,6 +72,16 @@ def test_module_runs():
     assert done.stdout.startswith("jaxepi ")
 
 
+@pytest.mark.parametrize(("command", "status", "lines"), [("> /dev/full", 2, 1), ("| true", 141, 0)])
+def test_what_cannot_be_printed_ends_in_a_line_at_most(command, status, lines):
+    code = "import sys, time; from jaxepi import cli; time.sleep(0.3); sys.exit(cli.main(['materials', 'silicon']))"
+    shell = f'set -o pipefail; {sys.executable} -c "{code}" {command}'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert done.stderr.count("jaxepi: ") == lines
+    assert "Exception" not in done.stderr + done.stdout
+
+
 def test_absorb_leaves_result_figures_and_csv(finished):
     names = {file.name for file in finished.parent.iterdir()}
     assert names == {"silicon.h5", "silicon.png", "silicon-tauc.png", "silicon.csv"}
