@@ -14,6 +14,8 @@ from jaxepi.structure import Structure
 from jaxepi.training.bands import spectra
 from jaxepi.workflows import hamiltonian
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
 EPOCHS = 6
 CONFIG = f"""
 [data]

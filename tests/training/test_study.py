@@ -18,6 +18,8 @@ from jaxepi.files import locked
 from jaxepi.potentials import learned
 from jaxepi.workflows import fitting, training
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
 CONFIG = """
 [data]
 sets = ["silicon.h5"]
