@@ -82,6 +82,7 @@ def test_what_cannot_be_printed_ends_in_a_line_at_most(command, status, lines):
     assert "Exception" not in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_absorb_leaves_result_figures_and_csv(finished):
     names = {file.name for file in finished.parent.iterdir()}
     assert names == {"silicon.h5", "silicon.png", "silicon-tauc.png", "silicon.csv"}
@@ -105,6 +106,7 @@ def test_absorb_again_reads_what_is_there(finished, run):
     assert "measured: M. A. Green" in out
 
 
+@pytest.mark.slow
 def test_absorb_refuses_other_settings_and_overwrites_when_told(finished, run, folder):
     mine = folder / "mine.h5"
     mine.write_bytes(finished.read_bytes())
@@ -117,6 +119,7 @@ def test_absorb_refuses_other_settings_and_overwrites_when_told(finished, run, f
     assert results.read_provenance(mine)["settings"]["width"] == 0.05
 
 
+@pytest.mark.slow
 def test_absorb_takes_a_structure_file(run, folder):
     write(folder / "mine.cif", bulk("Si", "diamond", a=5.431, cubic=True))
     status, out, _ = run("absorb", "mine.cif", *MODELS, *TINY)
@@ -125,6 +128,7 @@ def test_absorb_takes_a_structure_file(run, folder):
     assert (folder / "mine-absorption.h5").exists()
 
 
+@pytest.mark.slow
 def test_interrupt_says_how_to_go_on(run, monkeypatch):
     from jaxepi.workflows import absorption
 
@@ -218,6 +222,7 @@ def test_bad_structures_are_refused(run, folder, message):
     assert message in err or (message == "no parameters" and "Ag" in err), err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -322,6 +327,7 @@ def test_unreadable_results_are_refused(run, folder, finished):
     assert "version 99" in err
 
 
+@pytest.mark.slow
 def test_gap_bands_phonons_and_materials_print_known_numbers(run, folder):
     status, out, _ = run("gap", "silicon")
     assert status == 0

@@ -107,6 +107,7 @@ def case(make, kind):
     return h, h.graph(CELL), Snapshots(CELL, CELL.positions + moves, 300.0)
 
 
+@pytest.mark.slow
 def test_matrices_are_hermitian_and_their_gradient_is_the_slope(case, kind):
     h, graph, snapshots = case
     for k in (K, jnp.zeros(3)):
@@ -125,6 +126,7 @@ def test_matrices_are_hermitian_and_their_gradient_is_the_slope(case, kind):
         np.testing.assert_allclose(electrons.eigenvalues(h, snapshots[0], POINTS, graph)[row], right, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_supercell_holds_the_folded_mesh(case):
     h, graph, _ = case
     folded = electrons.eigenvalues(h, CELL, POINTS, graph)[:2]
@@ -132,6 +134,7 @@ def test_a_supercell_holds_the_folded_mesh(case):
     np.testing.assert_allclose(large[0], np.sort(np.ravel(folded)), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_real_arithmetic_gives_the_bands_of_complex_arithmetic(case, kind):
     h, graph, snapshots = case
     blocks = h.blocks(snapshots[0], graph)
@@ -146,6 +149,7 @@ def test_real_arithmetic_gives_the_bands_of_complex_arithmetic(case, kind):
     np.testing.assert_allclose(real, electrons.eigenvalues(h, snapshots[0], REAL, graph), atol=1e-9)
 
 
+@pytest.mark.slow
 @lane("published", "learned with overlap", "Wannier")
 def test_edges_of_snapshots_are_states_of_their_matrices_with_either_solver(case):
     h, graph, snapshots = case
@@ -162,6 +166,7 @@ def test_edges_of_snapshots_are_states_of_their_matrices_with_either_solver(case
     np.testing.assert_allclose(dense, [[e[0, n - 1] for e in energies], [e[1, n] for e in energies]], atol=1e-8)
 
 
+@pytest.mark.slow
 @lane("published")
 def test_thermal_edges_at_rest_are_the_edges_of_the_bands(case):
     h, graph, _ = case
@@ -197,6 +202,7 @@ def spectrum(h, snapshots, graph, kmesh=1):
     return found.eps2
 
 
+@pytest.mark.slow
 @lane("published")
 def test_spectra_can_be_compiled_mapped_and_differentiated(case):
     h, graph, snapshots = case
@@ -215,6 +221,7 @@ def test_spectra_can_be_compiled_mapped_and_differentiated(case):
     np.testing.assert_allclose(slopes, difference, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @lane("with dipoles")
 def test_spectra_at_gamma_do_not_depend_on_the_arithmetic(case):
     """A k point so near to Gamma that nothing else differs is reached by complex arithmetic."""
@@ -266,6 +273,7 @@ POTENTIALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", POTENTIALS)
 def test_energies_are_extensive_and_forces_are_their_slopes(kind):
     p = POTENTIALS[kind]()

@@ -115,6 +115,7 @@ def test_a_negative_skin_is_refused():
         build_graph(SILICON, 3.0, skin=-0.1)
 
 
+@pytest.mark.slow
 def test_tables_hold_each_edge_of_their_relation_once():
     atoms = graphene(size=(2, 2, 1), vacuum=None)
     upper = atoms.copy()
@@ -161,6 +162,7 @@ def test_strain_may_use_up_the_skin():
     assert graph.holds(turned)
 
 
+@pytest.mark.slow
 def test_what_holds_is_known_under_jit_and_vmap():
     graph = build_graph(SILICON, 3.0, skin=0.4)
     moved = SILICON.positions[None] + jnp.array([0.0, 0.3, 0.6, jnp.nan])[:, None, None] * jnp.eye(2, 3)[None]
@@ -206,6 +208,7 @@ def test_searches_without_end_are_refused(cutoff, skin):
         build_graph(SILICON, cutoff, skin)
 
 
+@pytest.mark.slow
 def test_slots_and_edges_know_each_other_and_their_reverse():
     structure = SILICON.supercell(2).strained(0.05 * jnp.asarray([[0.0, 1, 0], [1, 0, 0], [0, 0, 0]]))
     graph = build_graph(structure, 5.0, 0.3, (Relation(2.6), Relation(5.0)))

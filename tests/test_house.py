@@ -193,7 +193,9 @@ def test_every_stage_can_be_reached_from_the_front_door():
 
 
 def test_the_plan_of_the_house_names_every_room_and_no_other():
-    rows = re.findall(r"^\| (`.*?`) \|", (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(), flags=re.M)
+    rows = re.findall(
+        r"^\| (`.*?`) \|", (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(), flags=re.M
+    )
     named = {name.strip("`/").removesuffix(".py") for row in rows for name in row.split(", ")}
     outside = {"experiments", "scripts", "tests", "docs"}
     assert named - outside == {room for room, _ in rooms()}

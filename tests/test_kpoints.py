@@ -28,6 +28,7 @@ def wrapped(k):
     return np.asarray(k) - np.round(k)
 
 
+@pytest.mark.slow
 @given(st.tuples(*[st.integers(1, 4)] * 3), st.tuples(*[st.sampled_from([0.0, 0.5, 0.3])] * 3))
 def test_merging_time_reversal_partners_keeps_every_even_sum(counts, shift):
     full, half = mesh(counts, shift, time_reversal=False), mesh(counts, shift)

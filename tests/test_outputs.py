@@ -122,6 +122,7 @@ def test_paths_are_tried_before_the_work(run, idle, folder, words, message):
     assert [path.name for path in folder.iterdir()] == ["config.toml"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "other", "file"),
     [(BANDS, ["--points", 9], "a.png"), (PHONONS, ["--points", 9], "a.svg"), (SAMPLE, ["--seed", 1], "a.xyz")],
@@ -163,6 +164,7 @@ def test_stored_snapshots_are_read_again_and_others_refused(run, folder):
     assert run(*words, "--seed", 1, "--overwrite")[0] == 0
 
 
+@pytest.mark.slow
 def test_trajectories_are_written_again_beside_their_result(run, folder):
     assert run(*MD, "--output", "a.xyz")[0] == 0
     assert run(*MD, "--output", "a.xyz")[0] == 0

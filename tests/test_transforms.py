@@ -266,6 +266,7 @@ def relative(found, expected, tolerance):
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * (1 + np.abs(expected).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_jit_vmap_and_grad(name):
     function, start = CASES[name], 0.05

@@ -32,12 +32,12 @@ from jaxtyping import Array, Float, Int
 from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph, Relation, Table
-from jaxepi.hamiltonians import atomic, parameter_files
+from jaxepi.hamiltonians import atomic, onsite, parameter_files
 from jaxepi.hamiltonians.angles import Angles, integrals, three_centre
 from jaxepi.hamiltonians.base import BlockModule, Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.settings import SlaterKosterSettings
-from jaxepi.hamiltonians.slater_koster import SlaterKoster
+from jaxepi.hamiltonians.slater_koster import SlaterKoster, refuse_without_bonds
 from jaxepi.model import label
 from jaxepi.nn import (
     SCALAR,
@@ -235,8 +235,9 @@ class LearnedSlaterKoster(BlockModule):
         return dataclasses.replace(self, base=base), {**params, "base": own}
 
     def check(self, structure: Structure, graph: Graph) -> None:
-        """What the published set refuses."""
-        self.base.check(structure, graph)
+        """Refuse a structure without bonds, and what the on-site model of the published set cannot describe."""
+        refuse_without_bonds(self.base.name, self.cutoff, graph)
+        onsite.check(self.base.onsite, structure, graph)
 
     def init(self, key: Array, base: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters that reproduce the published set."""

@@ -77,17 +77,7 @@ class SlaterKoster(BlockModule):
         Raises:
             InputError: says how near its atoms come.
         """
-        lengths = np.linalg.norm(np.asarray(graph.reference), axis=1)
-        if not (lengths <= self.cutoff).any():
-            near = (
-                f"the nearest are {lengths.min():.3f} apart"
-                if len(lengths)
-                else f"nor within {graph.cutoff + graph.skin:g}"
-            )
-            raise InputError(
-                f"{self.name}: no two atoms are within its cutoff of {self.cutoff:g} angstrom, {near}; check the lattice "
-                "constant, or the cutoff of the set"
-            )
+        refuse_without_bonds(self.name, self.cutoff, graph)
         onsite.check(self.onsite, structure, graph)
 
     def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
@@ -138,3 +128,22 @@ class SlaterKoster(BlockModule):
             i, j = slices[a], slices[b]
             rows[i][j] = rows[i][j] + radial[:, None, None] * factor
         return jnp.concatenate([jnp.concatenate(row, axis=2) for row in rows], axis=1)
+
+
+def refuse_without_bonds(name: str, cutoff: float, graph: Graph) -> None:
+    """Refuse a structure in which no two atoms are within the cutoff (angstrom) of a model.
+
+    Raises:
+        InputError: says how near its atoms come.
+    """
+    lengths = np.linalg.norm(np.asarray(graph.reference), axis=1)
+    if not (lengths <= cutoff).any():
+        near = (
+            f"the nearest are {lengths.min():.3f} apart"
+            if len(lengths)
+            else f"nor within {graph.cutoff + graph.skin:g}"
+        )
+        raise InputError(
+            f"{name}: no two atoms are within its cutoff of {cutoff:g} angstrom, {near}; check the lattice constant, or the "
+            "cutoff of the set"
+        )

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from jaxepi import units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import known, number, poisoned
+from jaxepi.guards import known, number, numbers, poisoned
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, phased, phases, scatter, signs
 from jaxepi.kpoints import KPoints, mesh
@@ -319,9 +319,9 @@ def joint_density_of_states(
     """Vertical transitions a unit of energy, 1/eV a cell and spin: sum_k w_k sum_{c,v} delta(E_c - E_v - E).
 
     Raises:
-        InputError: energies or a width that are not positive (NaN under tracing), no filled or no empty band.
+        InputError: a width that is not positive (NaN under tracing), no filled or no empty band.
     """
-    energies, fine = photon_energies(energies, eigenvalues.dtype), EnergyGrid(0.0, 1)
+    energies, fine = numbers("energies", energies, eigenvalues.dtype, 1), EnergyGrid(0.0, 1)
     check_width(broadening, fine)
     check_occupied(occupied, eigenvalues.shape[-1])
     weights = jnp.asarray(weights, eigenvalues.dtype)

@@ -85,7 +85,7 @@ def _kelvin(temperature: Temperature, statistics: Statistics, dtype) -> Float[Ar
         raise InputError(f"temperature {float(temperature)} K: give zero or a positive number of kelvin")
     if statistics not in _AMPLITUDE:
         raise InputError(f"statistics {statistics!r}: choose one of {', '.join(_AMPLITUDE)}")
-    return jnp.asarray(temperature, dtype)
+    return jnp.asarray(temperature, jnp.result_type(float, temperature) if dtype is None else dtype)
 
 
 def _matrices(fc: ForceConstants, f, temperature: Array) -> Inexact[Array, "q m m"]:

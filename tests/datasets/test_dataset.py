@@ -342,6 +342,7 @@ def test_split_rule(seed, temperature, strain):
     assert other_mesh.fingerprint != one.fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_sets(path):
     """Units and shapes are checked on reading; here the invariants of the physics."""

@@ -100,6 +100,7 @@ def assert_equal(a, b, names=("temperature", "seconds", "strain")):
         np.testing.assert_allclose(value, b.labels["model"][name], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_round_trip(data, folder):
     back = deeptb.read(folder)
     assert back.levels == LEVELS

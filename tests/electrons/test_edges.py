@@ -50,6 +50,7 @@ def test_indirect_gaps_along_delta(name, spin_orbit, gap, where):
     np.testing.assert_allclose(fractions[band.argmin()], where, atol=0.01)
 
 
+@pytest.mark.slow
 def test_direct_gaps_and_splittings():
     e, n = levels("si-niquet2009", False, [])
     np.testing.assert_allclose(e[0, n], 3.316, atol=1e-3)
@@ -71,6 +72,7 @@ def edges(silicon):
     return electrons.band_edges(silicon.hamiltonian, silicon.primitive)
 
 
+@pytest.mark.slow
 def test_the_search_finds_the_valleys(edges):
     np.testing.assert_allclose(edges.gap, 1.188, atol=1e-3)
     np.testing.assert_allclose(edges.direct, 3.316, atol=1e-3)
@@ -83,6 +85,7 @@ def test_the_search_finds_the_valleys(edges):
     np.testing.assert_allclose(edges.conduction_k.sum(axis=0), 0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "valleys"), [("si-niquet2009", 6), ("ge-jancu1998", 4), ("gaas-boykin2002", 1)], ids=["Si", "Ge", "GaAs"]
 )
@@ -101,6 +104,7 @@ def test_valleys_do_not_depend_on_the_orientation_of_the_cell(name, valleys):
     np.testing.assert_allclose(crooked.gap, straight.gap, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_layer_that_conducts_at_a_point_is_refused():
     """Filled and empty bands of graphene meet at K; a direction without periods carries no k that could hide it."""
     graphene = materials.load("graphene")
@@ -177,6 +181,7 @@ def snapshots(structure, *displacements):
     return Snapshots(structure, positions, jnp.asarray(0.0))
 
 
+@pytest.mark.slow
 def test_the_thermal_gap_at_rest_is_the_gap_of_64_atoms(silicon, edges):
     supercell = silicon.structure.supercell(2)
     assert len(supercell) == 64
@@ -197,6 +202,7 @@ def test_the_thermal_gap_at_rest_is_the_gap_of_64_atoms(silicon, edges):
     np.testing.assert_allclose(shift / less, 4.0, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_a_metal_is_refused():
     """Silicon with its s orbitals pulled up through the valence band."""
     hamiltonian = hamiltonians.load("si-vogl1983")

@@ -54,6 +54,7 @@ def form(model, reference):
     return dipoles.spectral_form(model, reference, GRID)
 
 
+@pytest.mark.slow
 def test_the_form_is_the_kernel_for_any_dipoles(model, reference, form):
     radial = jnp.array([-0.37, 1.1])
     expected = direct(with_dipoles(model, radial), reference.structure)
@@ -81,6 +82,7 @@ def test_the_ridge_shortens_them(form, reference):
     assert lengths[0] > 2 * lengths[1]
 
 
+@pytest.mark.slow
 def test_the_loss_is_differentiable_by_dipoles_and_by_the_hamiltonian(model, reference, form):
     settings, radial, step = DipoleSettings(), jnp.array([0.2, 0.4]), 1e-5
 

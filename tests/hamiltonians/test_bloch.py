@@ -58,6 +58,7 @@ def case(request):
     return Case(*CASES[request.param])
 
 
+@pytest.mark.slow
 def test_matrices_are_hermitian_and_overlap_is_positive(case):
     h, s = case.at(K)
     np.testing.assert_allclose(h, h.conj().T, atol=1e-12)
@@ -69,6 +70,7 @@ def test_matrices_are_hermitian_and_overlap_is_positive(case):
         np.testing.assert_allclose(np.diag(np.asarray(s)).real.mean(), 1, atol=0.1)
 
 
+@pytest.mark.slow
 def test_gradient_equals_finite_differences(case):
     got = hamiltonian_gradient(case.hamiltonian, case.moved, case.graph, K)
     to_fractional = jnp.linalg.inv(case.moved.reciprocal)
@@ -88,6 +90,7 @@ def test_gradient_equals_finite_differences(case):
             np.testing.assert_allclose(got[which][axis] / scale, finite / scale, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_time_reversal(case):
     e = electrons.eigenvalues(case.hamiltonian, case.moved, np.array([K, -K]), case.graph)
     np.testing.assert_allclose(e[0], e[1], atol=1e-10)
@@ -109,6 +112,7 @@ def test_translation_and_a_change_of_cell_leave_the_matrix_alone(case):
     np.testing.assert_allclose(hamiltonian_k(case.hamiltonian, moved, graph, K)[0], here, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_permutation_of_atoms(case):
     order = [1, 0]
     swapped = Structure(case.ideal.positions[::-1], case.ideal.cell, case.ideal.species[::-1], case.ideal.pbc)
@@ -136,6 +140,7 @@ def test_at_invariant_k_the_real_matrix_has_the_same_spectrum(case):
     np.testing.assert_allclose(np.linalg.eigvalsh(real), np.linalg.eigvalsh(case.at(k)[0]), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_supercell_bands_are_the_folded_bands(case):
     counts = (2, 1, 1)
     big = case.ideal.supercell(counts)
@@ -202,6 +207,7 @@ def test_without_coupling_a_spinor_doubles_every_level():
     assert spinor.as_spinor() is spinor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CASES])
 def test_precision_follows_the_structure(name):
     hamiltonian, spin_orbit = CASES[name]
@@ -221,6 +227,7 @@ def levels(hamiltonian, structure, graph, k):
     return electrons.generalized_eigvalsh(*hamiltonian_k(hamiltonian, structure, graph, k))
 
 
+@pytest.mark.slow
 def test_k_points_can_be_batched():
     case = Case("si-vogl1983")
     points = jnp.stack([K, 2 * K, 0 * K])
@@ -228,6 +235,7 @@ def test_k_points_can_be_batched():
     np.testing.assert_allclose(many, electrons.eigenvalues(case.hamiltonian, case.moved, points, case.graph), atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["si-vogl1983"])
 def test_band_sums_of_the_perfect_crystal_differ_by_parameters(name):
     """At k = 0 levels are degenerate; the sum of the valence bands is smooth in every number of the set."""

@@ -53,6 +53,7 @@ def test_values_come_back_by_name():
     assert dipoles.ordered(h, {"As": {"p-d": 1.5}})[dipoles.free(h).index(("As", "p-d"))] == 1.5
 
 
+@pytest.mark.slow
 def test_they_survive_the_file(written):
     before, after = (hamiltonians.load(path) for path in written)
     assert dipoles.values(before) == {}
@@ -62,6 +63,7 @@ def test_they_survive_the_file(written):
     assert np.abs(spectrum(after) - spectrum(before)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_bands_stay_and_the_card_says_where_they_come_from(written):
     points = np.array([[0.13, 0.21, -0.37]])
     once, again = (eigenvalues(hamiltonians.load(path), SILICON, points) for path in written)

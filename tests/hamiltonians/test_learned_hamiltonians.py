@@ -54,6 +54,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("base", "s"), CASES[:2])
 def test_training_begins_at_the_published_set(base, s):
     published = hamiltonians.load(base)
@@ -63,6 +64,7 @@ def test_training_begins_at_the_published_set(base, s):
     assert np.allclose(begins, eigenvalues(published, s, POINTS), atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("base", "s"), CASES)
 def test_spectra_do_not_depend_on_orientation_origin_and_order(base, s):
     h = model(base)
@@ -76,6 +78,7 @@ def test_spectra_do_not_depend_on_orientation_origin_and_order(base, s):
         assert np.allclose(eigenvalues(h, other, points), once, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(hamiltonians.available()) - set(hamiltonians.parameter_files.sets())))
 def test_shipped_models_keep_the_degeneracies_of_the_crystal(name):
     h = hamiltonians.load(name)
@@ -86,6 +89,7 @@ def test_shipped_models_keep_the_degeneracies_of_the_crystal(name):
     assert np.ptp(energies[1:], axis=0).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_the_matrix_is_hermitian_and_folds():
     h, s = model(), crystal()
     matrix = jax.jit(hamiltonians.hamiltonian_k)(h, s, h.graph(s), jnp.asarray(POINTS[0]))[0]
@@ -94,6 +98,7 @@ def test_the_matrix_is_hermitian_and_folds():
     assert np.allclose(eigenvalues(h, s.supercell((2, 1, 1)), np.zeros((1, 3)))[0], np.sort(small), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_third_atom_mixes_what_two_centres_forbid():
     h, cell = model(), 30 * np.eye(3)
 
@@ -127,6 +132,7 @@ def test_blocks_vanish_smoothly_at_the_cutoff():
         assert not np.any(outside)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("base", "s"), CASES)
 def test_many_k_points_at_once_are_the_plain_sums(base, s):
     h = model(base)
@@ -148,6 +154,7 @@ def test_many_k_points_at_once_are_the_plain_sums(base, s):
         assert np.allclose(np.linalg.eigvalsh(real[0]), np.linalg.eigvalsh(together[0][1]), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_checkpoints_keep_the_model_and_spin_orbit_coupling_can_be_added(tmp_path):
     h, s = model(), crystal()
     learned.write(h, {**SMALL, "base": "si-niquet2009"}, tmp_path / "model.npz", {"citation": "a test"})

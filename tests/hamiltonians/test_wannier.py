@@ -205,6 +205,7 @@ def spectrum(hamiltonian, structure, kmesh=2):
     return np.asarray(optics.dielectric(hamiltonian, still, energies, kmesh, optics.Gaussian(0.1)).eps2)
 
 
+@pytest.mark.slow
 def test_optics_with_centres_on_the_atoms_is_that_of_the_model(case, path):
     """Mixing the orbitals of an atom changes nothing, nor does a shift of all centres; moving them apart does."""
     expected = spectrum(case.model, case.crystal)
@@ -245,6 +246,7 @@ def test_a_supercell_at_gamma_absorbs_like_the_crystal_on_the_mesh(case, fixed):
     np.testing.assert_allclose(spectrum(fixed, supercell, 1), spectrum(fixed, case.crystal, 2), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_wigner_seitz_distances_complete_a_coarse_mesh(tmp_path):
     """On 2 x 2 x 2 points H(R) and H(-R) coincide; shared by distance they give the bands everywhere, else on the mesh."""
     coarse = Case(divisions=2)

@@ -44,6 +44,7 @@ def program(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_structures_are_written_once(tmp_path, capsys):
     output = tmp_path / "a.xyz"
     words = "structures", "gaas-16", output, "--first", 2, "--mesh", 5, 4, 3

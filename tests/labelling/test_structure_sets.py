@@ -83,6 +83,7 @@ def test_the_mesh_of_the_pairs_holds_both_valleys_along_all_axes():
         assert {(size, size, 0.0), (size, 0.0, size), (0.0, size, size)} <= points
 
 
+@pytest.mark.slow
 def test_thermal_displacements_follow_temperature_and_seed():
     crystal = crystals.Crystal("silicon", cubic=True)
     sites = bulk("Si", a=5.45, cubic=True).positions

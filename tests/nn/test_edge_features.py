@@ -85,6 +85,7 @@ def h(structure, graph, found):
     return np.asarray(bloch_matrices(blocks, graph, graph.vectors(structure), k)[0])
 
 
+@pytest.mark.slow
 def test_a_random_network_of_edges_gives_a_hermitian_h_that_turns_with_the_crystal():
     structure, apply = world()
     graph = graph_of(structure)

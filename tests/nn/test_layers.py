@@ -134,6 +134,7 @@ def convolve(layer, vectors, receivers, onehot=None):
     return lambda params, x: parameters(layer, x, *given) if params is None else layer.apply(params, x, *given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("irreps", [natural_up_to(1), all_up_to(1)])
 def test_convolution_is_equivariant(irreps):
     layer, (vectors, receivers) = nn.Convolution(4, BOTH, (16,), 4.0), slots()
@@ -144,6 +145,7 @@ def test_convolution_is_equivariant(irreps):
     assert all(float(jnp.abs(x).max()) > 1e-3 for x in once.values())
 
 
+@pytest.mark.slow
 def test_the_convolution_of_species_features_is_the_general_one():
     layer = nn.Convolution(4, NATURAL, (16,), 4.0)
     kinds = jax.random.normal(KEY, (2, 1, 4))

@@ -32,6 +32,7 @@ def test_kramers_kronig_of_lorentz_oscillators(fine):
         np.testing.assert_allclose(row, 1 + oscillator(np.asarray(at), *o).real, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_kramers_kronig_is_linear_batched_and_differentiable(fine):
     energies, eps2 = fine[0][::100], fine[1][:, ::100]
     at = jnp.array([1.0, 3.0, float(energies[40])])
@@ -122,6 +123,7 @@ def test_a_window_across_the_onset_shows_in_the_sensitivity():
     assert float(fit.residual) > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["indirect", "direct"])
 def test_tauc_gaps_differentiate_and_batch(kind):
     e = jnp.linspace(1.0, 3.0, 100)

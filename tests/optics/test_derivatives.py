@@ -67,6 +67,7 @@ def case(request):
     return Case(*CASES[request.param])
 
 
+@pytest.mark.slow
 def test_by_positions(case):
     direction = jnp.asarray(np.random.default_rng(2).normal(size=case.structure.positions.shape))
     got, finite = case.slopes(1, direction, 5e-5)
@@ -111,6 +112,7 @@ def warm():
     return jax.jit(jax.value_and_grad(eps2, argnums=(0, 1)), static_argnames="statistics")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statistics", ["quantum", "classical"])
 def test_by_temperature_and_scissor(warm, statistics):
     _, (by_temperature, by_scissor) = warm(300.0, 0.3, statistics=statistics)
@@ -124,6 +126,7 @@ def test_by_temperature_and_scissor(warm, statistics):
     np.testing.assert_allclose(by_scissor, slope(1, 1e-3), rtol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_by_cell_alone_with_concrete_positions():
     """The guard of the skin looks at concrete values only: a traced cell with fixed positions passes through."""
     silicon = materials.load("silicon", hamiltonian="si-vogl1983")

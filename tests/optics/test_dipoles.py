@@ -32,6 +32,7 @@ def structure(name="GaAs", kind="zincblende", a=5.65):
     return Structure.from_ase(atoms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spin_orbit", [False, True])
 def test_the_momentum_operator_is_the_gradient_less_the_commutator(spin_orbit):
     h, s = with_dipoles("gaas-jancu1998", spin_orbit=spin_orbit), structure()
@@ -61,6 +62,7 @@ def test_dipoles_turn_like_vectors():
     assert np.allclose(np.einsum("ab,ij,bjk,lk->ail", matrix, turn, d, turn), d, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_spectra_with_dipoles_do_not_depend_on_where_the_supercell_is_folded():
     h, base = with_dipoles("si-niquet2009"), Structure.from_ase(bulk("Si", a=5.43))
     energies = jnp.linspace(2.0, 6.0, 9)
@@ -76,6 +78,7 @@ def test_spectra_with_dipoles_do_not_depend_on_where_the_supercell_is_folded():
     assert float(jnp.abs(spectrum(base, 2) - other).max()) > 1e-2
 
 
+@pytest.mark.slow
 def test_derivatives_by_radial_integrals_are_those_of_finite_differences():
     h, s = with_dipoles("gaas-jancu1998"), structure()
     graph, energies = h.graph(s), jnp.linspace(2.0, 6.0, 5)

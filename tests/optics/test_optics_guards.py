@@ -41,6 +41,7 @@ def eps2(x, energy=3.5):
     ).eps2.sum()
 
 
+@pytest.mark.slow
 def test_an_atom_beyond_the_skin_does_not_give_a_transparent_crystal():
     beyond = GRAPH.skin + 0.2  # of two atoms, each is half of it away from the mean
     both = jax.jit(jax.vmap(lambda x: jnp.stack([eps2(x[None]), jax.grad(eps2)(x[None])[0, 0, 0]])))
@@ -55,6 +56,7 @@ def test_an_atom_beyond_the_skin_does_not_give_a_transparent_crystal():
     assert np.isnan(levels).all()
 
 
+@pytest.mark.slow
 def test_snapshots_known_before_tracing_work_inside_it():
     """A loss over parameters, with the snapshots closed over: the graph is built and checked while it is traced."""
     snapshots = moved(0.05)
@@ -120,6 +122,7 @@ def test_points_that_are_no_shares_of_the_zone():
         transitions(HAMILTONIAN, replace(moved(0.0), positions=jnp.zeros((0, 2, 3))), graph=GRAPH, grid=GRID)
 
 
+@pytest.mark.slow
 def test_fits_and_transforms_of_too_little():
     energies, values = jnp.linspace(1.0, 3.0, 21), jnp.linspace(0.0, 1.0, 21)
     assert np.isfinite(tauc_fit(energies.tolist(), values.tolist()).gap)

@@ -79,6 +79,7 @@ def test_histogram_equals_a_plain_sum(real):
     np.testing.assert_allclose(mean[0], bins[:3].mean(axis=0), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", [True, False])
 @pytest.mark.parametrize("tensor", [True, False])
 @pytest.mark.parametrize("kind", ["degenerate", "nearly degenerate", "generic", "small gap"])

@@ -71,6 +71,7 @@ def test_energies_of_the_atoms(silicon):
     np.testing.assert_allclose(silicon.get_potential_energy(), 0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_graph_is_kept_as_long_as_it_holds(silicon):
     silicon.calc = potentials.calculator(narrow(0.5))
     silicon.get_potential_energy()
@@ -95,6 +96,7 @@ def test_the_graph_is_kept_as_long_as_it_holds(silicon):
         np.testing.assert_allclose(stress, other.get_stress(), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_graph_that_is_called_valid_has_all_pairs():
     """Random moves and strains up to where `valid` says no: the energy is that of a graph built on the spot."""
     potential = narrow(1.0)
@@ -121,6 +123,7 @@ def test_optimisers_find_the_crystal(silicon):
     np.testing.assert_allclose(silicon.get_all_distances(mic=True)[0, 1], 5.431 * 3**0.5 / 4, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_finite_displacements_give_the_force_constants():
     """What phonon codes do, forces at +-0.01 angstrom through ASE, against derivatives of the forces."""
     potential = potentials.load("silicon-sw1985")

@@ -55,6 +55,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
 @pytest.mark.parametrize(("p", "s"), CASES)
 def test_symmetries(p, s, dtype, tolerance):
@@ -77,6 +78,7 @@ def test_symmetries(p, s, dtype, tolerance):
     assert float(jnp.abs(f.sum(axis=0)).max()) < 10 * tolerance * scale * len(s) ** 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("p", "s"), CASES)
 def test_forces_and_stress_are_derivatives(p, s):
     graph = p.graph(s)
@@ -89,11 +91,13 @@ def test_forces_and_stress_are_derivatives(p, s):
     assert np.allclose((ahead - back) / (2 * h * s.volume), jnp.vdot(p.stress(s, graph), strain), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_supercells_multiply_the_energy():
     p, s = potential((31, 33)), crystal()
     assert np.allclose(energy(p, s.supercell((2, 1, 1))), 2 * energy(p, s), rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_the_energy_is_smooth_through_the_cutoff():
     p = potential(skin=2.0)  # the atoms move by up to 1 angstrom
     cell = 30 * jnp.eye(3)
@@ -111,6 +115,7 @@ def test_the_energy_is_smooth_through_the_cutoff():
     assert abs(float(all_orders(2.5)[0])) > 1e-3
 
 
+@pytest.mark.slow
 def test_isolated_atoms_and_cells_of_one_atom_have_finite_forces():
     p = potential()
     alone = Structure.create([[0, 0, 0]], 30 * np.eye(3), (14,))
@@ -122,6 +127,7 @@ def test_isolated_atoms_and_cells_of_one_atom_have_finite_forces():
     assert float(energy(p, alone)) == float(energy(p, alone.strained(0.01 * jnp.eye(3))))
 
 
+@pytest.mark.slow
 def test_layers_differ_only_through_their_weights():
     """With equal weights in both relations, the heterogeneous network is the homogeneous one with halved sums."""
     s = bilayer()
@@ -137,6 +143,7 @@ def test_layers_differ_only_through_their_weights():
     assert abs(float(energy(other, s) - energy(whole, s))) > 1e-4
 
 
+@pytest.mark.slow
 def test_an_image_of_a_layer_that_no_bonds_lead_to_is_another_layer():
     """Graphite with one layer a cell has half the energy of the cell repeated along its normal."""
     layer = graphene(vacuum=None)
@@ -148,6 +155,7 @@ def test_an_image_of_a_layer_that_no_bonds_lead_to_is_another_layer():
     np.testing.assert_allclose(energy(p, s.supercell((2, 1, 1))), 2 * energy(p, s), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_force_constants_and_batches_work_like_for_any_potential():
     p = potential()
     base = Structure.from_ase(bulk("Si", cubic=False, a=5.43))
@@ -162,6 +170,7 @@ def test_force_constants_and_batches_work_like_for_any_potential():
     assert np.allclose(together[1], p.forces(s.with_positions(shaken[1]), graph), atol=1e-11)
 
 
+@pytest.mark.slow
 def test_the_domain_ends_at_the_strangest_training_atom():
     p = potential((31, 33))
     known = [crystal(size=0.02 * (i + 1)) for i in range(4)]
@@ -244,6 +253,7 @@ def test_other_elements_are_refused_and_close_atoms_warned_of():
         dataclasses.replace(p, module=module).graph(close)
 
 
+@pytest.mark.slow
 def test_the_calculator_warns_once_of_what_was_not_learned():
     p = potential()
     p = dataclasses.replace(p, module=dataclasses.replace(p.module, minimum_distance=2.2))

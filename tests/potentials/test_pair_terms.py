@@ -118,6 +118,7 @@ def test_repulsion_is_the_universal_potential_at_short_range():
     assert (jnp.diff(jax.vmap(energy)(r)) < 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("term", "z", "edges"),
     [(ZBL((6, 14)), (6, 14), (0.76 + 1.11,)), (Dispersion(cutoff=8.0), (6, 14), (8.0, 6.0))],

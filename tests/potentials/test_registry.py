@@ -27,6 +27,7 @@ def test_every_published_set_loads_and_cites_its_source():
         assert potentials.citation(name)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*outside the training data")
 @pytest.mark.parametrize(
     ("name", "material", "atoms"),

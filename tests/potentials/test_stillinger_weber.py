@@ -58,6 +58,7 @@ def test_forces_and_stress_equal_finite_differences():
     laws.forces_and_stress_equal_finite_differences(potential, structure, graph)
 
 
+@pytest.mark.slow
 def test_nothing_jumps_at_the_cutoff():
     """A third atom that crosses the cutoff of a pair: energy and two derivatives vanish smoothly and stay finite."""
     potential = potentials.load("silicon-sw1985")

@@ -32,6 +32,7 @@ def test_elastic_constants(name, gpa):
     np.testing.assert_allclose(c, c.T, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_ideal_lattice_is_a_minimum_without_energy():
     for name, atoms in CRYSTALS.items():
         structure = Structure.from_ase(atoms)
@@ -42,6 +43,7 @@ def test_ideal_lattice_is_a_minimum_without_energy():
         assert jnp.abs(potential.stress(structure, graph)).max() < 1e-10
 
 
+@pytest.mark.slow
 def test_energy_equals_a_plain_sum_over_atoms():
     """The formula written out with loops, chains found from ideal bonds."""
     potential, structure, graph = rattled("galliumarsenide-mvff")

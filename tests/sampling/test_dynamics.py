@@ -32,6 +32,7 @@ def stillinger_weber():
     return Potential(potential.params, dataclasses.replace(potential.module, skin=0.6)), structure
 
 
+@pytest.mark.slow
 def test_nve_conserves_energy_and_settles_at_the_target(stillinger_weber):
     """Two picoseconds: what wavers and drifts is far below the 1e-4 eV an atom that is asked of ten."""
     potential, structure = stillinger_weber
@@ -61,6 +62,7 @@ def test_a_single_atom_is_refused():
         sampling.Dynamics(potentials.load("silicon-sw1985"), silicon, [300.0], KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ensemble", ["langevin", "nose-hoover"])
 def test_canonical_temperatures_of_four_targets_in_one_call(ensemble):
     """Mean T and variance 2 T^2/(3n - 3) within four standard errors, which are small."""
@@ -98,6 +100,7 @@ def test_canonical_temperatures_of_four_targets_in_one_call(ensemble):
         np.testing.assert_allclose((np.asarray(cold.displacements) ** 2).sum(axis=2).mean(), expected, rtol=0.08)
 
 
+@pytest.mark.slow
 def test_rebuilt_graphs_and_a_restart_change_nothing(stillinger_weber):
     """Melting silicon on graphs that are built again many times, against one graph wide enough for the whole run."""
     narrow, structure = stillinger_weber
@@ -138,6 +141,7 @@ def test_energy_is_conserved_and_little_is_compiled_while_graphs_change(stilling
         run._rebuild()
 
 
+@pytest.mark.slow
 def test_a_restart_goes_on_with_the_same_noise(silicon):
     def begin(key):
         return Dynamics(*silicon, [300.0], key, Integration("langevin"))
@@ -186,6 +190,7 @@ def test_permanent_bonds_are_not_built_again(silicon):
         sampling.molecular_dynamics(*silicon, temperature=20000.0, count=1, key=KEY, interval=50, progress=False)
 
 
+@pytest.mark.slow
 def test_a_lost_atom_stops_the_run():
     """A dimer that is far too hot flies apart."""
     potential = potentials.load("silicon-sw1985")
@@ -219,6 +224,7 @@ class Informed(potentials.EnergyModule):
         return jnp.linalg.norm(structure.positions - graph.positions, axis=1).max() / 0.15
 
 
+@pytest.mark.slow
 def test_leaving_the_training_data_warns_once(stillinger_weber):
     potential, structure = stillinger_weber
     informed = Potential(potential.params, Informed(dataclasses.replace(potential.module, skin=2.0)))

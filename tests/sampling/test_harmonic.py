@@ -36,6 +36,7 @@ def dense(arsenide):
     return np.asarray(hessian).reshape(size, size), np.repeat(supercell.masses, 3)
 
 
+@pytest.mark.slow
 def test_rows_equal_the_dense_hessian(arsenide, dense):
     fc, (hessian, _) = arsenide[2], dense
     np.testing.assert_allclose(fc.matrix.reshape(6, -1), hessian[:6], atol=1e-10)
@@ -104,6 +105,7 @@ def test_quantum_becomes_classical_when_hot(arsenide):
     assert cold[0] > 2 * cold[1]
 
 
+@pytest.mark.slow
 def test_zero_temperature(arsenide):
     fc = arsenide[2]
 
@@ -118,6 +120,7 @@ def test_zero_temperature(arsenide):
     np.testing.assert_allclose(still, 0, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statistics", ["quantum", "classical"])
 def test_derivative_by_temperature(arsenide, statistics):
     fc = arsenide[2]
@@ -129,6 +132,7 @@ def test_derivative_by_temperature(arsenide, statistics):
     np.testing.assert_allclose(backward, jnp.sum(3 * move(300.0) ** 2 * slope), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_derivative_by_parameters_and_cell(arsenide):
     """Through degenerate modes of the perfect crystal: one parameter and the volume, against finite differences."""
     potential, supercell, _ = arsenide
@@ -174,6 +178,7 @@ def test_snapshots_remember_where_they_come_from(arsenide):
     assert len(snapshots.to_ase()) == 2
 
 
+@pytest.mark.slow
 def test_single_precision_and_no_repeats(arsenide):
     """The supercell taken as its own base cell, in single precision, moves as the repeated one in double precision."""
     potential, supercell, fc = arsenide

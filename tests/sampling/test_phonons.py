@@ -19,6 +19,7 @@ def silicon():
     return sampling.force_constants(potentials.load("silicon-mvff"), supercell)
 
 
+@pytest.mark.slow
 def test_silicon_frequencies(silicon):
     gamma, x, _ = np.asarray(sampling.frequencies_thz(silicon, [GAMMA, X, L]))
     np.testing.assert_allclose(gamma, [0, 0, 0, 15.65, 15.65, 15.65], atol=0.01)
@@ -40,6 +41,7 @@ def test_commensurate_points_equal_the_transform(silicon):
     np.testing.assert_allclose(interpolated, silicon.dynamical_matrices, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_between_commensurate_points_a_larger_supercell_agrees(silicon):
     """The forces reach fewer than four cells, so shortest images make the interpolation exact."""
     larger = Structure.from_ase(bulk("Si", a=5.431)).supercell(5)
@@ -59,6 +61,7 @@ def test_cubic_symmetry_between_commensurate_points(silicon):
     np.testing.assert_allclose(frequencies, np.broadcast_to(frequencies[0], frequencies.shape), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_conventional_cell_folds_the_same_modes(silicon):
     cubic = Structure.from_ase(bulk("Si", a=5.431, cubic=True)).supercell(2)
     fc = sampling.force_constants(potentials.load("silicon-mvff"), cubic)
@@ -67,6 +70,7 @@ def test_a_conventional_cell_folds_the_same_modes(silicon):
         assert np.abs(folded - f).min() < 1e-6
 
 
+@pytest.mark.slow
 def test_group_velocity_by_differentiation(silicon):
     q, step = jnp.array([0.1, 0.23, 0.05]), 1e-5
     images = sampling.shortest_images(silicon.supercell)

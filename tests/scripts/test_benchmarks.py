@@ -44,6 +44,7 @@ def test_a_size_that_fails_says_why(monkeypatch, tmp_path, capsys):
     assert "8 atoms: out of memory" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_dynamics_say_what_they_found_and_write_it(monkeypatch, tmp_path, capsys):
     target = tmp_path / "dynamics.md"
     arguments = ["--only", "drift", "--picoseconds", "0.04", "--sizes", "8", "--output", str(target)]

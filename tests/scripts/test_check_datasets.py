@@ -81,6 +81,7 @@ def test_contents_count_kinds_and_splits(copper):
     assert row[6] == "2"
 
 
+@pytest.mark.slow
 def test_orbitals_turn_as_e3nn_s_irreps():
     e3nn = pytest.importorskip("e3nn_jax")
     rotation = Rotation.from_rotvec([0.7, -0.4, 1.1]).as_matrix()

@@ -98,6 +98,7 @@ def test_labels_made_by_the_model_itself_have_its_phonons(springs, tmp_path):
     assert float(rows[-1].split("breathing ")[1].split()[0]) == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.slow
 def test_rigid_layers_of_the_model_itself_have_its_energies_and_breathing_mode(springs, tmp_path):
     path = labelled(springs, bilayer_layers(0), tmp_path / "layers.h5")
     rows = list(check.rigid_rows(springs, path, check.MEASURED["graphene"]))
@@ -108,6 +109,7 @@ def test_rigid_layers_of_the_model_itself_have_its_energies_and_breathing_mode(s
     assert [float(x) for x in found["AB at rest, angstrom apart"]] == pytest.approx([Springs.height] * 2, abs=0.006)
 
 
+@pytest.mark.slow
 def test_strained_layers_have_the_elastic_constants_that_derivatives_of_the_energy_give(springs, tmp_path):
     path = labelled(springs, graphene_strains(0), tmp_path / "strains.h5")
     model, labels = (row.split(": ")[1].split()[0] for row in check.strained_rows(springs, path))
@@ -136,6 +138,7 @@ def test_sliding_curvature_of_two_stars():
     assert check.sliding_curvature(sliding, energy(sliding)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_said(capsys, tmp_path):
     assert check.main(["silicon-sw1985", "--phonons", str(tmp_path / "none.h5")]) == 0
     out = capsys.readouterr().out

@@ -28,6 +28,7 @@ def old(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_old_files_are_refused_and_migrated_once(old, capsys):
     with pytest.raises(
         InputError, match=r"names its published set, 'si-vogl1983'.*scripts/migrate_models\.py .*model\.npz"

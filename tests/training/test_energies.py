@@ -45,6 +45,7 @@ def predictions(problem, params):
     return problem.collect(plans, jax.device_get(outputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 2e-4)])
 def test_a_batch_gives_what_single_structures_give(path, dtype, tolerance):
     p = problem(path, dtype)
@@ -86,6 +87,7 @@ def test_forces_are_the_derivative_of_the_energy_along_a_random_direction(path):
     np.testing.assert_allclose((up - down) / (2 * step), along, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("huber", [0.0, 0.01])
 def test_the_loss_of_an_epoch_is_the_mean_over_the_set_however_it_is_packed(path, huber):
     values = []
@@ -124,6 +126,7 @@ def test_measures_along_the_way_and_at_the_end_agree(path):
     assert scores["energy_mev"] == pytest.approx(1e3 * np.sqrt(np.mean(errors.energy[rows] ** 2)))
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing_and_its_gradient_is_finite(path):
     p = problem(path, atoms=24)
     roomy = problem(path, atoms=24)
@@ -141,6 +144,7 @@ def test_padding_changes_nothing_and_its_gradient_is_finite(path):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_weight_of_energies_grows_to_its_last_value(path):
     last, p = problem(path), problem(path)
     p.ramp = 0.01
@@ -168,6 +172,7 @@ def test_offsets_of_meshes_are_added_to_energies_alone(path, tmp_path):
     np.testing.assert_allclose(p.found_offsets(moved), [0.0, 2 * OFFSET_UNIT])
 
 
+@pytest.mark.slow
 def test_fixed_pair_terms_and_references_are_only_moved_from_the_model_to_the_labels(path):
     from jaxepi.training.energies.references import fit_references, without_references, without_terms
 

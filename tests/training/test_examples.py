@@ -75,6 +75,7 @@ def test_only_the_kinds_and_meshes_asked_for(tmp_path):
         read(SetSettings(path=str(tmp_path / "two.h5"), repeat=2))
 
 
+@pytest.mark.slow
 def test_fewer_training_configurations_by_seed(path):
     whole, few = read(path), read(path, train=5)
     assert len(few.rows("train")) == 5

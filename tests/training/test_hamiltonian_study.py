@@ -62,6 +62,7 @@ def run(home, train):
     return functools.partial(train, "hamiltonian", home)
 
 
+@pytest.mark.slow
 def test_it_learns_and_leaves_all_files(home, finished):
     folder = home / "config-training"
     history = finished.fit.history
@@ -107,6 +108,7 @@ def test_what_was_interrupted_ends_as_if_nothing_had_happened(home, finished, ru
         assert rows(home / "cut" / name) == rows(home / "config-training" / name)
 
 
+@pytest.mark.slow
 def test_another_length_of_the_cosine_is_refused_by_name(home, finished, run):
     before = rows(home / "config-training" / "metrics.csv")
     status, _, err = run("--epochs", EPOCHS + 2)

@@ -45,6 +45,7 @@ def test_padding_does_not_change_spectra(held):
     assert scores["bands_mev"] < 1e-6
 
 
+@pytest.mark.slow
 def test_a_spectrum_that_can_be_had_is_learned(held):
     problem = spectra.BandProblem(start(), [group_of(held)], BandLossSettings(), 8, "float64")
     before = problem.scores("test", *_outputs(problem, problem.initial()))
@@ -62,6 +63,7 @@ def _outputs(problem, params):
     return plans, [outputs(params, problem.arrays, plan) for plan in plans]
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_at_degeneracies(held):
     perfect = np.asarray(bulk("Si", a=5.43).positions)
     still = dataclasses.replace(held, positions=np.tile(perfect, (12, 1, 1)), cell=np.tile(held.cell[:1], (12, 1, 1)))
@@ -72,6 +74,7 @@ def test_gradients_are_finite_at_degeneracies(held):
     assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(slope)) > 0
 
 
+@pytest.mark.slow
 def test_steps_on_some_k_points_hold_the_band_edges(held):
     group = group_of(held)
     problem = spectra.BandProblem(start(), [group], BandLossSettings(points=3), 8, "float64")
@@ -132,6 +135,7 @@ def test_named_k_points_alone_count(held):
         SetSettings(path="some.h5", points=((0.0, 0.0),))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "loss", "message"),
     [

@@ -73,6 +73,7 @@ def turned(atoms, seed=4):
     return atoms
 
 
+@pytest.mark.slow
 def test_a_conventional_cell_is_reduced_with_a_line(tmp_path, capsys):
     """Eight atoms, turned at random: the gap is that of two, in six valleys, and the energies of any wave are the same."""
     write(tmp_path / "si.vasp", turned(bulk("Si", a=5.431, cubic=True)))
@@ -107,6 +108,7 @@ def test_a_cell_is_kept_where_the_hamiltonian_is_of_that_cell(recwarn):
     assert len(crystal._primitive("x.vasp", structure, None)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "polar"), [("silicon", False), ("galliumarsenide", True)])
 def test_phonons_say_where_the_splitting_is_missing(name, polar):
     found = phonons.phonons(materials.load(name), 2, "GX", 4)

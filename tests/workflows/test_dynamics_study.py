@@ -32,6 +32,7 @@ def table(path):
     return [dict(zip(names.split(","), map(float, row.split(",")), strict=True)) for row in rows]
 
 
+@pytest.mark.slow
 def test_files_hold_the_same_run(folder):
     settings = DynamicsSettings(**SMALL, replicas=2, precision="float32")
     run = dynamics.molecular_dynamics(settings, folder / "si.xyz", progress=False, command="a test")

@@ -167,7 +167,8 @@ class BandProblem:
         settings, total = self.settings, jnp.zeros((), structure.positions.dtype)
         if self.published is not None and settings.keep_onsite + settings.keep_hopping > 0:
             params = jax.tree.map(lambda x: jnp.asarray(x, total.dtype), self.published.params)
-            published = dataclasses.replace(self.published, params=params).blocks(structure, graph)
+            # On the graph of the model, whose reach may be another.
+            published = self.published.module.apply({"params": params}, structure, graph)
             total = total + settings.keep_onsite * penalties.onsite_change(blocks, published)
             total = total + settings.keep_hopping * penalties.hopping_change(blocks, published, graph)
         if settings.positive_overlap and overlaps is not None:
