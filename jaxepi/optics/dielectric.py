@@ -330,5 +330,5 @@ def joint_density_of_states(
     def at(energy):
         return jnp.einsum("k,kcv->", weights, broadening.profile(energy - gap, 0.0))
 
-    ok = jnp.all(energies > 0) & (jnp.asarray(broadening.width) > 0) & resolves(broadening, fine)
+    ok = (jnp.asarray(broadening.width) > 0) & resolves(broadening, fine)
     return poisoned(jax.lax.map(at, energies), ok)
