@@ -81,6 +81,7 @@ def one_line(error, name):
     assert len(text) < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 @given(st.data())
 @MANY

@@ -96,6 +96,7 @@ def test_absorb_leaves_result_figures_and_csv(finished):
     assert "\ntemperature,energy,absorption,absorption_spread,absorption_error,n," in text
 
 
+@pytest.mark.slow
 def test_absorb_again_reads_what_is_there(finished, run):
     before = finished.stat().st_mtime_ns
     status, out, _ = run("absorb", "silicon", *TINY, "--temperatures", 100, 300, "--output", finished)
@@ -312,6 +313,7 @@ def test_model_files_with_mistakes_are_refused(run, folder):
         assert message in err
 
 
+@pytest.mark.slow
 def test_unreadable_results_are_refused(run, folder, finished):
     whole = finished.read_bytes()
     arguments = ["absorb", "silicon", *TINY, "--temperatures", 100, 300, "--output", "mine.h5"]

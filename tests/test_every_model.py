@@ -179,6 +179,7 @@ def test_thermal_edges_at_rest_are_the_edges_of_the_bands(case):
     np.testing.assert_allclose(found, [[edges.valence], [edges.conduction]], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_learned_set_with_an_overlap_keeps_it_at_gamma(make):
     """Ignoring S there took the valence edge of a crystal to another energy (issue 23)."""
     h = make("learned with overlap")

@@ -171,6 +171,7 @@ def test_a_bare_import_is_light():
     assert not loaded_after("import jaxepi") & {"jax", "jax_md", "matplotlib", "ase", "scipy", "h5py"}
 
 
+@pytest.mark.slow
 def test_the_stages_import_neither_molecular_dynamics_nor_figures():
     stages = "hamiltonians", "electrons", "optics", "sampling", "materials", "potentials"
     loaded = loaded_after("\n".join(f"import jaxepi.{s}" for s in stages))

@@ -100,6 +100,7 @@ print(*(type(held[name]).__name__ for name in sorted(held)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_new_process_finds_the_classes_of_a_file(path, earlier):
     if earlier:  # files that do not say which stage a class belongs to

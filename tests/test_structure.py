@@ -25,6 +25,7 @@ def test_ase_and_back():
     np.testing.assert_allclose(structure.masses, GAAS.get_masses())
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.tuples(*[st.integers(1, 3)] * 3))
 def test_a_supercell_is_the_same_crystal(counts):

@@ -155,6 +155,7 @@ def test_the_primitive_cell_is_found_in_the_orientation_that_was_given(seed, she
     assert (np.abs(away - np.round(away)).max(axis=3).min(axis=2) < 1e-8).all()
 
 
+@pytest.mark.slow
 def test_bands_of_a_conventional_cell_fold_onto_those_of_the_primitive():
     """At every Cartesian k the conventional cell has the states of the primitive one, and those that fold there."""
     model = hamiltonians.load("si-vogl1983")

@@ -107,6 +107,7 @@ def test_round_trip(data, folder):
     assert_equal(*data.groups, *back.groups)
 
 
+@pytest.mark.slow
 def test_round_trip_of_a_folder_of_folders_and_hdf5(data, tmp_path):
     frames = silicon(2, bulk("Si", a=5.43, cubic=True))
     both = data.merged(labelled(frames, blocks=False))

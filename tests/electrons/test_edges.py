@@ -34,6 +34,7 @@ def delta(fraction):
     return [0.5 * fraction, 0.0, 0.5 * fraction]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "spin_orbit", "gap", "where"),
     [
@@ -112,6 +113,7 @@ def test_a_layer_that_conducts_at_a_point_is_refused():
         electrons.band_edges(graphene.hamiltonian, graphene.primitive)
 
 
+@pytest.mark.slow
 def test_every_valley_counts_alike_in_a_cell_that_folds_them_unevenly(silicon, edges):
     """In 1x1x2 conventional cells the valleys fold in sets of other sizes; each has its weight in the mean."""
     probe = electrons.edge_probe(edges, silicon.structure.supercell((1, 1, 2)), 32)
@@ -137,6 +139,7 @@ def strained(silicon):
     return lambda strain, u, k: np.asarray(energies(silicon.hamiltonian, cell, graph, strain, u, k))
 
 
+@pytest.mark.slow
 def test_hydrostatic_and_valley_deformation_potentials(strained):
     """a_gap = dEg/d(ln V); Xi_u (e_zz - e_xx) splits the valleys, taken at 0.85 X as in the paper's tables."""
     still, step, unit = jnp.zeros(3), 1e-4, 2 * np.pi / 5.431

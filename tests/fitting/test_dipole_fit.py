@@ -18,6 +18,8 @@ from jaxepi.optics.peaks import area, peak_windows
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
 
+pytestmark = pytest.mark.slow
+
 TRUE = jnp.array([0.8, -0.3])
 GRID = optics.EnergyGrid(0.05, 800)
 ENERGIES = np.arange(0.0, 8.0, 0.1)
@@ -54,7 +56,6 @@ def form(model, reference):
     return dipoles.spectral_form(model, reference, GRID)
 
 
-@pytest.mark.slow
 def test_the_form_is_the_kernel_for_any_dipoles(model, reference, form):
     radial = jnp.array([-0.37, 1.1])
     expected = direct(with_dipoles(model, radial), reference.structure)
@@ -82,7 +83,6 @@ def test_the_ridge_shortens_them(form, reference):
     assert lengths[0] > 2 * lengths[1]
 
 
-@pytest.mark.slow
 def test_the_loss_is_differentiable_by_dipoles_and_by_the_hamiltonian(model, reference, form):
     settings, radial, step = DipoleSettings(), jnp.array([0.2, 0.4]), 1e-5
 

@@ -128,6 +128,7 @@ def test_periodicity_in_reciprocal_space(case):
     np.testing.assert_allclose(e[0], e[1], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_at_invariant_k_the_real_matrix_has_the_same_spectrum(case):
     if case.hamiltonian.basis.spinor or "overlap" in case.hamiltonian.params:
         pytest.skip("real arithmetic is for orthogonal spinless bases")

@@ -115,6 +115,7 @@ def test_a_third_atom_mixes_what_two_centres_forbid():
     assert (beside > 1e-7).sum() == 2  # and the one towards the third atom
 
 
+@pytest.mark.slow
 def test_blocks_vanish_smoothly_at_the_cutoff():
     h, cell = model(), 30 * np.eye(3)
 

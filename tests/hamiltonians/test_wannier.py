@@ -156,6 +156,7 @@ def test_the_sum_rule_of_the_made_file(case):
     assert case.degeneracies.max() > 1
 
 
+@pytest.mark.slow
 def test_bands_are_those_of_the_folded_model(case, fixed):
     mine = electrons.eigenvalues(fixed, fixed.module.structure, POINTS)
     np.testing.assert_allclose(mine, electrons.eigenvalues(case.model, case.crystal, POINTS), atol=1e-5)
@@ -217,6 +218,7 @@ def test_optics_with_centres_on_the_atoms_is_that_of_the_model(case, path):
     assert np.abs(spectrum(apart, case.crystal) - expected).max() > 0.5
 
 
+@pytest.mark.slow
 def test_a_function_may_live_in_another_cell(case, fixed, tmp_path):
     """Move a function by a lattice vector, its centre with it: H(R) is listed at other R, and nothing else changes."""
     home = np.zeros((10, 3), int)
@@ -232,6 +234,7 @@ def test_a_function_may_live_in_another_cell(case, fixed, tmp_path):
     np.testing.assert_allclose(spectrum(other, case.crystal), spectrum(fixed, case.crystal), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_supercells_fold_the_bands(case, fixed):
     supercell = fixed.module.structure.supercell((2, 1, 3))
     folded = [[(i + 0.2) / 2, 0.1, (j - 0.4) / 3] for i in range(2) for j in range(3)]
@@ -241,6 +244,7 @@ def test_supercells_fold_the_bands(case, fixed):
     assert fixed.basis.occupied(supercell.species) == 24
 
 
+@pytest.mark.slow
 def test_a_supercell_at_gamma_absorbs_like_the_crystal_on_the_mesh(case, fixed):
     supercell = fixed.module.structure.supercell(2)
     np.testing.assert_allclose(spectrum(fixed, supercell, 1), spectrum(fixed, case.crystal, 2), rtol=1e-6, atol=1e-6)

@@ -124,6 +124,7 @@ def test_all_sets_and_recipes_are_listed(capsys):
     assert all(f"  {name} " in out for name in (*sets.SETS, *RECIPES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
 def test_a_signal_while_a_program_runs_ends_both_in_one_line(program, number):
     code = (

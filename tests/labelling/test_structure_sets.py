@@ -57,6 +57,7 @@ def test_strained_cells_reach_the_valleys():
     assert np.abs(valley[:2]).max() < 1e-12, "along z"
 
 
+@pytest.mark.slow
 def test_pairs_are_opposite_around_the_crystal_at_rest():
     rest, *moved = crystals.silicon_pairs(1)
     assert (len(moved), rest.info["kind"]) == (40, "unstrained")
@@ -191,6 +192,7 @@ def unfolded(atoms: ase.Atoms) -> set[tuple]:
     return {tuple(row) for row in (np.round(k @ primitive.T, 6) % 1.0).round(4) % 1.0}
 
 
+@pytest.mark.slow
 def test_cells_that_train_one_model_share_k_points():
     sizes = checks.silicon_sizes(0)
     silicon = [crystals.bent(crystals.Crystal("silicon", True), 5.476, "pbe", 4, HALF, 1, 0)[0], sizes[1]]

@@ -99,6 +99,7 @@ def test_a_random_network_of_edges_gives_a_hermitian_h_that_turns_with_the_cryst
         np.testing.assert_allclose(h(other, graph, apply(other, graph)), d @ once @ d.T, atol=1e-12 * size)
 
 
+@pytest.mark.slow
 def test_single_precision_turns_to_its_own_accuracy():
     structure, apply = world()
     found = []
@@ -124,6 +125,7 @@ def test_blocks_hold_the_irreps_that_no_sum_over_harmonics_gives():
         assert float(jnp.abs(part[irrep]).max()) > 1e-3 * float(jnp.abs(hopping).max())
 
 
+@pytest.mark.slow
 def test_a_padded_graph_gives_the_same():
     structure, apply = world()
     graph = graph_of(structure)

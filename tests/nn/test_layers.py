@@ -16,6 +16,7 @@ from jaxepi.nn.spherical import coupling
 BOTH, NATURAL = all_up_to(2), natural_up_to(3)
 
 
+@pytest.mark.slow
 def test_bessel_functions_are_finite_at_zero_and_orthonormal():
     r = jnp.linspace(0.0, 5.0, 4001)
     basis = nn.bessel(r, 5.0, 8)

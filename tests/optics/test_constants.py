@@ -73,6 +73,7 @@ def test_tiny_absorption_keeps_its_digits_in_single_precision():
     assert got.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_the_mean_is_of_dielectric_functions_and_the_spread_of_constants():
     eps = np.array([[10 + 1j, 8 + 4j], [12 + 3j, 6 + 2j], [11 + 2j, 7 + 3j]])
     s = spectrum(eps)
@@ -84,6 +85,7 @@ def test_the_mean_is_of_dielectric_functions_and_the_spread_of_constants():
     assert np.isnan(spectrum(eps[:1]).standard_error()).all()
 
 
+@pytest.mark.slow
 def test_errors_of_spectra_count_antithetic_pairs_once():
     """The first pair has the mean of the second: the mean is known without error, whatever the single snapshots do."""
     eps = np.array([[10 + 1j], [12 + 2j], [14 + 5j], [12 + 4j]])

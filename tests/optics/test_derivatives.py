@@ -10,6 +10,8 @@ from jaxepi.optics import EnergyGrid, Gaussian, dielectric
 from jaxepi.sampling.harmonic import displacements, white_noise
 from jaxepi.sampling.snapshots import Snapshots
 
+pytestmark = pytest.mark.slow
+
 ENERGIES = jnp.linspace(2.0, 6.0, 9)
 GRID = EnergyGrid.covering(40.0, 0.02)
 WEIGHTS = jnp.asarray(np.random.default_rng(0).uniform(0.5, 1.5, (9, 3, 3)))
@@ -67,7 +69,6 @@ def case(request):
     return Case(*CASES[request.param])
 
 
-@pytest.mark.slow
 def test_by_positions(case):
     direction = jnp.asarray(np.random.default_rng(2).normal(size=case.structure.positions.shape))
     got, finite = case.slopes(1, direction, 5e-5)
@@ -112,7 +113,6 @@ def warm():
     return jax.jit(jax.value_and_grad(eps2, argnums=(0, 1)), static_argnames="statistics")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("statistics", ["quantum", "classical"])
 def test_by_temperature_and_scissor(warm, statistics):
     _, (by_temperature, by_scissor) = warm(300.0, 0.3, statistics=statistics)
@@ -126,7 +126,6 @@ def test_by_temperature_and_scissor(warm, statistics):
     np.testing.assert_allclose(by_scissor, slope(1, 1e-3), rtol=TOLERANCE)
 
 
-@pytest.mark.slow
 def test_by_cell_alone_with_concrete_positions():
     """The guard of the skin looks at concrete values only: a traced cell with fixed positions passes through."""
     silicon = materials.load("silicon", hamiltonian="si-vogl1983")

@@ -192,6 +192,7 @@ def test_the_tensor_turns_with_the_crystal(name):
         assert anisotropy > 0.1  # the displaced crystal is not cubic, or the test would say nothing
 
 
+@pytest.mark.slow
 def test_a_scissor_keeps_dipoles_and_moves_energies(silicon, coarse):
     """r is kept: velocities scale by (E + D)/E, so that eps2 of p-gauge, |v|^2/(E + D)^2, is |r|^2 at E + D."""
     shift, width, k = 0.7, 0.1, np.array([[0.1, 0.2, -0.3]])
@@ -225,6 +226,7 @@ def test_spin_orbit_off_doubles_nothing(silicon):
     np.testing.assert_allclose(b.eps2, a.eps2, atol=1e-8 * float(a.eps2.max()))
 
 
+@pytest.mark.slow
 def test_graphene_conducts_one_quantum(graphene_conductivity):
     """sigma/(e^2/4 hbar) of the model, against the contour integral of its own two-band formula, and near one.
 

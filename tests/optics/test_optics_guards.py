@@ -77,6 +77,7 @@ def binned():
     return Transitions(histogram, jnp.zeros((1, 1, 8)), jnp.ones(1), jnp.asarray(4.0), GRID, 4)
 
 
+@pytest.mark.slow
 def test_energies_widths_and_scissors_that_are_none(binned):
     exact = binned.spectrum(jnp.array([1.0, 3.0]), WIDE).eps2
     np.testing.assert_array_equal(binned.spectrum([1, 3], WIDE).eps2 > 0, exact > 0)

@@ -68,6 +68,7 @@ def test_energies_beyond_the_grid_are_dropped_and_chunks_change_nothing(monkeypa
     np.testing.assert_allclose(deposit(GRID, energies, strengths), whole, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", [True, False])
 def test_histogram_equals_a_plain_sum(real):
     h, w, _, _ = matrices(real)

@@ -42,6 +42,7 @@ def fresh(atoms):
     return again
 
 
+@pytest.mark.slow
 def test_forces_and_stress_equal_numerical_ones(silicon):
     numerical = calculate_numerical_forces(silicon, eps=1e-4, iatoms=[3])
     np.testing.assert_allclose(silicon.get_forces()[3], numerical[0], atol=1e-6)

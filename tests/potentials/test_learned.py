@@ -237,6 +237,7 @@ def test_bad_configurations_are_refused(options, message):
         learned.build({**SMALL, **options}, (14,))
 
 
+@pytest.mark.slow
 def test_an_atom_is_lost_when_the_network_no_longer_sees_it():
     """Whatever dispersion reaches."""
     module = potential((6,), dispersion=True).module

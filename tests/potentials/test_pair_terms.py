@@ -65,6 +65,7 @@ def test_dispersion_of_every_element():
     np.testing.assert_allclose(forces, expected["forces"], atol=2e-5 * np.abs(expected["forces"]).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "energy_left", "force_left"), [("silicon", 8e-3, 8e-4), ("graphene", 6e-4, 3e-4)])
 def test_little_is_left_beyond_the_cutoff(name, energy_left, force_left):
     """Against that code's own, much wider cutoffs: eV an atom and eV/angstrom; what is left falls as the cutoff grows."""
@@ -138,6 +139,7 @@ def test_energy_and_two_derivatives_are_continuous(term, z, edges):
     np.testing.assert_allclose(beyond, 0, atol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("term", [ZBL((14,)), Dispersion(species=(14,))], ids=["repulsion", "dispersion"])
 def test_derivatives_equal_finite_differences(term):
     structure, _ = crystal("silicon")
@@ -156,6 +158,7 @@ def test_derivatives_equal_finite_differences(term):
     np.testing.assert_allclose(energy_function(term, structure, 1.0)(x, zero), energy(x, zero), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("term", [ZBL((14,)), Dispersion()], ids=["repulsion", "dispersion"])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_padding_and_coincidence_leave_everything_finite(term, dtype):

@@ -49,6 +49,7 @@ def test_cohesive_energy():
     assert jnp.abs(potential.stress(structure, graph)).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_forces_and_stress_equal_finite_differences():
     potential = potentials.load("silicon-sw1985")
     atoms = bulk("Si", a=5.431, cubic=True)

@@ -24,6 +24,7 @@ def rattled(name: str, amplitude: float = 0.08):
     return potential, ideal.with_positions(ideal.positions + noise), potential.graph(ideal)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "gpa"), [("silicon-mvff", (179, 77, 79)), ("galliumarsenide-mvff", (133, 64, 57))])
 def test_elastic_constants(name, gpa):
     c = potentials.elastic_constants(potentials.load(name), Structure.from_ase(CRYSTALS[name])) / units.GPA
@@ -75,6 +76,7 @@ def test_energy_equals_a_plain_sum_over_atoms():
     np.testing.assert_allclose(potential.energy(structure, graph), energy / d**2, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_forces_and_stress_equal_finite_differences():
     laws.forces_and_stress_equal_finite_differences(*rattled("silicon-mvff"))
 

@@ -121,6 +121,7 @@ def test_rebuilt_graphs_and_a_restart_change_nothing(stillinger_weber):
     assert np.abs(expected.positions - np.asarray(structure.positions)).max() > 0.6
 
 
+@pytest.mark.slow
 def test_energy_is_conserved_and_little_is_compiled_while_graphs_change(stillinger_weber):
     """Atoms that diffuse: the energy of the frames is that of a new graph, and new topologies fit into old shapes."""
     potential, structure = stillinger_weber

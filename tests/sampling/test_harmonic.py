@@ -151,6 +151,7 @@ def test_derivative_by_parameters_and_cell(arsenide):
     np.testing.assert_allclose(gradient[1], (result(1.0, h) - result(1.0, -h)) / (2 * h), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_over_temperature(arsenide):
     fc = arsenide[2]
     noise = sampling.white_noise(KEY, 3, 24)
@@ -207,6 +208,7 @@ def unstable():
     return sampling.force_constants(Potential(params, silicon.module), supercell)
 
 
+@pytest.mark.slow
 def test_imaginary_modes_are_refused_or_dropped(unstable):
     with pytest.raises(InputError, match=r"q = \[.*\] has -\d+\.\d+ THz.*imaginary='drop'"):
         sampling.harmonic(unstable, temperature=300.0, count=1, key=KEY)
@@ -229,6 +231,7 @@ def test_bad_requests(arsenide, options, message):
         sampling.harmonic(arsenide[2], **{"temperature": 300.0, "count": 2, "key": KEY, **options})
 
 
+@pytest.mark.slow
 def test_bad_structures(arsenide):
     potential, supercell, fc = arsenide
     with pytest.raises(InputError, match="needs a supercell"):
@@ -262,6 +265,7 @@ def test_snapshots_say_how_they_were_drawn(arsenide):
         drawn.take([4])
 
 
+@pytest.mark.slow
 def test_temperatures_that_are_none_give_nan_under_tracing(arsenide):
     """Below zero kelvin, and at NaN, the quantum amplitude was once that of 0 K."""
     fc = arsenide[2]

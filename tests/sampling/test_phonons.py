@@ -26,6 +26,7 @@ def test_silicon_frequencies(silicon):
     np.testing.assert_allclose(x[:2], 4.77, atol=0.01)
 
 
+@pytest.mark.slow
 def test_gallium_arsenide_frequencies():
     structure = Structure.from_ase(bulk("GaAs", "zincblende", a=5.6532))
     fc = sampling.force_constants(potentials.load("galliumarsenide-mvff"), structure.supercell(2))
@@ -84,6 +85,7 @@ def test_group_velocity_by_differentiation(silicon):
     np.testing.assert_allclose(slope, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_dispersion_along_the_standard_path(silicon):
     d = sampling.dispersion(silicon, count=40)
     assert [name for _, name in d.path.corners] == list("GXWKGLUWLKUX")

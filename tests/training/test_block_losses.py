@@ -25,6 +25,8 @@ from jaxepi.training.bands import penalties, spectra
 from jaxepi.training.settings import BandLossSettings
 from jaxepi.workflows import hamiltonian as study
 
+pytestmark = pytest.mark.slow
+
 BILAYERS = Path(__file__).parents[2] / "experiments/bilayer_graphene/data/lcao.h5"
 WITH_OVERLAP = {**MODEL, "base": "si-nrl1999", "cutoff": 3.6, "switch": [3.1, 3.4]}
 
@@ -97,7 +99,6 @@ def group_of(data, model, **changes):
 LOSS = {"align": "none", "hamiltonian": 2.0, "overlap": 3.0}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("which", ["orthogonal", "overlapping"])
 def test_a_model_has_no_error_against_its_own_blocks(which, request):
     start, teacher, data = request.getfixturevalue(which)
@@ -137,7 +138,6 @@ def test_a_shift_of_all_energies_is_no_error_unless_asked_for(overlapping):
     assert float(blocks.block_errors(shifted, target, graph, False)[0]) > 1e-3
 
 
-@pytest.mark.slow
 def test_losses_and_penalties_have_the_derivatives_of_finite_differences(overlapping):
     start, _, data = overlapping
     weights = {"keep_onsite": 0.7, "keep_hopping": 0.4, "positive_overlap": 0.2, "least_overlap": 0.9}
@@ -177,7 +177,6 @@ def bloch_matrices_of(h, structure, k):
     return bloch_matrices(found, graph, graph.vectors(structure), cartesian(jnp.asarray(k), structure))
 
 
-@pytest.mark.slow
 def test_blocks_alone_teach_a_model_its_bands(orthogonal):
     start, _, data = orthogonal
     loss = BandLossSettings(eigenvalues=0.0, gap=0.0, hamiltonian=1.0)
@@ -192,7 +191,6 @@ def test_blocks_alone_teach_a_model_its_bands(orthogonal):
     assert found.history[-1]["validation_hamiltonian_mev"] < 0.4 * before["hamiltonian_mev"]
 
 
-@pytest.mark.slow
 def test_penalties_measure_the_distance_from_the_published_set(orthogonal):
     start, _, data = orthogonal
     structure = Structure.create(data.groups[0].positions[0], data.groups[0].cell[0], data.groups[0].species)
@@ -211,7 +209,6 @@ def test_penalties_measure_the_distance_from_the_published_set(orthogonal):
     assert np.isclose(jax.grad(lambda x: penalties.indefinite(x * s, 0.1))(1.0), -2 * 0.8 * 0.2)
 
 
-@pytest.mark.slow
 def test_bands_of_ab_initio_blocks_are_those_of_their_labels(tmp_path):
     held = next(group for group in datasets.read(BILAYERS).groups if len(group.species) == 4)
     path = tmp_path / "carbon.json"

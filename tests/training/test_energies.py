@@ -160,6 +160,7 @@ def test_weight_of_energies_grows_to_its_last_value(path):
     assert loss(last, 1.0) - loss(p, 0.5) == pytest.approx(energy * 0.9 / 0.99, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_offsets_of_meshes_are_added_to_energies_alone(path, tmp_path):
     datasets.write(labelled(((1, 24),), shift={(2, 2, 2, 0, 0, 0): 0.0, (3, 3, 3, 0, 0, 0): 0.0}), tmp_path / "two.h5")
     p = problem(tmp_path / "two.h5", free=np.array([False, True]))

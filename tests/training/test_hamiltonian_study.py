@@ -14,7 +14,7 @@ from jaxepi.structure import Structure
 from jaxepi.training.bands import spectra
 from jaxepi.workflows import hamiltonian
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
 
 EPOCHS = 6
 CONFIG = f"""
@@ -62,7 +62,6 @@ def run(home, train):
     return functools.partial(train, "hamiltonian", home)
 
 
-@pytest.mark.slow
 def test_it_learns_and_leaves_all_files(home, finished):
     folder = home / "config-training"
     history = finished.fit.history
@@ -108,7 +107,6 @@ def test_what_was_interrupted_ends_as_if_nothing_had_happened(home, finished, ru
         assert rows(home / "cut" / name) == rows(home / "config-training" / name)
 
 
-@pytest.mark.slow
 def test_another_length_of_the_cosine_is_refused_by_name(home, finished, run):
     before = rows(home / "config-training" / "metrics.csv")
     status, _, err = run("--epochs", EPOCHS + 2)

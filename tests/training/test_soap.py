@@ -68,6 +68,7 @@ def test_long_sides_are_left_and_types_kept(dtype):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
 
 
+@pytest.mark.slow
 def test_it_descends_where_no_scale_per_weight_helps():
     """Regression on inputs whose stiff directions lie across the weights: Adam is slow, the turned basis is not."""
     keys = jax.random.split(jax.random.key(0), 4)

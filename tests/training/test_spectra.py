@@ -122,6 +122,7 @@ def test_states_near_the_gap_and_in_the_window_count(held):
     assert (edges[e == 0] == 5.0).all()
 
 
+@pytest.mark.slow
 def test_named_k_points_alone_count(held):
     chosen = [held.kpoints[2].tolist(), (np.array([0.0, 1.0, -2.0]) - held.kpoints[1]).tolist()]
     part = held.at_points(chosen)

@@ -18,7 +18,7 @@ from jaxepi.files import locked
 from jaxepi.potentials import learned
 from jaxepi.workflows import fitting, training
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
 
 CONFIG = """
 [data]
@@ -65,7 +65,6 @@ def finished(home):
         os.chdir(before)
 
 
-@pytest.mark.slow
 def test_it_learns_and_compiles_no_more_than_four_times(finished):
     history = finished.fit.history
     assert history[-1]["validation_forces_mev"] < 0.5 * history[0]["validation_forces_mev"]
@@ -82,7 +81,6 @@ def test_all_files_are_there_and_whole(home, finished):
         assert (folder / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.mark.slow
 def test_the_file_holds_the_potential_that_was_measured(home, finished, dataset):
     potential, card = learned.read(home / "config-training" / "potential.npz")
     e = finished.examples
@@ -117,7 +115,6 @@ def test_the_domain_ends_at_the_training_set(home, finished):
     assert float(novelty(e.structure(small[0]).scaled(0.8), graph)) > 1.5
 
 
-@pytest.mark.slow
 def test_the_same_command_reads_what_is_done_and_goes_on_with_more_epochs(home, finished, run):
     before = rows(home / "config-training" / "metrics.csv")
     status, out, _ = run()
@@ -131,7 +128,6 @@ def test_the_same_command_reads_what_is_done_and_goes_on_with_more_epochs(home, 
     assert rows(home / "config-training" / "metrics.csv")[:12] == before
 
 
-@pytest.mark.slow
 def test_an_interrupt_keeps_the_state_and_says_how_to_go_on(home, finished, run):
     with interrupted_after(5):
         status, _, err = run("--output", "cut")
@@ -147,7 +143,6 @@ def test_an_interrupt_keeps_the_state_and_says_how_to_go_on(home, finished, run)
     assert rows(home / "cut" / "metrics.csv") == whole
 
 
-@pytest.mark.slow
 def test_a_checkpoint_can_be_the_beginning_and_a_wrong_one_is_refused(home, finished, run):
     start = CONFIG + 'start = "config-training/potential.npz"\n'
     status, _, _ = run("--epochs", 1, "--output", "further", config="further.toml", text=start)
@@ -172,7 +167,6 @@ def test_a_checkpoint_can_be_the_beginning_and_a_wrong_one_is_refused(home, fini
     assert "silicon.h5 cannot be read" in err
 
 
-@pytest.mark.slow
 def test_forces_alone_leave_the_reference_energies_of_the_checkpoint(home, finished, run):
     text = CONFIG.replace("[optimizer]", "[loss]\nenergy = 0.0\n[optimizer]")
     text += 'start = "config-training/potential.npz"\n'
@@ -193,7 +187,6 @@ def test_epochs_bind_a_run_on_a_plateau_only_where_energies_gain_weight(home, en
     assert ("epochs" in fitting.fingerprint(settings, {}, "", None)["run"]) == bound
 
 
-@pytest.mark.slow
 def test_a_level_whose_energies_are_shifted_is_met_from_the_first_step(home, finished, run):
     """Reference energies are what the network of the checkpoint leaves, not the mean of the few new labels."""
     datasets.write(labelled(shift={(2, 2, 2, 0, 0, 0): -3.0}), home / "shifted.h5")

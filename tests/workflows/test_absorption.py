@@ -18,6 +18,8 @@ from jaxepi.workflows import absorption as study
 from jaxepi.workflows.absorption import AbsorptionSettings
 from jaxepi.workflows.reports import absorption as report
 
+pytestmark = pytest.mark.slow
+
 TINY = AbsorptionSettings(
     temperatures=(100.0, 300.0), supercell=1, kmesh=1, snapshots=2, equilibrium_points=2, energies=(0.5, 5.0, 46)
 )
@@ -42,7 +44,6 @@ def assert_identical(one, two):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
 def test_result_reads_back_as_the_same_pytrees(result):
     found = study.load(result[1])
     assert found.settings == result[0].settings
@@ -63,7 +64,6 @@ def test_provenance_names_versions_models_and_settings(result):
     assert AbsorptionSettings(**results.tuples(origin["settings"])) == TINY
 
 
-@pytest.mark.slow
 def test_study_is_the_stages_joined(result):
     found, _ = result
     silicon = materials.load("silicon")
@@ -89,7 +89,6 @@ def test_warmth_and_zero_point_motion_close_the_gap(result):
     assert all(row.measured > 1.1 for row in report.gap_rows(result[0]))
 
 
-@pytest.mark.slow
 def test_four_temperatures_compile_nothing_that_one_does_not(result, tmp_path):
     compiled = []
 
@@ -109,7 +108,6 @@ def test_four_temperatures_compile_nothing_that_one_does_not(result, tmp_path):
     assert len(compiled) - for_one == for_one
 
 
-@pytest.mark.slow
 def test_interrupted_study_resumes_bit_for_bit(result, tmp_path, monkeypatch):
     path, compute, calls = tmp_path / "silicon.h5", study._Stages.compute, []
 
@@ -142,7 +140,6 @@ absorption(AbsorptionSettings(**tuples(json.loads(sys.argv[1]))), sys.argv[2], p
 """
 
 
-@pytest.mark.slow
 def test_killed_process_leaves_readable_files_and_resumes_bit_for_bit(result, tmp_path):
     path = tmp_path / "silicon.h5"
     process = subprocess.Popen([sys.executable, "-c", KILLED, json.dumps(TINY.asdict()), str(path)])
