@@ -1,6 +1,5 @@
 """Data sets and a command that several tests need."""
 
-import jax
 import pytest
 import small_spectra
 from small_world import labelled
@@ -24,19 +23,6 @@ def path(dataset, tmp_path_factory):
 @pytest.fixture(scope="session")
 def spectra_set():
     return small_spectra.labelled()
-
-
-@pytest.fixture(scope="module")
-def compiled_once(tmp_path_factory):
-    """Where the same steps are compiled again and again; keeps them on disk meanwhile."""
-    options = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
-    options |= {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from jaxepi.structure import Structure
 from jaxepi.training.bands import spectra
 from jaxepi.workflows import hamiltonian
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
+pytestmark = pytest.mark.slow
 
 EPOCHS = 6
 CONFIG = f"""

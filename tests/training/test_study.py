@@ -18,7 +18,7 @@ from jaxepi.files import locked
 from jaxepi.potentials import learned
 from jaxepi.workflows import fitting, training
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
+pytestmark = pytest.mark.slow
 
 CONFIG = """
 [data]
