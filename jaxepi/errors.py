@@ -45,3 +45,21 @@ def whole_number(value: Any, where: str, least: int = 1) -> int:
     if number < least:
         raise InputError(f"{where}: {int(number)} is less than {least}")
     return int(value)
+
+
+def shown(value: Any) -> str:
+    """A value in a message, shortened where it is long."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**30:
+        return f"of {math.log10(abs(value)):.0f} digits"
+    if isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value):
+        return shown_words(" ".join(shown(v) for v in value[:50]))
+    try:
+        return shown_words(repr(value))
+    except (ValueError, RecursionError):
+        return f"of type {type(value).__name__}"
+
+
+def shown_words(text: str, most: int = 200) -> str:
+    """A text in one line of at most so many letters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 4]} ..."

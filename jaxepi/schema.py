@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
-from jaxepi.errors import InputError, refuse_unknown
-from jaxepi.settings import Field, Rule, shown, shown_words
+from jaxepi.errors import InputError, refuse_unknown, shown, shown_words
+from jaxepi.settings import Field, Rule
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from jaxepi.errors import InputError, refuse_unknown
+from jaxepi.errors import InputError, refuse_unknown, shown, shown_words
 
 S = TypeVar("S", bound="Settings")
 
@@ -381,24 +381,6 @@ def allowed(kind: Any, rule: Rule) -> str:
         text += "" if rule.least is None else f" from {rule.least:g}"
         text += "" if rule.above is None else f" above {rule.above:g}"
     return text + ("" if rule.below is None else f" below {rule.below:g}")
-
-
-def shown(value: Any) -> str:
-    """A value in a message, shortened where it is long."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**30:
-        return f"of {math.log10(abs(value)):.0f} digits"
-    if isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value):
-        return shown_words(" ".join(shown(v) for v in value[:50]))
-    try:
-        return shown_words(repr(value))
-    except (ValueError, RecursionError):
-        return f"of type {type(value).__name__}"
-
-
-def shown_words(text: str, most: int = 200) -> str:
-    """A text in one line of at most so many letters."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 4]} ..."
 
 
 def shown_default(value: Any) -> str:

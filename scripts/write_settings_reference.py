@@ -13,7 +13,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from jaxepi.cli import COMMANDS
+from jaxepi.cli import COMMANDS as TEXTS
+from jaxepi.commands import COMMANDS
 from jaxepi.hamiltonians.settings import SlaterKosterSettings
 from jaxepi.potentials.settings import DispersionSettings, MaceSettings
 from jaxepi.settings import Field, Rule, fields, leaves
@@ -42,11 +43,10 @@ TABLES = (
 def page() -> str:
     """The whole page."""
     parts = [HEAD, "\n## Commands\n\nThe same names without `--` are keys of the TOML file that `--config` names.\n"]
-    for name, command in COMMANDS.items():
+    for name, text in TEXTS.items():
+        command = COMMANDS[name]
         rows = [(f.option, f) for cls in (command.settings, command.files) for f in fields(cls)]
-        parts.append(
-            f"\n### jaxepi {name}\n\n{command.text[0].upper()}{command.text[1:]}.\n\n" + _table("option", rows)
-        )
+        parts.append(f"\n### jaxepi {name}\n\n{text[0].upper()}{text[1:]}.\n\n" + _table("option", rows))
     parts.append("\n## Configuration of a training run\n\nTOML, for `jaxepi train`; a table each.\n")
     for title, cls in TABLES:
         text = " ".join((cls.__doc__ or "").split())

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxepi import cli
+from jaxepi import cli, commands
 from jaxepi.errors import InputError
 from jaxepi.fitting.dipoles import DipoleSettings
 from jaxepi.hamiltonians.settings import SlaterKosterSettings
@@ -21,7 +21,7 @@ from jaxepi.training import settings as training
 from jaxepi.training.settings import BandLossSettings, LossSettings, read_settings
 
 CLASSES = sorted(
-    {cls for command in cli.COMMANDS.values() for cls in (command.settings, command.files) if fields(cls)}
+    {cls for command in commands.COMMANDS.values() for cls in (command.settings, command.files) if fields(cls)}
     | {training.SetSettings, training.LossSettings, training.BandLossSettings, training.OptimizerSettings}
     | {training.RunSettings, MaceSettings, DispersionSettings, SlaterKosterSettings, DipoleSettings},
     key=lambda cls: cls.__name__,
@@ -179,8 +179,8 @@ def test_files_that_are_no_toml_are_refused(tmp_path_factory, content):
 @given(st.data())
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 def test_command_lines_are_understood_or_refused(data):
-    name = data.draw(st.sampled_from(list(cli.COMMANDS)))
-    command = cli.COMMANDS[name]
+    name = data.draw(st.sampled_from(list(commands.COMMANDS)))
+    command = commands.COMMANDS[name]
     known = [f for cls in (command.settings, command.files) for f in fields(cls)]
     junk = st.sampled_from(
         ["--", "-", "--help", "--config", "nan", "inf", "-1", "-1e-3", "1e400", "9" * 5000, "", "$x$"]

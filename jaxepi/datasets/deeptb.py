@@ -38,8 +38,7 @@ from jaxepi.datasets import dataset, deeptb_blocks, deeptb_info
 from jaxepi.datasets.dataset import Configurations, DataSet
 from jaxepi.datasets.deeptb_blocks import Spec
 from jaxepi.datasets.extxyz import to_ase
-from jaxepi.errors import InputError
-from jaxepi.settings import shown_words
+from jaxepi.errors import InputError, shown_words
 
 UNKNOWN: Mapping[str, Any] = {"code": "unknown", "version": "unknown", "settings": {}}
 """The layout does not say who calculated its labels."""

@@ -18,8 +18,7 @@ from jaxtyping import Float
 
 from jaxepi.datasets.blocks import PairBlocks
 from jaxepi.datasets.overlap import pair_vectors
-from jaxepi.errors import InputError
-from jaxepi.settings import shown_words
+from jaxepi.errors import InputError, shown_words
 
 Spec = str | Sequence[str]
 """Shells of a species: "2s2p1d" (how many of each) or a list such as ["3s", "3p", "d*"]."""

@@ -14,9 +14,8 @@ from jaxepi import archive, tree
 from jaxepi.datasets.blocks import PairBlocks
 from jaxepi.datasets.dataset import TEXTS, Configurations, DataSet, check
 from jaxepi.datasets.overlap import OverlapFunctions, pair_vectors
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, shown, shown_words
 from jaxepi.files import whole
-from jaxepi.settings import shown, shown_words
 
 FORMAT, VERSION = "jaxepi-dataset", 2
 READABLE = (1, 2)

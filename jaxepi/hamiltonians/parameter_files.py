@@ -10,14 +10,13 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from jaxepi import schema
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, shown
 from jaxepi.hamiltonians import onsite
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import LAWS
 from jaxepi.hamiltonians.slater_koster import SlaterKoster
 from jaxepi.hamiltonians.two_centre import BONDS
-from jaxepi.settings import shown
 
 FORMAT, VERSION = "jaxepi-slater-koster", 1
 

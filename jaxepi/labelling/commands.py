@@ -93,11 +93,11 @@ def _shown(recipe: Any) -> str:
     return ", ".join(f"{name} {value}" for name, value in recipe.items())
 
 
-ACTIONS: dict[str, tuple[type[s.Settings], type[s.Settings], Callable[[Any, Any, str], None], str]] = {
-    "structures": (s.StructuresSettings, s.StructuresFiles, structures, "make a set of structures, extended XYZ"),
-    "run": (s.RunSettings, s.WorkFiles, run, "label structures by a recipe; goes on where an earlier call ended"),
-    "pack": (s.PackSettings, s.Nothing, pack, "pack work folders into a data set, or extend one"),
-    "import": (s.ImportSettings, s.WorkFiles, import_, "import the silicon labels made beforehand into work folders"),
-    "list": (s.Nothing, s.Nothing, list_, "print all sets of structures and recipes"),
+ACTIONS: dict[str, tuple[type[s.Settings], type[s.Settings], Callable[[Any, Any, str], None]]] = {
+    "structures": (s.StructuresSettings, s.StructuresFiles, structures),
+    "run": (s.RunSettings, s.WorkFiles, run),
+    "pack": (s.PackSettings, s.Nothing, pack),
+    "import": (s.ImportSettings, s.WorkFiles, import_),
+    "list": (s.Nothing, s.Nothing, list_),
 }
-"""Actions: their settings, their files, what runs them, their description."""
+"""Actions: their settings, their files, what runs them."""

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 from ase.data import atomic_numbers, chemical_symbols
 
 from jaxepi import schema
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, shown
 from jaxepi.potentials.base import Potential
 from jaxepi.potentials.stillinger_weber import StillingerWeber
 from jaxepi.potentials.valence import ValenceForceField
-from jaxepi.settings import shown
 from jaxepi.units import NEWTON_PER_METRE
 
 FORMAT, VERSION = "jaxepi-potentials", 1

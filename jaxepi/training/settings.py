@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxepi.errors import InputError, refuse_unknown
-from jaxepi.settings import Settings, from_table, given_of, read_toml, setting, shown
+from jaxepi.errors import InputError, refuse_unknown, shown
+from jaxepi.settings import Settings, from_table, given_of, read_toml, setting
 
 WEIGHT: dict[str, Any] = {"least": 0, "most": 1e12}
 

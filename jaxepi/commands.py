@@ -1,0 +1,215 @@
+"""What each command of the command line does: calls a workflow, prints, and writes its files. Imports little until one runs."""
+
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxepi import settings as s
+from jaxepi.errors import InputError
+from jaxepi.files import FIGURES, RESULTS, Output, claim, mark
+from jaxepi.labelling.commands import ACTIONS
+from jaxepi.workflows import settings as w
+
+
+class Command(NamedTuple):
+    """A command: the settings that decide its result, where its files go, and what runs it."""
+
+    settings: type[s.Settings]
+    files: type[s.Settings]
+    run: Callable[[Any, Any, str], None]
+
+    def add_options(self, parser: Any) -> None:
+        """Add its options to a parser."""
+        s.add_options(parser, self.settings, self.files)
+        if issubclass(self.settings, w.CrystalSettings):
+            parser.add_argument(
+                "--config", metavar="FILE", help="TOML file with options by their long names; flags win"
+            )
+
+    def __call__(self, settings: s.Settings, files: s.Settings, arguments: Sequence[str]) -> None:
+        """Run it; files that it writes carry the command line."""
+        if isinstance(settings, w.CrystalSettings) and settings.precision == "float64":
+            double_precision()
+        self.run(settings, files, "jaxepi " + shlex.join(arguments))
+
+
+def double_precision() -> None:
+    """Compute in float64 from here on."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def _output(settings: Any, files: Any, suffix: str) -> Path:
+    """The main file of a command: as given, or by the name of the crystal, in the working directory."""
+    return Path(files.output or f"{Path(settings.crystal).stem}-{suffix}")
+
+
+def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
+    """Try all outputs of a command before its work; the mark that its files carry."""
+    asked = settings.asdict()
+    made_by = mark(name, {n: v for n, v in asked.items() if n not in w.RESOURCES})
+    inputs = [asked[n] for n in ("crystal", "hamiltonian", "potential") if asked.get(n)]
+    claim(outputs, made_by, files.overwrite, inputs)
+    for output in outputs:
+        if output.own and output.path.exists() and not files.overwrite:
+            from jaxepi import results
+
+            found = results.read_provenance(output.path)
+            results.refuse_other_settings(output.path, found, {"settings": json.loads(json.dumps(asked))}, w.RESOURCES)
+    return made_by
+
+
+# Commands
+
+
+def _absorb(settings: w.AbsorptionSettings, files: w.AbsorptionFiles, line: str) -> None:
+    from jaxepi import plotting
+    from jaxepi.materials import measured
+    from jaxepi.workflows import absorption
+    from jaxepi.workflows.reports import absorption as report
+
+    output = _output(settings, files, "absorption.h5")
+    figure = Path(files.figure or output.with_suffix(".png"))
+    tauc = figure.with_name(f"{figure.stem}-tauc{figure.suffix}")
+    csv = Path(files.csv) if isinstance(files.csv, str) else output.with_suffix(".csv")
+    outputs = [Output("--output", output, RESULTS, own=True)]
+    outputs += [Output("--figure", path, FIGURES) for path in (figure, tauc)]
+    outputs += [Output("--csv", csv)] if files.csv else []
+    made_by = _claim("absorb", settings, files, *outputs)
+    result = absorption.absorption(settings, output, files.progress, not files.overwrite, line)
+    print(report.summary(result))
+    title = f"{Path(settings.crystal).stem}, {len(result.snapshots[0].structure)} atoms"
+    known = measured.absorption(settings.crystal)
+    drawn = plotting.absorption(result.spectra, result.temperatures, result.equilibrium, known, title)
+    plotting.save(drawn, figure, made_by)
+    written = [output, figure]
+    if result.fits:
+        fits = plotting.tauc(result.spectra, result.temperatures, result.fits, result.gap_kind, title)
+        plotting.save(fits, tauc, made_by)
+        written.append(tauc)
+    if files.csv:
+        report.write_csv(result, csv, made_by)
+        written.append(csv)
+    print(f"\nWritten: {', '.join(str(path) for path in written)}")
+
+
+def _bands(settings: w.BandsSettings, files: w.BandsFiles, _: str) -> None:
+    from jaxepi import plotting
+    from jaxepi.workflows import bands, crystal
+    from jaxepi.workflows.reports import bands as report
+
+    output = _output(settings, files, "bands.png")
+    made_by = _claim("bands", settings, files, Output("--output", output, FIGURES))
+    loaded = crystal.load(settings.crystal, settings.hamiltonian, spin_orbit=settings.spin_orbit)
+    found = bands.bands(loaded, settings.path, settings.points)
+    edges = bands.edges_along(found)
+    figure = plotting.bands(found.path, found.energies, *edges, title=Path(settings.crystal).stem)
+    plotting.save(figure, output, made_by)
+    print("\n".join(report.bands_lines(found)))
+    print(f"\nWritten: {output}")
+
+
+def _gap(settings: w.GapSettings, files: w.GapFiles, line: str) -> None:
+    from jaxepi.workflows import bands, crystal
+    from jaxepi.workflows.reports import bands as report
+
+    output = Path(files.output) if files.output else None
+    if output is not None:
+        if not settings.temperatures:
+            raise InputError(f"--output {output}: gaps at --temperatures are kept; give some, or leave it out")
+        _claim("gap", settings, files, Output("--output", output, RESULTS, own=True))
+    loaded = crystal.for_settings(settings)
+    summary = bands.gap_summary(loaded)
+    print("\n".join(report.gap_summary_lines(summary)), flush=True)
+    if not settings.temperatures:
+        return
+    found = bands.thermal_gaps(settings, loaded, summary.edges, output, files.progress, not files.overwrite, line)
+    print("\n".join(report.thermal_gap_lines(settings, float(summary.edges.gap), found.gaps, found.snapshots)))
+    if output is not None:
+        print(f"\nWritten: {output}")
+
+
+def _phonons(settings: w.PhononsSettings, files: w.PhononsFiles, _: str) -> None:
+    from jaxepi import plotting
+    from jaxepi.workflows import crystal, phonons
+    from jaxepi.workflows.reports import phonons as report
+
+    output = _output(settings, files, "phonons.png")
+    made_by = _claim("phonons", settings, files, Output("--output", output, FIGURES))
+    loaded = crystal.load(settings.crystal, potential=settings.potential)
+    found = phonons.phonons(loaded, settings.supercell, settings.path, settings.points)
+    along = found.dispersion
+    title = Path(settings.crystal).stem
+    drawn = plotting.phonons(along.path, along.frequencies, title, "; ".join(found.notes))
+    plotting.save(drawn, output, made_by)
+    print("\n".join(report.phonon_lines(found)))
+    print(f"\nWritten: {output}")
+
+
+def _sample(settings: w.SamplingSettings, files: w.SamplingFiles, line: str) -> None:
+    from jaxepi.workflows import samples
+
+    output = _output(settings, files, "snapshots.xyz")
+    drawn = samples.sample(settings, output, files.progress, not files.overwrite, line)
+    count = sum(len(snapshots) for snapshots in drawn)
+    print(f"Written: {output} ({count} snapshots of {len(drawn[0].structure)} atoms)")
+
+
+def _md(settings: w.DynamicsSettings, files: w.DynamicsFiles, line: str) -> None:
+    from jaxepi.workflows import dynamics
+    from jaxepi.workflows.reports import dynamics as report
+
+    output, resume = _output(settings, files, "md.h5"), not files.overwrite
+    run = dynamics.molecular_dynamics(settings, output, files.progress, resume, line)
+    print("\n".join(report.summary_lines(run)))
+    print(f"\nWritten: {', '.join(str(path) for path in run.files)}")
+    if run.stopped:
+        raise InputError(f"{run.stopped}; the {len(run.trajectory.times)} frames before are in {run.files[-2]}")
+
+
+def _train(settings: w.TrainSettings, files: w.TrainFiles, line: str) -> None:
+    from jaxepi.workflows import hamiltonian, training
+
+    study: Any = training if settings.what == "potential" else hamiltonian
+    given = {n: getattr(settings, n) for n in ("seed", "epochs", "max_minutes")}
+    whole = study.configured(settings.file, {n: value for n, value in given.items() if value is not None})
+    if whole.run.dtype == "float64":
+        double_precision()
+    folder, resume = Path(files.output or f"{Path(settings.file).stem}-training"), not files.overwrite
+    run = study.train_potential if study is training else study.train_hamiltonian
+    result = run(whole, folder, files.progress, resume, line)
+    print("\n".join(study.summary_lines(result)))
+
+
+def _materials(settings: w.MaterialsSettings, files: s.Settings, _: str) -> None:
+    from jaxepi import materials, potentials
+
+    double_precision()
+    chosen = settings.name
+    if chosen and chosen not in materials.available() and (chosen in potentials.available() or chosen.endswith(".npz")):
+        print(json.dumps(potentials.card(chosen), indent=2, ensure_ascii=False))
+        return
+    for name in [chosen] if chosen else materials.available():
+        card = dict(materials.load(name).card)
+        if not chosen:
+            print(f"{name:18} {card['description']}")
+            continue
+        for key, text in card.items():
+            print(f"{key:12} {text}")
+
+
+COMMANDS = {
+    "absorb": Command(w.AbsorptionSettings, w.AbsorptionFiles, _absorb),
+    "bands": Command(w.BandsSettings, w.BandsFiles, _bands),
+    "gap": Command(w.GapSettings, w.GapFiles, _gap),
+    "phonons": Command(w.PhononsSettings, w.PhononsFiles, _phonons),
+    "sample": Command(w.SamplingSettings, w.SamplingFiles, _sample),
+    "train": Command(w.TrainSettings, w.TrainFiles, _train),
+    "md": Command(w.DynamicsSettings, w.DynamicsFiles, _md),
+    "materials": Command(w.MaterialsSettings, w.Nothing, _materials),
+}
+COMMANDS |= {f"label {name}": Command(*action) for name, action in ACTIONS.items()}
+"""By the names that `jaxepi.cli.COMMANDS` describes."""
