@@ -1,16 +1,17 @@
 """Snapshots: configurations of one crystal at one temperature, the data that samplers hand to the electrons."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import traced
-from jaxepi.sampling import averages
+from jaxepi.guards import number, traced
+from jaxepi.sampling import averages, frames
 from jaxepi.sampling.averages import Groups, Values
 from jaxepi.structure import Structure
 from jaxepi.tree import field, pytree, replace, static, stored
@@ -95,13 +96,67 @@ class Snapshots:
         """Standard error of `mean`, counting each group once; NaN for fewer than two groups."""
         return averages.standard_error(values, self.groups, self.weights)
 
+    @classmethod
+    def from_ase(
+        cls,
+        images: "Sequence[ase.Atoms]",
+        reference: "Structure | ase.Atoms | None" = None,
+        temperature: float | int | None = None,
+        statistics: Statistics | None = None,
+        groups: Groups | None = None,
+    ) -> "Snapshots":
+        """Snapshots from frames of any code, `ase.io.read(file, ":")` for example.
+
+        Atoms are matched to the sites of the reference, whatever their order and the origin, unwrapped through the cell's
+        faces, and the drift of the whole crystal is taken out.
+
+        Args:
+            reference: the crystal at rest in the cell of the frames; the mean of the unwrapped frames when left out.
+            temperature: kelvin; `temperature` in the `info` of every frame when left out.
+            statistics: of the nuclei; `statistics` in the `info` of the frames, where it is there, when left out.
+            groups: of the frames that depend on one another; `group` in their `info` when left out, and where nothing says,
+                all are one run, which tells no standard error. `()`: all are independent.
+
+        Raises:
+            InputError: no frames, no temperature, or a frame that does not fit the reference (its number from zero, and why).
+        """
+        images = list(images)
+        x = frames.positions_of(images)
+        if reference is None:
+            rest = frames.mean_structure(images)
+        else:
+            rest = reference if isinstance(reference, Structure) else Structure.from_ase(reference)
+        away = frames.displacements(images, rest, x)
+        kelvin = frames.common(images, "temperature") if temperature is None else temperature
+        if kelvin is None:
+            raise InputError("no temperature: the frames do not all say the same in `info`; give temperature, K")
+        kelvin = number("temperature", kelvin, "K")
+        if not 0 <= kelvin < np.inf:
+            raise InputError(f"temperature {kelvin} K: give zero or a positive, finite one")
+        said = frames.common(images, "statistics") if statistics is None else statistics
+        if said not in (None, *get_args(Statistics)):
+            raise InputError(f"statistics {said!r}: give one of {', '.join(get_args(Statistics))}")
+        if groups is None:
+            groups = frames.groups_of(images)
+        if groups and len(groups) != len(images):
+            raise InputError(f"{len(groups)} groups for {len(images)} frames: give one a frame")
+        positions = rest.positions + jnp.asarray(away, rest.positions.dtype)
+        named = frames.weights_of(images)
+        weights = None if named is None else jnp.asarray(named, positions.dtype)
+        return cls(rest, positions, float(kelvin), weights, tuple(groups), said)
+
     def to_ase(self) -> "list[ase.Atoms]":
-        """One `ase.Atoms` a snapshot."""
+        """One `ase.Atoms` a snapshot, whose `info` holds temperature (K), statistics, group and weight for `from_ase`."""
         atoms = self.structure.to_ase()
+        atoms.info = {"temperature": float(self.temperature)}
+        atoms.info |= {} if self.statistics is None else {"statistics": self.statistics}
         images = []
-        for x in np.asarray(self.positions):
+        for s, x in enumerate(np.asarray(self.positions)):
             image = atoms.copy()
             image.positions = x
+            image.info["group"] = self.groups[s] if self.groups else s
+            if self.weights is not None:
+                image.info["weight"] = float(self.weights[s])
             images.append(image)
         return images
 

@@ -247,6 +247,8 @@ def _write_xyz(trajectory: Trajectory, settings: DynamicsSettings, target: Path,
             atoms.positions = np.asarray(trajectory.positions[t, f, r])
             atoms.info = {
                 "temperature": settings.temperatures[t],
+                "statistics": "classical",
+                "group": r,
                 "replica": r,
                 "time_fs": float(trajectory.times[f]),
                 "made_by": made_by,

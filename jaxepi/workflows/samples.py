@@ -97,13 +97,13 @@ def sample(
 
 
 def _write_xyz(drawn: tuple[Snapshots, ...], target: Path, made_by: str) -> None:
-    """All frames in one file, whole or not at all; the temperature (K) is in each frame's info."""
+    """All frames in one file, whole or not at all; each frame says its temperature (K), statistics and group."""
     import ase.io
 
     frames = []
     for snapshots in drawn:
         for atoms in snapshots.to_ase():
-            atoms.info |= {"temperature": float(snapshots.temperature), "made_by": made_by}
+            atoms.info["made_by"] = made_by
             frames.append(atoms)
     with whole(target) as temporary:
         ase.io.write(temporary, frames, format="extxyz")
