@@ -51,7 +51,8 @@ def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
     """Try all outputs of a command before its work; the mark that its files carry."""
     asked = settings.asdict()
     made_by = mark(name, {n: v for n, v in asked.items() if n not in w.RESOURCES})
-    inputs = [asked[n] for n in ("crystal", "hamiltonian", "potential") if asked.get(n)]
+    read = ("crystal", "hamiltonian", "potential", "trajectory", "reference")
+    inputs = [asked[n] for n in read if asked.get(n)]
     claim(outputs, made_by, files.overwrite, inputs)
     for output in outputs:
         if output.own and output.path.exists() and not files.overwrite:
@@ -113,20 +114,25 @@ def _bands(settings: w.BandsSettings, files: w.BandsFiles, _: str) -> None:
 
 
 def _gap(settings: w.GapSettings, files: w.GapFiles, line: str) -> None:
-    from jaxepi.workflows import bands, crystal
+    from jaxepi.workflows import bands, crystal, trajectories
     from jaxepi.workflows.reports import bands as report
 
     output = Path(files.output) if files.output else None
+    warm = bool(settings.temperatures) or settings.trajectory is not None
     if output is not None:
-        if not settings.temperatures:
+        if not warm:
             raise InputError(f"--output {output}: gaps at --temperatures are kept; give some, or leave it out")
         _claim("gap", settings, files, Output("--output", output, RESULTS, own=True))
     loaded = crystal.for_settings(settings)
+    given: tuple[Any, ...] = ()
+    if settings.trajectory is not None:
+        loaded, given = trajectories.snapshots(settings, loaded)
     summary = bands.gap_summary(loaded)
     print("\n".join(report.gap_summary_lines(summary)), flush=True)
-    if not settings.temperatures:
+    if not warm:
         return
-    found = bands.thermal_gaps(settings, loaded, summary.edges, output, files.progress, not files.overwrite, line)
+    resume = not files.overwrite
+    found = bands.thermal_gaps(settings, loaded, summary.edges, output, files.progress, resume, line, given)
     print("\n".join(report.thermal_gap_lines(settings, float(summary.edges.gap), found.gaps, found.snapshots)))
     if output is not None:
         print(f"\nWritten: {output}")

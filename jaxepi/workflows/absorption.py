@@ -28,7 +28,7 @@ from jaxepi.sampling import Snapshots
 from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
-from jaxepi.workflows import samples
+from jaxepi.workflows import samples, trajectories
 from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
 from jaxepi.workflows.study import Study
 
@@ -63,7 +63,7 @@ class AbsorptionResult:
     @property
     def temperatures(self) -> tuple[float, ...]:
         """Kelvin."""
-        return self.settings.temperatures
+        return tuple(float(one.temperature) for one in self.snapshots)
 
     @property
     def gaps(self) -> Float[np.ndarray, "t s"]:
@@ -100,7 +100,7 @@ def absorption(
             settings at `output`, or what the samplers and the optics refuse. OSError: `output` cannot be written.
     """
     stages = _Stages.of(settings)
-    items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(len(settings.temperatures), settings.snapshots)}
+    items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(stages.shape)}
     options: dict[str, Any] = {"resume": resume, "unit": "snapshot", "total": len(items), "progress": progress}
     with Study.open(output, stages.origin(command), ignore=RESOURCES, **options) as study:
         if study.complete:
@@ -123,7 +123,7 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
     try:
         edges = held.pop("thermal_edges")
         settings = AbsorptionSettings(**results.tuples(origin["settings"]))
-        if settings.sampler == "harmonic" and settings.antithetic:
+        if settings.trajectory is None and settings.sampler == "harmonic" and settings.antithetic:
             held |= {
                 name: tuple(_paired(one) for one in held[name]) for name in ("snapshots", "transitions", "spectra")
             }
@@ -158,6 +158,14 @@ class _Stages:
     crystal: Material
     supercell: Structure
     graph: Graph
+    given: tuple[Snapshots, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Temperatures, and snapshots of each."""
+        if self.given:
+            return len(self.given), len(self.given[0])
+        return len(self.settings.temperatures), self.settings.snapshots
 
     @property
     def workers(self) -> int:
@@ -169,25 +177,34 @@ class _Stages:
     def of(cls, settings: AbsorptionSettings) -> "_Stages":
         """Load everything, and refuse what cannot be before any work is done."""
         crystal = crystals.for_settings(settings)
+        given: tuple[Snapshots, ...] = ()
         repeats = crystal.periodic(settings.supercell)
         size = crystal.hamiltonian.basis.size(crystal.structure.species) * int(np.prod(repeats))
+        if settings.trajectory is not None:
+            crystal, given = trajectories.snapshots(settings, crystal)
+            size = crystal.hamiltonian.basis.size(given[0].structure.species)
         # Before the supercell is built: a request far too large would exhaust the memory on the way.
         batches(size, 1, 1, _is_real(settings, crystal), settings.memory_gb)
         if settings.width < 2 * DEFAULT_GRID.step:
             least = 2 * DEFAULT_GRID.step
             raise InputError(f"width {settings.width:g} eV: the energy bins resolve {least:g} eV or more; give that")
-        crystal.potential  # noqa: B018  (refuses here when there is none)
-        supercell = crystal.structure.supercell(repeats)
-        return cls(settings, crystal, supercell, crystal.hamiltonian.graph(supercell))
+        if not given:
+            crystal.potential  # noqa: B018  (refuses here when there is none)
+        supercell = given[0].structure if given else crystal.structure.supercell(repeats)
+        graph = crystal.hamiltonian.graph(supercell)
+        for one in given:
+            one.check(graph)
+        return cls(settings, crystal, supercell, graph, given)
 
     def origin(self, command: str) -> dict[str, Any]:
         """Provenance: besides settings and models, what the structure file held."""
         cells = results.fingerprint(self.crystal.primitive, self.crystal.structure)
-        return results.provenance(self.settings.asdict(), self.crystal.models(), command, structure_hash=cells)
+        more = {"trajectory_hash": results.fingerprint(*self.given)} if self.given else {}
+        return results.provenance(self.settings.asdict(), self.crystal.models(), command, structure_hash=cells, **more)
 
     def prepare(self, progress: bool) -> dict[str, Any]:
         """Snapshots, and band edges where the crystal has a gap."""
-        drawn = samples.draw(self.settings, self.crystal, self.supercell, progress)
+        drawn = self.given or samples.draw(self.settings, self.crystal, self.supercell, progress)
         if (self.settings.gap_kind or self.crystal.gap_kind) == "none":
             return {"snapshots": drawn}
         edges = electrons.band_edges(self.crystal.hamiltonian, self.crystal.primitive)
@@ -221,7 +238,7 @@ class _Stages:
         self, prepared: dict[str, Any], found: list[dict[str, Any]], rest: Transitions, origin: dict[str, Any]
     ) -> AbsorptionResult:
         """Spectra and Tauc fits from the transitions."""
-        settings, per = self.settings, self.settings.snapshots
+        settings, per = self.settings, self.shape[1]
         low, high, count = settings.energies
         energies = jnp.linspace(low, high, count, dtype=self.supercell.positions.dtype)
         groups = [found[i : i + per] for i in range(0, len(found), per)]

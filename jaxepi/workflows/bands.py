@@ -14,7 +14,7 @@ from jaxepi.materials import Material
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots
 from jaxepi.workflows import samples
-from jaxepi.workflows.settings import SamplingSettings
+from jaxepi.workflows.settings import GapSettings
 from jaxepi.workflows.study import Study
 
 LARGEST = 1e5
@@ -101,13 +101,14 @@ def gap_summary(crystal: Material) -> GapSummary:
 
 
 def thermal_gaps(
-    settings: SamplingSettings,
+    settings: GapSettings,
     crystal: Material,
     edges: BandEdges,
     output: str | os.PathLike | None = None,
     progress: bool = False,
     resume: bool = True,
     command: str = "",
+    given: tuple[Snapshots, ...] = (),
 ) -> ThermalGaps:
     """Gaps between the band edges of snapshots at temperatures; compiled once for all of them.
 
@@ -115,17 +116,19 @@ def thermal_gaps(
         crystal: of the settings. edges: of its lattice at rest.
         output: HDF5 file of the result; `<output>.parts/` holds finished snapshots meanwhile. None keeps nothing.
         progress: a bar on stderr. resume: False replaces whatever `output` holds. command: the command line.
+        given: snapshots of a trajectory (`trajectories.snapshots`), one entry a temperature; drawn when left out.
 
     Raises:
         InputError: what `samples.draw` refuses, or a result of other settings at `output`.
     """
     hamiltonian = crystal.hamiltonian
-    supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
+    supercell = given[0].structure if given else crystal.structure.supercell(crystal.periodic(settings.supercell))
     graph = hamiltonian.graph(supercell)
     probe = electrons.edge_probe(edges, supercell, hamiltonian.basis.occupied(supercell.species))
     cells = results.fingerprint(crystal.primitive, crystal.structure)
-    origin = results.provenance(settings.asdict(), crystal.models(), command, structure_hash=cells)
-    shape = len(settings.temperatures), settings.snapshots
+    more = {"trajectory_hash": results.fingerprint(*given)} if given else {}
+    origin = results.provenance(settings.asdict(), crystal.models(), command, structure_hash=cells, **more)
+    shape = (len(given), len(given[0])) if given else (len(settings.temperatures), settings.snapshots)
     items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(*shape)}
 
     def gap(drawn: tuple[Snapshots, ...], item: tuple[int, int]) -> dict[str, Any]:
@@ -137,7 +140,9 @@ def thermal_gaps(
         if study.complete:
             held = study.contents()
             return ThermalGaps(held["snapshots"], held["gaps"].value)
-        drawn = study.keep("prepared", lambda: {"snapshots": samples.draw(settings, crystal, supercell, progress)})
+        drawn = study.keep(
+            "prepared", lambda: {"snapshots": given or samples.draw(settings, crystal, supercell, progress)}
+        )
         found = study.map(items, partial(gap, drawn["snapshots"]))
         gaps = np.array([float(part["conduction"].value[0] - part["valence"].value[0]) for part in found]).reshape(
             shape

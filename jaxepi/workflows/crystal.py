@@ -26,10 +26,13 @@ def for_settings(settings: AbsorptionSettings | GapSettings) -> Material:
             not follow the atoms.
     """
     loaded = load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit)
-    if settings.temperatures and loaded.electrons is not None and loaded.electrons.fixed:
+    if settings.trajectory is not None:
+        loaded = dataclasses.replace(loaded, ions=None, potential_name="none")
+    warm = settings.temperatures or settings.trajectory is not None
+    if warm and loaded.electrons is not None and loaded.electrons.fixed:
         raise InputError(
             f"{settings.hamiltonian} is the Hamiltonian of one crystal at rest and follows no displacements: leave "
-            "--temperatures out (bands and gap need none), or give a Hamiltonian that follows them, one of "
+            "--temperatures and --trajectory out (bands and gap need none), or give a Hamiltonian that follows them, one of "
             f"{', '.join(hamiltonians.available())}"
         )
     return prepared(loaded, settings.cell, settings.precision)

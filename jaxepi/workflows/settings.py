@@ -9,7 +9,7 @@ import math
 from typing import Any, ClassVar
 
 from jaxepi.errors import InputError
-from jaxepi.settings import Counts, Settings, setting
+from jaxepi.settings import Counts, Settings, fields, setting
 
 RESOURCES = ("memory_gb", "workers")
 """Settings that change how, not what, is computed: a run may be resumed with others."""
@@ -103,18 +103,65 @@ class SamplingSettings(LatticeSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class GapSettings(ElectronSettings, SamplingSettings):
+class TrajectorySettings(SamplingSettings):
+    """Snapshots that a file holds, in place of drawn ones."""
+
+    group: ClassVar[str] = "snapshots of a trajectory"
+
+    trajectory: str | None = setting(
+        None,
+        "snapshots from this file instead: extended XYZ, ASE's .traj, XDATCAR, vasprun.xml, or HDF5 of sample or md; no "
+        "potential is needed",
+        metavar="FILE",
+    )
+    frames: str = setting(
+        ":",
+        "which of its frames, of each of its runs: start:stop:step, 100::10 for every tenth from 100 on",
+        metavar="SLICE",
+    )
+    reference: str | None = setting(
+        None,
+        "structure file, the crystal at rest in the cell of the trajectory (default: CRYSTAL repeated to fill it, else the "
+        "mean of the frames)",
+        metavar="FILE",
+    )
+    independent: bool = setting(
+        False, "frames are independent of each other, so that their scatter tells an error; else they are one run"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trajectory is None:
+            for name in ("frames", "reference", "independent"):
+                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                    raise InputError(f"{name} is of a trajectory: give one (--trajectory FILE), or leave {name} out")
+            return
+        own = {"temperatures", "statistics", *(f.name for f in fields(ElectronSettings))}
+        for field in fields(SamplingSettings):
+            if field.name not in own and getattr(self, field.name) != field.default:
+                raise InputError(
+                    f"{field.name} decides how snapshots are drawn, and trajectory {self.trajectory} holds them: leave one out"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class GapSettings(ElectronSettings, TrajectorySettings):
     """Everything that decides a gap: the Hamiltonian, and the snapshots at temperatures where there are some."""
 
     group: ClassVar[str] = "snapshots"
 
     temperatures: tuple[float, ...] = setting(
-        (), "temperatures (default: none, the lattice at rest alone)", "K", least=0, most=1e6, metavar="K"
+        (),
+        "temperatures (default: none, the lattice at rest alone, or those of the trajectory)",
+        "K",
+        least=0,
+        most=1e6,
+        metavar="K",
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class AbsorptionSettings(ElectronSettings, SamplingSettings):
+class AbsorptionSettings(ElectronSettings, TrajectorySettings):
     """Everything that decides the result of an absorption study.
 
     Quasirandom k points, of which every snapshot has its own, sample the zone together far better than one regular mesh.
@@ -122,6 +169,9 @@ class AbsorptionSettings(ElectronSettings, SamplingSettings):
 
     group: ClassVar[str] = "spectrum"
 
+    temperatures: tuple[float, ...] = setting(
+        (), "temperatures (default: 300, or those of the trajectory)", "K", least=0, most=1e6, metavar="K"
+    )
     twists: int = setting(16, "quasirandom k points of each snapshot", least=1, most=10**6, metavar="N")
     kmesh: Counts | None = setting(
         None,
@@ -170,6 +220,8 @@ class AbsorptionSettings(ElectronSettings, SamplingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.temperatures and self.trajectory is None:
+            object.__setattr__(self, "temperatures", (300.0,))
         low, high, count = self.energies
         if not low < high:
             raise InputError(f"photon energies from {low:g} to {high:g} eV: give positive, increasing ones")

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from jaxepi.files import whole
 from jaxepi.materials import measured
 from jaxepi.optics import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
+from jaxepi.sampling import Snapshots
 from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings
 from jaxepi.workflows.reports.tables import aligned, number, with_error
@@ -101,8 +102,9 @@ def summary(result: AbsorptionResult) -> str:
     pairs = " in antithetic pairs" if first.groups == antithetic_pairs(len(first)) else ""
     lines = [
         f"{settings.crystal}: {len(first.structure)} atoms, {len(first)} snapshots a temperature{pairs} "
-        f"({settings.statistics} nuclei, {settings.sampler}), {_points(settings)}, "
-        f"{settings.broadening} of {1e3 * settings.width:g} meV, scissor {settings.scissor:g} eV, seed {settings.seed}"
+        f"({_origin(settings, first)}), {_points(settings)}, "
+        f"{settings.broadening} of {1e3 * settings.width:g} meV, scissor {settings.scissor:g} eV"
+        + (f", seed {settings.seed}" if settings.trajectory is None else "")
     ]
     if result.edges is not None:
         rest = float(result.edges.gap) + settings.scissor
@@ -115,6 +117,14 @@ def summary(result: AbsorptionResult) -> str:
         rows = [["photon energy (eV)", *(f"{e:.1f}" for e, _ in known)], ["ratio", *(f"{r:.2g}" for _, r in known)]]
         lines += [f"  {line}" for line in aligned(rows)]
     return "\n".join(lines)
+
+
+def _origin(settings: AbsorptionSettings, first: Snapshots) -> str:
+    """Where snapshots come from, and the statistics of their nuclei."""
+    if settings.trajectory is None:
+        return f"{settings.statistics} nuclei, {settings.sampler}"
+    nuclei = f"{first.statistics} nuclei, " if first.statistics else ""
+    return f"{nuclei}frames of {settings.trajectory}"
 
 
 def _points(settings: AbsorptionSettings) -> str:

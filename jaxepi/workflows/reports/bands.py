@@ -9,7 +9,7 @@ from jaxepi.materials import measured
 from jaxepi.sampling import Snapshots
 from jaxepi.workflows.bands import Bands, GapSummary, edges_along
 from jaxepi.workflows.reports.tables import aligned, number, vector
-from jaxepi.workflows.settings import SamplingSettings
+from jaxepi.workflows.settings import GapSettings
 
 
 def bands_lines(found: Bands) -> list[str]:
@@ -52,12 +52,13 @@ def gap_summary_lines(found: GapSummary) -> list[str]:
 
 
 def thermal_gap_lines(
-    settings: SamplingSettings, rest: float, gaps: Float[np.ndarray, "t s"], drawn: tuple[Snapshots, ...]
+    settings: GapSettings, rest: float, gaps: Float[np.ndarray, "t s"], drawn: tuple[Snapshots, ...]
 ) -> list[str]:
     """Gaps (eV) of the snapshots drawn at each temperature and their change from the lattice at rest, as text."""
     table = measured.gap(settings.crystal)
     rows = [["T (K)", "gap (eV)", "change (meV)", "measured (eV)"]]
-    for temperature, values, snapshots in zip(settings.temperatures, gaps, drawn, strict=True):
+    for values, snapshots in zip(gaps, drawn, strict=True):
+        temperature = float(snapshots.temperature)
         mean, error = float(snapshots.mean(values)), float(snapshots.standard_error(values))
         experiment = table.at(temperature) if table else math.nan
         change = f"{1e3 * (mean - rest):+.1f}" + (f" +- {1e3 * error:.1f}" if np.isfinite(error) else "")
