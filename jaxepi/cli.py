@@ -28,7 +28,7 @@ COMMANDS = {
     "sample": "snapshots at temperatures, to extended XYZ or HDF5",
     "train": "train a model on labelled configurations; errors in meV and angstrom",
     "md": "molecular dynamics at temperatures: trajectory and log of temperatures and energies",
-    "materials": "shipped materials, and the cards of these and of learned potentials",
+    "materials": "shipped materials and models: elements, level, errors (meV, angstrom), citation; cards by name",
     "label structures": "make a set of structures, extended XYZ",
     "label run": "label structures by a recipe; goes on where an earlier call ended",
     "label pack": "pack work folders into a data set, or extend one",

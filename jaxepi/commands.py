@@ -198,13 +198,11 @@ def _materials(settings: w.MaterialsSettings, files: s.Settings, _: str) -> None
     if chosen and chosen not in materials.available() and (chosen in potentials.available() or chosen.endswith(".npz")):
         print(json.dumps(potentials.card(chosen), indent=2, ensure_ascii=False))
         return
-    for name in [chosen] if chosen else materials.available():
-        card = dict(materials.load(name).card)
-        if not chosen:
-            print(f"{name:18} {card['description']}")
-            continue
-        for key, text in card.items():
-            print(f"{key:12} {text}")
+    if not chosen:
+        print("\n".join(materials.models.material_lines(settings.elements)))
+        return
+    for key, text in materials.load(chosen).card:
+        print(f"{key:12} {text}")
 
 
 COMMANDS = {

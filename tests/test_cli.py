@@ -194,8 +194,8 @@ def test_a_configuration_file_goes_nowhere_through_the_words_of_a_command_line(r
     assert run("bands", "--config", "run.toml") == (
         2,
         "",
-        "jaxepi: no material and no file '--help': give one of galliumarsenide, graphene, silicon, or the path of a structure "
-        "file\n",
+        "jaxepi: no material and no file '--help': give one of diamond, galliumarsenide, germanium, graphene, "
+        "silicon, or the path of a structure file\n",
     )
 
 
@@ -227,7 +227,7 @@ def test_bad_structures_are_refused(run, folder, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("absorb unobtainium", "no material and no file 'unobtainium': give one of galliumarsenide, graphene, silicon"),
+        ("absorb unobtainium", "no material and no file 'unobtainium': give one of diamond, galliumarsenide"),
         ("absorb", "name a material or a structure file"),
         ("absorb graphene", "graphene has no potential"),
         ("absorb silicon --temperatures -5", "temperatures -5 K: give zero or a positive number"),
@@ -276,6 +276,7 @@ def test_bad_structures_are_refused(run, folder, message):
         ("phonons graphene", "graphene has no potential"),
         ("sample silicon --output out.cif", "out.cif"),
         ("materials lead", "no material 'lead'"),
+        ("materials --elements Xx", "elements 'Xx': that is no element"),
         ("materials silicon-mvff", "no card of 'silicon-mvff'"),
         ("guess", "invalid choice: 'guess'"),
     ],
@@ -344,7 +345,8 @@ def test_gap_bands_phonons_and_materials_print_known_numbers(run, folder):
     assert (folder / "silicon-phonons.png").exists()
     status, out, _ = run("materials")
     assert status == 0
-    assert out.split()[0] == "galliumarsenide"
+    assert "galliumarsenide  As Ga " in out
+    assert "silicon-mvff" not in run("materials", "--elements", "Ge")[1]
     assert "niquet" in run("materials", "silicon")[1]
     assert '"forces_rmse"' in run("materials", "silicon-pbe")[1]
 

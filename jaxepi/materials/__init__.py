@@ -1,33 +1,31 @@
 """Materials: a structure, a potential and a Hamiltonian that belong together, each with a card."""
 
-import json
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from jaxepi import hamiltonians, potentials
 from jaxepi.errors import InputError
-from jaxepi.materials import measured
+from jaxepi.materials import measured, models
 from jaxepi.materials.material import Material
 from jaxepi.structure import Structure
 
 if TYPE_CHECKING:
     import ase
 
-__all__ = ["Material", "available", "load", "measured"]
+__all__ = ["Material", "available", "load", "measured", "models"]
 
 
 def available() -> list[str]:
     """Names of the shipped materials."""
-    return sorted(_catalogue())
+    return sorted(models.catalogue())
 
 
 def load(name: str, hamiltonian: str | None = None, potential: str | None = None, spin_orbit: bool = False) -> Material:
     """A shipped material by name, with other models where they are given by name or path.
 
     Raises:
-        InputError: an unknown material, or models that cannot be read.
+        InputError: an unknown material, or models that cannot be read or have other elements.
     """
-    catalogue = _catalogue()
+    catalogue = models.catalogue()
     if name not in catalogue:
         raise InputError(f"no material {name!r}; shipped are {', '.join(sorted(catalogue))}, or give a structure file")
     entry = catalogue[name]
@@ -41,7 +39,7 @@ def load(name: str, hamiltonian: str | None = None, potential: str | None = None
         "notes": entry.get("notes", ""),
     }
     window = entry.get("tauc_window")
-    return Material(
+    found = Material(
         primitive=Structure.from_ase(_crystal(entry["crystal"], cubic=False)),
         structure=Structure.from_ase(_crystal(entry["crystal"], cubic=True)),
         electrons=hamiltonians.load(electrons, spin_orbit),
@@ -53,10 +51,8 @@ def load(name: str, hamiltonian: str | None = None, potential: str | None = None
         tauc_window=(float(window[0]), float(window[1])) if window else None,
         card=tuple(card.items()),
     )
-
-
-def _catalogue() -> dict[str, dict]:
-    return json.loads((resources.files("jaxepi.materials") / "catalogue.json").read_text())
+    found.refuse_foreign()
+    return found
 
 
 def _crystal(entry: dict, cubic: bool) -> "ase.Atoms":

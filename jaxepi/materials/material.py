@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxepi import hamiltonians, potentials, tree
+from jaxepi import tree
 from jaxepi.errors import InputError, whole_number
 from jaxepi.hamiltonians import Hamiltonian
+from jaxepi.materials import models
 from jaxepi.potentials import Potential
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
@@ -45,8 +46,7 @@ class Material:
             InputError: there is none.
         """
         if self.electrons is None:
-            known = ", ".join(hamiltonians.available())
-            raise InputError(f"{self.name} has no Hamiltonian: give one (--hamiltonian): a path or one of {known}")
+            raise InputError(f"{self.name} has no Hamiltonian; {models.remedy('hamiltonian', self.primitive)}")
         return self.electrons
 
     @property
@@ -57,9 +57,19 @@ class Material:
             InputError: there is none.
         """
         if self.ions is None:
-            known = ", ".join(potentials.available())
-            raise InputError(f"{self.name} has no potential: give one (--potential): a path or one of {known}")
+            raise InputError(f"{self.name} has no potential; {models.remedy('potential', self.primitive)}")
         return self.ions
+
+    def refuse_foreign(self) -> None:
+        """Refuse models that lack elements of the crystal.
+
+        Raises:
+            InputError: names the elements, and models that have them.
+        """
+        if self.electrons is not None:
+            models.refuse_foreign("hamiltonian", self.hamiltonian_name, self.electrons.module, self.primitive)
+        if self.ions is not None:
+            models.refuse_foreign("potential", self.potential_name, self.ions.module, self.primitive)
 
     def models(self) -> dict[str, Any]:
         """The models there are, by name, in the form `results.provenance` takes."""

@@ -15,6 +15,7 @@ from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import traced
 from jaxepi.potentials.base import Potential
+from jaxepi.potentials.domain import warn_at_rest
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree
 
@@ -83,7 +84,7 @@ def force_constants(
     """Hessian rows of the first base cell, by forward derivatives of the forces; the acoustic sum rule is enforced.
 
     Can be differentiated by the potential's parameters, by positions and by the cell when `graph` is given; the checks
-    are made on concrete values only.
+    are made on concrete values only, with a warning where the potential was trained on nothing like the crystal.
 
     Args:
         potential: any potential. supercell: at rest, made by `Structure.supercell` (or its own base cell, repeats 1).
@@ -108,6 +109,7 @@ def force_constants(
                 f"the supercell is not at rest: the largest force is {largest:.3g} eV/angstrom (accepted: "
                 f"{force_tolerance:g}); relax the structure with this potential first"
             )
+        warn_at_rest(potential, supercell, graph)
     return ForceConstants(supercell, matrix)
 
 

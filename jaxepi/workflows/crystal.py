@@ -69,7 +69,7 @@ def load(
         raise InputError(f"no material and no file {crystal!r}: give one of {known}, or the path of a structure file")
     structure = read_structure(crystal)
     electrons = hamiltonians.load(hamiltonian, spin_orbit) if hamiltonian else None
-    return Material(
+    found = Material(
         primitive=_primitive(crystal, structure, electrons),
         structure=structure,
         electrons=electrons,
@@ -78,6 +78,8 @@ def load(
         hamiltonian_name=hamiltonian or "none",
         potential_name=potential or "none",
     )
+    found.refuse_foreign()
+    return found
 
 
 def _primitive(path: str, structure: Structure, electrons: Hamiltonian | None) -> Structure:

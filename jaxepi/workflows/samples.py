@@ -9,6 +9,7 @@ from jaxepi import results, sampling
 from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
 from jaxepi.guards import refuse_beyond_memory
 from jaxepi.materials import Material
+from jaxepi.potentials.domain import warn_of_snapshots
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
@@ -45,7 +46,7 @@ def draw(
         )
         return tuple(trajectory.snapshots())
     constants = sampling.force_constants(crystal.potential, supercell)
-    return tuple(
+    drawn = tuple(
         sampling.harmonic(
             constants,
             temperature=temperature,
@@ -57,6 +58,9 @@ def draw(
         )
         for temperature in settings.temperatures
     )
+    for snapshots in drawn:
+        warn_of_snapshots(crystal.potential, supercell, snapshots.positions, float(snapshots.temperature))
+    return drawn
 
 
 def sample(

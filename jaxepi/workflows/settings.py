@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, shown
 from jaxepi.settings import Counts, Settings, fields, setting
 
 RESOURCES = ("memory_gb", "workers")
@@ -310,9 +310,21 @@ class TrainSettings(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class MaterialsSettings(Settings):
-    """Whose card is printed."""
+    """What is listed, or whose card is printed."""
 
     name: str | None = setting(None, "print the card of this material, or of a learned potential", positional=True)
+    elements: tuple[str, ...] = setting((), "only what holds all of these (default: everything)", metavar="SYMBOL")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name and self.elements:
+            raise InputError(f"elements {' '.join(self.elements)}: they choose what is listed; leave {self.name!r} out")
+        if self.elements:
+            from ase.data import atomic_numbers
+
+            for symbol in self.elements:
+                if symbol not in atomic_numbers:
+                    raise InputError(f"elements {shown(symbol)}: that is no element; give symbols, as in Ga As")
 
 
 @dataclasses.dataclass(frozen=True)
