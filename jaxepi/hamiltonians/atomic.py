@@ -34,20 +34,32 @@ def dipoles(basis: Basis, radial: Float[Array, "kinds pairs"]) -> Float[Array, "
     return jnp.einsum("kp,paij->kaij", radial, jnp.asarray(factors, radial.dtype))
 
 
-def spin_orbit(basis: Basis, strengths: Float[Array, " kinds"]) -> Complex[Array, "kinds o o"]:
-    """Spin-orbit blocks 2 lambda L.S of the p shells in the spinor basis, a species; lambda = Delta/3, eV."""
-    levi_civita = np.zeros((3, 3, 3))
+def angular_momentum(l: int) -> Complex[np.ndarray, "3 m m"]:
+    """<m| L_a |m'> between the real harmonics of a shell, in the order of `basis`."""
+    turn = np.zeros((3, 3, 3))
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        levi_civita[i, j, k], levi_civita[i, k, j] = 1, -1
+        turn[i, j, k], turn[i, k, j] = 1, -1
+    if l == 0:
+        return np.zeros((3, 1, 1), complex)
+    if l == 1:
+        return -1j * turn
+    turned = np.einsum("kij,bjl->kbil", turn, D_TENSORS)
+    return -1j * 4 / 3 * np.einsum("ail,kbil->kab", D_TENSORS, turned)
+
+
+def spin_orbit(basis: Basis, strengths: Float[Array, "kinds shells"]) -> Complex[Array, "kinds o o"]:
+    """Spin-orbit blocks 2 lambda L.S in the spinor basis, a species; of a p shell, lambda = Delta/3, eV."""
     pauli = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
-    p_block = np.einsum("iab,ist->satb", -1j * levi_civita, pauli)
-    width, p = basis.block_size // 2, basis.slices()["p"]
-    block = np.zeros((2, width, 2, width), dtype=complex)
-    block[:, p, :, p] = p_block
-    return strengths[:, None, None] * jnp.asarray(block.reshape(2 * width, 2 * width))
+    width, where = basis.block_size // 2, basis.slices()
+    block = np.zeros((len(where), 2, width, 2, width), dtype=complex)
+    for i, (name, place) in enumerate(where.items()):
+        l, kept = SHELLS[name]
+        own = angular_momentum(l)[:, np.array(kept)][:, :, np.array(kept)]
+        block[i, :, place, :, place] = np.einsum("kab,kst->satb", own, pauli)
+    return jnp.einsum("ks,sab->kab", strengths, jnp.asarray(block.reshape(len(where), 2 * width, 2 * width)))
 
 
-def with_spin_orbit(blocks: Blocks, basis: Basis, strengths: Float[Array, " kinds"]) -> Blocks:
+def with_spin_orbit(blocks: Blocks, basis: Basis, strengths: Float[Array, "kinds shells"]) -> Blocks:
     """Blocks of a spinless model in the spinor basis `basis`, with spin-orbit coupling on every atom."""
     blocks = blocks.as_spinor()
     coupling = spin_orbit(basis, strengths)[jnp.asarray(basis.kinds(blocks.species))]

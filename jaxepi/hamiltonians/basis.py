@@ -37,7 +37,7 @@ class Basis:
 
     Attributes:
         shells: pairs of atomic number and shell names.
-        electrons: pairs of atomic number and valence electrons of the neutral atom.
+        electrons: pairs of atomic number and valence electrons of the neutral atom, of the species that have them known.
         spinor: whether every orbital comes twice, spin up and spin down.
     """
 
@@ -125,15 +125,25 @@ class Basis:
     @property
     def counts_electrons(self) -> bool:
         """Whether the number of electrons is known, so that `occupied` has an answer."""
-        return True
+        return set(self.species) <= set(dict(self.electrons))
 
     def occupied(self, species: Sequence[int]) -> int:
         """Number of filled bands of the neutral crystal.
 
         Raises:
-            InputError: an odd number of electrons in a spin-degenerate basis.
+            InputError: electrons that are not known, or an odd number of them in a spin-degenerate basis.
         """
         counts = dict(self.electrons)
+        missing = sorted(set(species) - set(counts))
+        if missing:
+            from ase.data import chemical_symbols
+
+            names = [chemical_symbols[z] for z in missing]
+            raise InputError(
+                f"the file of this Hamiltonian does not say how many valence electrons {', '.join(names)} "
+                f"{'has' if len(names) == 1 else 'have'}, so that nothing says which bands are filled: write electrons into "
+                "it (docs/formats.md)"
+            )
         total = sum(counts[z] for z in species)
         filled = total / self.spin_degeneracy
         if abs(filled - round(filled)) > 1e-9:

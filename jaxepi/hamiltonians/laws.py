@@ -45,10 +45,26 @@ def _polynomial(distance, c0, c1, c2, c3, decay, switch, width):
     return polynomial * jnp.exp(-(decay**2) * distance) * nrl_switch(distance, switch, width)
 
 
+def _enveloped(distance, c0, c1, c2, c3, c4, origin, length, exponent, decay, stretch, switch, width, reach):
+    """P(d - origin) (length/d)^exponent exp(-decay d^stretch) / (1 + exp((d - switch)/width)), with P of fourth order.
+
+    It is what the laws of DeePTB have in common (`deeptb_models`). Its tail is cut at `reach`, where the Fermi function
+    is that of eight widths, 3e-4.
+    """
+    x = distance - origin
+    polynomial = c0 + x * (c1 + x * (c2 + x * (c3 + x * c4)))
+    envelope = (length / distance) ** exponent * jnp.exp(-decay * distance**stretch)
+    value = polynomial * envelope / (1 + jnp.exp((distance - switch) / width))
+    return jnp.where(distance < reach, value, 0.0)
+
+
+_ZERO = dict.fromkeys(("c0", "c1", "c2", "c3", "c4", "origin", "exponent", "decay"), 0.0)
+
 LAWS: dict[str, Law] = {
     "power": Law(_power, {"value": 0.0, "exponent": 0.0, "length": 1.0}),
     "exponential": Law(_exponential, {"value": 0.0, "decay": 0.0, "length": 1.0, "switch": 1.0, "width": 1.0}),
     "polynomial": Law(
         _polynomial, {"c0": 0.0, "c1": 0.0, "c2": 0.0, "c3": 0.0, "decay": 0.0, "switch": 1.0, "width": 1.0}
     ),
+    "enveloped": Law(_enveloped, _ZERO | {"length": 1.0, "stretch": 1.0, "switch": 1.0, "width": 1.0, "reach": 1.0}),
 }

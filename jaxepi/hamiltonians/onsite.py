@@ -10,6 +10,8 @@
   refer to each bond's ideal direction, which is the graph's reference, and to the cubic axes: build the graph from the
   perfect, unrotated crystal.
 - `density`: energies as powers of an embedding density (NRL; Bernstein et al., Phys. Rev. B 62, 4477 (2000)).
+- `bonds`: two-centre blocks of every bond, with the distance law of the set, added to the energies ("strain" of DeePTB;
+  Gu et al., Nat. Commun. 15, 6772 (2024)).
 """
 
 from collections.abc import Callable
@@ -23,8 +25,8 @@ from jaxtyping import Array, Float
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.basis import SHELLS, Basis
-from jaxepi.hamiltonians.laws import nrl_switch
-from jaxepi.hamiltonians.two_centre import bond_tensors
+from jaxepi.hamiltonians.laws import LAWS, nrl_switch
+from jaxepi.hamiltonians.two_centre import BONDS, bond_tensors, two_centre
 from jaxepi.structure import Structure
 
 
@@ -40,6 +42,7 @@ class Terms(NamedTuple):
     distance: Float[Array, " e"]
     hopping: Float[Array, "e o o"]
     graph: Graph
+    law: str
     weight: Float[Array, " e"] | None = None
 
     def sum_bonds(self, values: Array) -> Array:
@@ -53,8 +56,20 @@ class Terms(NamedTuple):
         return self.basis.by_orbital(self.params["onsite"]).astype(self.distance.dtype)
 
     def diagonal(self) -> Array:
-        """Tabulated energies as diagonal blocks (n, o, o)."""
-        return jax.vmap(jnp.diag)(self.energies()[self.kinds])
+        """Tabulated energies as diagonal blocks (n, o, o), and what couples shells of equal angular momentum."""
+        energies = jax.vmap(jnp.diag)(self.energies()[self.kinds])
+        if "mixing" not in self.params:
+            return energies
+        mixing = self.basis.by_orbital(self.basis.by_orbital(self.params["mixing"]).mT).mT * _equal_components(
+            self.basis
+        )
+        return energies + mixing[self.kinds].astype(energies.dtype)
+
+
+def _equal_components(basis: Basis) -> Array:
+    """One between equal components of two shells of one angular momentum, else zero: shape (o, o)."""
+    marks = np.array([(SHELLS[name][0], m) for name in basis.all_shells for m in SHELLS[name][1]])
+    return jnp.asarray((marks[:, None] == marks[None]).all(axis=2))
 
 
 def constant(terms: Terms) -> Float[Array, "n o o"]:
@@ -123,12 +138,32 @@ def _published_axes(basis: Basis) -> Array:
 
 
 def density(terms: Terms) -> Float[Array, "n o o"]:
-    """E_l = a + b rho^(2/3) + c rho^(4/3) + d rho^2 with rho = sum_j exp(-decay^2 d) F(d)."""
+    """E_l = a + b rho^(2/3) + c rho^(4/3) + d rho^2 with rho = sum_j exp(-decay^2 d) F(d); a to d of shells, or of species
+    and their shells."""
     p = terms.params["density"]
     d = terms.distance
     rho = terms.sum_bonds(jnp.exp(-(p["decay"] ** 2) * d) * nrl_switch(d, p["switch"], p["width"]))
     powers = jnp.stack([jnp.ones_like(rho), rho ** (2 / 3), rho ** (4 / 3), rho**2], axis=1)
-    return jax.vmap(jnp.diag)(terms.basis.by_orbital(powers @ p["coefficients"].astype(d.dtype).T))
+    coefficients = p["coefficients"].astype(d.dtype)
+    own = jnp.broadcast_to(coefficients, (len(terms.basis.shells), *coefficients.shape[-2:]))[terms.kinds]
+    return jax.vmap(jnp.diag)(terms.basis.by_orbital(jnp.einsum("np,nsp->ns", powers, own)))
+
+
+def bonds(terms: Terms) -> Float[Array, "n o o"]:
+    """The tabulated energies and, of every bond, a two-centre block between the shells of its first atom."""
+    where, dtype = terms.basis.slices(), terms.distance.dtype
+    found = jnp.zeros_like(terms.hopping)
+    for name, table in terms.params["bonds"].items():
+        pair, bond = name.split(":")
+        a, b = pair.split("-")
+        radial = LAWS[terms.law](terms.distance, **{k: v[terms.pair].astype(dtype) for k, v in table.items()})
+        (l1, keep1), (l2, keep2) = SHELLS[a], SHELLS[b]
+        factor = two_centre(l1, l2, terms.direction)[BONDS.index(bond)][:, np.array(keep1)][:, :, np.array(keep2)]
+        block = radial[:, None, None] * factor
+        found = found.at[:, where[a], where[b]].add(block)
+        if a != b:
+            found = found.at[:, where[b], where[a]].add(jnp.swapaxes(block, 1, 2))
+    return terms.diagonal() + terms.sum_bonds(found)
 
 
 MODELS: dict[str, Callable[[Terms], Array]] = {
@@ -136,6 +171,7 @@ MODELS: dict[str, Callable[[Terms], Array]] = {
     "niquet": niquet,
     "boykin": boykin,
     "density": density,
+    "bonds": bonds,
 }
 
 

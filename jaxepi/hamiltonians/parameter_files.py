@@ -1,5 +1,7 @@
-"""Parameter files of Slater-Koster sets: JSON in the format of `parameters/README.md`, shipped or a user's own."""
+"""Parameter files of Slater-Koster sets: JSON in the format of `parameters/README.md`, shipped or a user's own; models of
+DeePTB are put into that format (`deeptb_models`)."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,8 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from jaxepi import schema
-from jaxepi.errors import InputError, shown
-from jaxepi.hamiltonians import onsite
+from jaxepi.errors import InputError, refuse_unknown, shown
+from jaxepi.hamiltonians import deeptb_models, onsite
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import LAWS
@@ -30,6 +32,9 @@ RANGES = {
     "length": schema.Number(0.1, 50, "angstrom"),
     "switch": schema.Number(0.1, 50, "angstrom"),
     "width": schema.Number(1e-3, 50, "angstrom"),
+    "origin": schema.Number(0, 50, "angstrom"),
+    "stretch": schema.Number(0, 50),
+    "reach": schema.Number(0.1, 50, "angstrom"),
 }
 """Ranges of numbers by name; others may have any size that a file of numbers has."""
 
@@ -43,10 +48,14 @@ HEAD = schema.Table(
             schema.Table(
                 {
                     "shells": schema.List(schema.Text()),
-                    "electrons": schema.Number(0, 100),
                     "onsite": schema.Entries(ENERGY),
                 },
-                {"spin_orbit": schema.Table({}, {"p": schema.Number(-10, 10, "eV")})},
+                {
+                    "electrons": schema.Number(0, 100),
+                    "spin_orbit": schema.Entries(schema.Number(-10, 10, "eV")),
+                    "mixing": schema.Entries(ENERGY),
+                    "density": schema.Entries(schema.List(schema.Number(), 4, 4)),
+                },
             ),
             tuple(chemical_symbols[1:]),
             least=1,
@@ -91,7 +100,10 @@ def read(name_or_path: str | Path) -> dict:
     if not source.is_file():
         raise InputError(f"no Slater-Koster set {text!r}; shipped are {', '.join(sets())}, or give a {ENDING} file")
     data = schema.read(source, "parameter file")
-    if source.parent != SHIPPED:  # which a test checks
+    if deeptb_models.recognised(data):
+        data = deeptb_models.translated(data, text)
+        check(data, text, sizes=False)
+    elif source.parent != SHIPPED:  # which a test checks
         check(data, text)
     return data
 
@@ -119,8 +131,14 @@ def check(data: Any, where: str, sizes: bool = True) -> None:
             raise InputError(f"{where}: species.{symbol}.shells names a shell twice; name each once")
         widths = [len(SHELLS[shell][1]) for shell in held if _known(shell, f"{where}: species.{symbol}.shells")]
         schema.Number(0, 2 * sum(widths), "electrons in these shells").check(
-            entry["electrons"], where, f"species.{symbol}.electrons"
+            entry.get("electrons", 0), where, f"species.{symbol}.electrons"
         )
+        for key, names in (
+            ("spin_orbit", [shell for shell in held if SHELLS[shell][0] > 0]),
+            ("mixing", [f"{a}-{b}" for a, b in itertools.permutations(held, 2) if SHELLS[a] == SHELLS[b]]),
+            ("density", held if data["onsite_model"] == "density" else []),
+        ):
+            refuse_unknown(entry.get(key, {}), names, f"{where}, species.{symbol}.{key}")
         energies = dict.fromkeys(held, ENERGY)  # which a density gives in their place
         form = schema.Table({}, energies) if data["onsite_model"] == "density" else schema.Table(energies)
         form.check(entry["onsite"], where, f"species.{symbol}.onsite")
@@ -149,22 +167,27 @@ def _known(shell: str, where: str) -> bool:
 def _check_pair(pair: Mapping[str, Any], shells: dict[str, tuple[str, ...]], data: Any, where: str, key: str) -> None:
     """Refuse a pair whose integrals do not belong to its shells, or lack parameters of the law."""
     schema.List(schema.Text(tuple(shells)), 2, 2).check(pair["species"], where, f"{key}.species")
-    first, second = pair["species"]
-    ends = (shells[first], shells[second])
+    ends = (shells[pair["species"][0]], shells[pair["species"][1]])
+    for kind in ("hopping", "overlap"):
+        if kind in pair:
+            _check_integrals(pair, kind, ends, data["law"], where, key)
+
+
+def _check_integrals(
+    held: Mapping[str, Any], kind: str, ends: tuple[tuple[str, ...], tuple[str, ...]], law: str, where: str, key: str
+) -> None:
+    """Refuse integrals of other shells than the `ends` have, or that lack parameters of the law."""
     names = [
         f"{a}-{b}:{bond}" for a in ends[0] for b in ends[1] for bond in BONDS[: min(SHELLS[a][0], SHELLS[b][0]) + 1]
     ]
-    numbers = {name: RANGES.get(name, schema.Number()) for name in LAWS[data["law"]].neutral}
-    shared = pair.get("shared", {})
+    numbers = {name: RANGES.get(name, schema.Number()) for name in LAWS[law].neutral}
+    shared = held.get("shared", {})
     schema.Table({}, numbers).check(shared, where, f"{key}.shared")
-    for kind in ("hopping", "overlap"):
-        if kind not in pair:
-            continue
-        schema.Entries(schema.Table({}, numbers), tuple(names), 1).check(pair[kind], where, f"{key}.{kind}")
-        for name, values in pair[kind].items():
-            lacking = sorted(set(numbers) - set(values) - set(shared))
-            if lacking:
-                raise InputError(f"{where}: {key}.{kind}.{name} lacks {', '.join(lacking)}; give it there or in shared")
+    schema.Entries(schema.Table({}, numbers), tuple(names), 1).check(held[kind], where, f"{key}.{kind}")
+    for name, values in held[kind].items():
+        lacking = sorted(set(numbers) - set(values) - set(shared))
+        if lacking:
+            raise InputError(f"{where}: {key}.{kind}.{name} lacks {', '.join(lacking)}; give it there or in shared")
 
 
 def _check_sizes(pair: Mapping[str, Any], kind: str, data: Any, where: str, key: str) -> None:
@@ -204,11 +227,33 @@ def _check_onsite(data: Any, shells: dict[str, tuple[str, ...]], where: str) -> 
         },
         "density": {
             **{name: RANGES[name] for name in ("decay", "switch", "width")},
-            "coefficients": schema.Table({shell: schema.List(schema.Number(), 4, 4) for shell in every}),
+            "coefficients": schema.Table({}, {shell: schema.List(schema.Number(), 4, 4) for shell in every}),
+        },
+        "bonds": {
+            "bonds": schema.List(
+                schema.Table(
+                    {
+                        "species": schema.List(schema.Text(tuple(shells)), 2, 2),
+                        "integrals": schema.Entries(schema.Anything(), least=1),
+                    },
+                    {"shared": schema.Anything()},
+                )
+            )
         },
         "boykin": {"shift": ENERGY, "strength": schema.Number(-100, 100)},
     }
     schema.Table({key: schema.Table(forms[model])}, others=True).check(data, where, "")
+    for i, entry in enumerate(data[key]["bonds"] if model == "bonds" else ()):
+        ends = (shells[entry["species"][0]], shells[entry["species"][0]])
+        _check_integrals(entry, "integrals", ends, data["law"], where, f"{key}.bonds[{i}]")
+    for symbol, held in shells.items() if model == "density" else ():
+        given = {**data[key]["coefficients"], **data["species"][symbol].get("density", {})}
+        lacking = [shell for shell in held if shell not in given]
+        if lacking:
+            raise InputError(
+                f"{where}: species {symbol} has no density coefficients for its shell {lacking[0]}; give them in "
+                f"species.{symbol}.density, or for all species in {key}.coefficients"
+            )
     for i, pair in enumerate(data["pairs"] if model == "boykin" else ()):
         names = tuple(f"{a}-{b}" for a in every for b in every)
         own: dict[str, schema.Kind] = {
@@ -240,14 +285,15 @@ def build(data: dict, spin_orbit: bool = False) -> tuple[SlaterKoster, dict[str,
     symbols = list(data["species"])
     numbers = [atomic_numbers[s] for s in symbols]
     shells = tuple((z, tuple(data["species"][s]["shells"])) for z, s in zip(numbers, symbols, strict=True))
-    electrons = tuple((z, float(data["species"][s]["electrons"])) for z, s in zip(numbers, symbols, strict=True))
+    species = [data["species"][symbol] for symbol in symbols]
+    electrons = tuple((z, float(s["electrons"])) for z, s in zip(numbers, species, strict=True) if "electrons" in s)
     basis = Basis(shells, electrons)
     hopping = _tables(data, symbols, "hopping")
     params: dict[str, Any] = {"hopping": hopping, "onsite": _onsite_energies(data, symbols, basis)}
     if any("overlap" in pair for pair in data["pairs"]):
         params["overlap"] = _tables(data, symbols, "overlap")
-    params |= _onsite_parameters(data, symbols, basis)
-    couplings = [float(data["species"][s].get("spin_orbit", {}).get("p", 0.0)) for s in symbols]
+    params |= _onsite_parameters(data, symbols, basis) | _mixing(data, symbols, basis)
+    couplings = [tuple(float(s.get("spin_orbit", {}).get(shell, 0.0)) for shell in basis.all_shells) for s in species]
     module = SlaterKoster(
         basis=basis,
         integrals=tuple(sorted(hopping)),
@@ -256,7 +302,7 @@ def build(data: dict, spin_orbit: bool = False) -> tuple[SlaterKoster, dict[str,
         overlap="overlap" in params,
         cutoff=float(data["cutoff"]),
         skin=float(data["skin"]),
-        couplings=tuple(couplings) if any(couplings) else (),
+        couplings=tuple(couplings) if any(any(row) for row in couplings) else (),
         name=data["name"],
         citation=data["citation"],
     )
@@ -288,17 +334,50 @@ def _onsite_energies(data: dict, symbols: list[str], basis: Basis) -> np.ndarray
     return np.array([[float(s["onsite"].get(shell, 0.0)) for shell in basis.all_shells] for s in species])
 
 
+def _mixing(data: dict, symbols: list[str], basis: Basis) -> dict:
+    """What couples shells of one angular momentum on an atom, eV, (species, shells, shells); nothing where none does."""
+    shells = basis.all_shells
+    out = np.zeros((len(symbols), len(shells), len(shells)))
+    for i, symbol in enumerate(symbols):
+        for name, value in data["species"][symbol].get("mixing", {}).items():
+            a, b = (shells.index(shell) for shell in name.split("-"))
+            out[i, a, b] = out[i, b, a] = value
+    return {"mixing": out} if out.any() else {}
+
+
 def _onsite_parameters(data: dict, symbols: list[str], basis: Basis) -> dict:
     """Parameters of the set's on-site model as a pytree."""
     model, values = data["onsite_model"], data.get("onsite_parameters", {})
+    if model == "bonds":
+        return {"bonds": _bonds(data, symbols, values["bonds"])}
     if model == "niquet":
         return {"niquet": {"alpha": values["alpha"], "length": values["length"], **values["beta"]}}
     if model == "density":
-        rows = [values["coefficients"][shell] for shell in basis.all_shells]
-        return {"density": {**{k: values[k] for k in ("decay", "switch", "width")}, "coefficients": np.array(rows)}}
+        given = [{**values["coefficients"], **data["species"][symbol].get("density", {})} for symbol in symbols]
+        rows = np.array([[held.get(shell, [0.0] * 4) for shell in basis.all_shells] for held in given])
+        shared = all(held == given[0] for held in given)
+        return {
+            "density": {
+                **{k: values[k] for k in ("decay", "switch", "width")},
+                "coefficients": rows[0] if shared else rows,
+            }
+        }
     if model == "boykin":
         return {"boykin": _boykin_parameters(data, symbols, basis, values)}
     return {}
+
+
+def _bonds(data: dict, symbols: list[str], entries: list[dict]) -> dict[str, dict[str, np.ndarray]]:
+    """Law parameters of on-site blocks by integral, as arrays (species of the atom, species of its neighbour)."""
+    count, tables = len(symbols), dict[str, dict[str, np.ndarray]]()
+    for entry in entries:
+        i, j = (symbols.index(s) for s in entry["species"])
+        for name, values in entry["integrals"].items():
+            neutral = LAWS[data["law"]].neutral
+            table = tables.setdefault(name, {k: np.full((count, count), v) for k, v in neutral.items()})
+            for key, value in {**entry.get("shared", {}), **values}.items():
+                table[key][i, j] = value
+    return tables
 
 
 def _boykin_parameters(data: dict, symbols: list[str], basis: Basis, values: dict) -> dict:

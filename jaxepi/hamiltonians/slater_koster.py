@@ -30,7 +30,7 @@ class SlaterKoster(BlockModule):
         integrals: sorted names "shell-shell:bond" present in the set.
         law: distance law (`jaxepi.hamiltonians.laws`). onsite: on-site model (`jaxepi.hamiltonians.onsite`).
         overlap: whether the set has an overlap between atoms.
-        couplings: spin-orbit lambda = Delta/3 of the p shell, eV, a species; empty where the set has none.
+        couplings: spin-orbit lambda (of a p shell, Delta/3), eV, of every species and shell; empty where the set has none.
         switch: bonds count fully up to the first length, smoothly less up to the second, angstrom; None counts every edge.
     """
 
@@ -41,7 +41,7 @@ class SlaterKoster(BlockModule):
     cutoff: float
     skin: float
     overlap: bool = False
-    couplings: tuple[float, ...] = ()
+    couplings: tuple[tuple[float, ...], ...] = ()
     switch: tuple[float, float] | None = None
     name: str = label()
     citation: str = label()
@@ -95,7 +95,7 @@ class SlaterKoster(BlockModule):
         spinless = dataclasses.replace(self.basis, spinor=False)
         weight = None if self.switch is None else smooth_step(distance, *self.switch)
         terms = onsite.Terms(
-            self.basis, self.edge_blocks, params, kinds, pair, direction, distance, hopping, graph, weight
+            self.basis, self.edge_blocks, params, kinds, pair, direction, distance, hopping, graph, self.law, weight
         )
         diagonal = onsite.MODELS[self.onsite](terms)
         if weight is not None:
