@@ -19,6 +19,7 @@ STOREY = {
     "files": 0,
     "schema": 0,
     "guards": 0,
+    "progress": 0,
     "settings": 0,
     "signals": 0,
     "tree": 0,

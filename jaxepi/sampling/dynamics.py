@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from tqdm import tqdm
 
 from jaxepi.errors import InputError
 from jaxepi.guards import traced, whole
 from jaxepi.potentials import topology
 from jaxepi.potentials.base import Potential
 from jaxepi.potentials.domain import extrapolations
+from jaxepi.progress import progress_bar
 from jaxepi.sampling.integrators import Chunk, Ensemble, Frame, Integration, Model, engine
 from jaxepi.sampling.keys import RandomKey, random_key
 from jaxepi.sampling.snapshots import Snapshots
@@ -300,7 +300,7 @@ def trajectories(
     total = equilibration + count // replicas * interval
     times: list[float] = []
     frames: list[Frame] = []
-    with tqdm(total=total, unit="step", desc="dynamics", disable=not progress, leave=False) as bar:
+    with progress_bar(total=total, unit="step", desc="dynamics", shown=progress, leave=False) as bar:
         try:
             if equilibration:
                 dynamics.advance(equilibration, bar.update)

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from tqdm import tqdm
 
 from jaxepi.graph import Relation, Table, build_graph
+from jaxepi.progress import progress_bar
 from jaxepi.structure import Structure
 
 LABELS = ("energy", "forces", "stress")
@@ -109,7 +109,9 @@ class Examples:
         cutoff = max(relation.cutoff for relation in relations)
         found = [
             build_graph(self.structure(c), cutoff, 0.0, relations).tables
-            for c in tqdm(range(len(self)), desc="neighbours", unit="configuration", disable=not progress, leave=False)
+            for c in progress_bar(
+                range(len(self)), desc="neighbours", unit="configuration", shown=progress, leave=False
+            )
         ]
         return dataclasses.replace(self, tables=tuple(_stack(list(group)) for group in zip(*found, strict=True)))
 

@@ -21,6 +21,7 @@ from jaxepi import results, signals
 from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
 from jaxepi.guards import refuse_beyond_memory
 from jaxepi.materials import Material
+from jaxepi.progress import progress_bar
 from jaxepi.results import Quantity
 from jaxepi.sampling import Dynamics, DynamicsError, Integration, Trajectory
 from jaxepi.workflows import crystal as crystals
@@ -127,7 +128,9 @@ class _Recorder:
         pending: list[dict[str, Any]] = []
         safe = -np.inf
         steps, dynamics = self.settings.steps, self.dynamics
-        bar = tqdm(total=steps, initial=dynamics.step, unit="step", desc="dynamics", disable=not progress, leave=False)
+        bar = progress_bar(
+            total=steps, initial=dynamics.step, unit="step", desc="dynamics", shown=progress, leave=False
+        )
         with signals.postponed(), bar, self._log(parts) as log:
             while dynamics.step < steps and not stopped and not signals.pending():
                 try:

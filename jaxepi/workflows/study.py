@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from jaxepi import results, signals
 from jaxepi.files import Output, claim, locked
+from jaxepi.progress import progress_bar
 from jaxepi.results import Run
 
 Item = TypeVar("Item")
@@ -84,7 +85,7 @@ class Study:
             InputError: a path that cannot be written, another run that makes it, or a result of other settings or models.
             signals.Interrupted: a signal came; what is finished is kept.
         """
-        with tqdm(total=total, unit=unit, disable=not (progress and total)) as bar:
+        with progress_bar(total=total, unit=unit, shown=progress and total > 0) as bar:
             if path is None:
                 with signals.noted("nothing is kept without --output"):
                     yield cls(None, bar, unit)

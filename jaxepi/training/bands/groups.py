@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, Int
-from tqdm import tqdm
 
 from jaxepi.datasets.dataset import Configurations
 from jaxepi.datasets.deeptb import paired
@@ -22,6 +21,7 @@ from jaxepi.graph import Graph, padded, shape_of
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.bloch import Images, bloch_many, cartesian, phases, signs
 from jaxepi.kpoints import KPoints
+from jaxepi.progress import progress_bar
 from jaxepi.structure import Structure
 from jaxepi.training.blocks import BlockTargets, targets
 from jaxepi.training.settings import BandLossSettings
@@ -70,7 +70,7 @@ class Group:
         # Every configuration has a graph of its own: where terms end at the cutoff a skin would only cost. (The bonds of a
         # published set are all pairs within cutoff and skin.)
         skin = 0.0 if hamiltonian.module.ends_at_cutoff else None
-        rows = tqdm(range(len(held)), desc="neighbours", leave=False, disable=not progress)
+        rows = progress_bar(range(len(held)), desc="neighbours", unit="configuration", leave=False, shown=progress)
         for row in rows:
             structure = Structure.create(held.positions[row], held.cell[row], held.species, held.pbc)
             graphs.append(hamiltonian.graph(structure, skin))

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from jaxepi import signals
 from jaxepi.errors import InputError
+from jaxepi.progress import progress_bar
 from jaxepi.training.core import state as states
 from jaxepi.training.core.metrics import write_metrics
 from jaxepi.training.core.schedule import Schedule
@@ -133,7 +134,7 @@ def fit(
             SIGINT and SIGTERM, once the state is kept.
     """
     loop = _Loop(problem, params, optimizer, run, state, fingerprint or {}, predict or predictor(problem), on_best)
-    with signals.postponed(), tqdm(total=run.epochs, unit="epoch", disable=not progress, bar_format=_BAR) as bar:
+    with signals.postponed(), progress_bar(total=run.epochs, unit="epoch", shown=progress, bar_format=_BAR) as bar:
         bar.set_description("compiling")
         if state is not None and not state.exists():
             loop.keep()  # from here on the folder is known to be this run's
