@@ -71,14 +71,19 @@ class Input(NamedTuple):
         return [int(word) for word in words[:count]]
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
-def _table(path: Path, lines: list[str], columns: int) -> np.ndarray:
+def read_table(path: Path, lines: list[str], columns: int) -> np.ndarray:
     """The first numbers of each line; what follows them is a comment, as it is to Fortran."""
     try:
         return np.loadtxt(lines, np.float64, usecols=range(columns), ndmin=2)
@@ -97,7 +102,7 @@ def read_hr(path: str | Path) -> Hoppings:
         InputError: a file that is missing, cut short, damaged, or that lists an element twice.
     """
     path = Path(path)
-    comment, _, rest = _text(path).partition("\n")
+    comment, _, rest = read_text(path).partition("\n")
     held = [row for line in rest.splitlines() if (row := line.partition("!")[0].partition("#")[0]).strip()]
     try:
         functions, count = (int(row.split()[0]) for row in held[:2])
@@ -118,7 +123,7 @@ def read_hr(path: str | Path) -> Hoppings:
             f"{path}: {functions} Wannier functions and {count} lattice vectors need {lines} lines of 7 numbers; the file "
             f"holds {len(held) - taken}{f', one of them {short.strip()!r}' if short else ''}; it is cut short or damaged"
         )
-    table = _table(path, held[taken:], 7)
+    table = read_table(path, held[taken:], 7)
     if (degeneracies < 1).any():
         raise InputError(f"{path}: degeneracy {degeneracies.min()} of a lattice vector; expected positive integers")
     strange = (table[:, :5] != np.round(table[:, :5])).any(axis=1) | ~(np.abs(table) <= LARGEST).all(axis=1)
@@ -151,7 +156,7 @@ def read_centres(path: str | Path, functions: int) -> Float[np.ndarray, "w 3"]:
     """
     path = Path(path)
     found = []
-    for line in _text(path).splitlines()[2:]:
+    for line in read_text(path).splitlines()[2:]:
         words = line.split()
         if words and words[0] == "X":
             try:
@@ -175,7 +180,7 @@ def read_ws_vectors(path: str | Path) -> Int[np.ndarray, "t 9"] | None:
         InputError: a file that is missing or damaged.
     """
     path = Path(path)
-    head, _, rest = _text(path).partition("\n")
+    head, _, rest = read_text(path).partition("\n")
     if "use_ws_distance=.false." in head.replace(" ", "").lower():
         return None
     try:
@@ -283,7 +288,7 @@ def _sections(path: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
     keywords: dict[str, str] = {}
     blocks: dict[str, list[str]] = {}
     inside = ""
-    for line in _text(path).splitlines():
+    for line in read_text(path).splitlines():
         text = re.split(r"[!#]", line)[0].strip()
         lower = text.lower()
         opened = re.match(r"begin[\s_:=]*(\w+)", lower)
@@ -369,6 +374,6 @@ def _atomic_number(label: str, path: Path) -> int:
 
 def beside(path: Path, endings: Sequence[str]) -> dict[str, Path]:
     """Files with the same seedname in the same folder, by ending: those that exist."""
-    seed = path.name.removesuffix("_hr.dat")
+    seed = path.name.removesuffix("_hr.dat").removesuffix("_tb.dat")
     found = {ending: path.with_name(seed + ending) for ending in endings}
     return {ending: file for ending, file in found.items() if file.is_file()}

@@ -23,6 +23,8 @@ class Blocks:
         overlap: shape (e, o, o), or None for an orthogonal basis; on-site overlap is the identity.
         dipoles: position matrix elements between orbitals of one atom, from its nucleus, angstrom, shape (n, 3, o, o), or
             None. They enter velocities alone: hbar v = dH/dk - i [d, H].
+        edge_dipoles: position matrix elements <sender mu| r |receiver nu> between atoms, angstrom, shape (e, 3, o, o), or
+            None: d is then all of them, of an orthogonal basis.
         basis: the orbitals (static); padding entries of ragged bases are dropped by the Bloch sum.
         species: atomic numbers (static).
     """
@@ -33,6 +35,7 @@ class Blocks:
     basis: Basis = static()
     species: tuple[int, ...] = static()
     dipoles: Inexact[Array, "n 3 o o"] | None = None
+    edge_dipoles: Inexact[Array, "e 3 o o"] | None = None
 
     @property
     def size(self) -> int:
@@ -51,8 +54,8 @@ class Blocks:
             return None if b is None else jnp.kron(jnp.eye(2, dtype=b.dtype), b)
 
         basis = Basis(self.basis.shells, self.basis.electrons, True)
-        h, hopping, overlap, dipoles = (double(b) for b in (self.onsite, self.hopping, self.overlap, self.dipoles))
-        return Blocks(h, hopping, overlap, basis, self.species, dipoles)
+        h, hopping, overlap = (double(b) for b in (self.onsite, self.hopping, self.overlap))
+        return Blocks(h, hopping, overlap, basis, self.species, double(self.dipoles), double(self.edge_dipoles))
 
 
 class BlockModule(Module):

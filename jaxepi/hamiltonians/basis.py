@@ -127,6 +127,17 @@ class Basis:
         """Whether the number of electrons is known, so that `occupied` has an answer."""
         return set(self.species) <= set(dict(self.electrons))
 
+    @property
+    def uncounted(self) -> str:
+        """Why `occupied` has no answer, and what to do."""
+        from ase.data import chemical_symbols
+
+        names = [chemical_symbols[z] for z in self.species if z not in dict(self.electrons)]
+        return (
+            f"the file of this Hamiltonian does not say how many valence electrons {', '.join(names)} "
+            f"{'has' if len(names) == 1 else 'have'}: write electrons into it (docs/formats.md)"
+        )
+
     def occupied(self, species: Sequence[int]) -> int:
         """Number of filled bands of the neutral crystal.
 
@@ -136,14 +147,7 @@ class Basis:
         counts = dict(self.electrons)
         missing = sorted(set(species) - set(counts))
         if missing:
-            from ase.data import chemical_symbols
-
-            names = [chemical_symbols[z] for z in missing]
-            raise InputError(
-                f"the file of this Hamiltonian does not say how many valence electrons {', '.join(names)} "
-                f"{'has' if len(names) == 1 else 'have'}, so that nothing says which bands are filled: write electrons into "
-                "it (docs/formats.md)"
-            )
+            raise InputError(self.uncounted)
         total = sum(counts[z] for z in species)
         filled = total / self.spin_degeneracy
         if abs(filled - round(filled)) > 1e-9:

@@ -7,7 +7,7 @@ from jaxepi.hamiltonians import parameter_files
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.parameter_files import sets
 
-CHECKPOINT, WANNIER = ".npz", "_hr.dat"
+CHECKPOINT, WANNIER = ".npz", ("_hr.dat", "_tb.dat")
 """How names of files of learned models and of Wannier90 end."""
 
 _MODELS = Path(__file__).parent / "models"
@@ -25,7 +25,7 @@ def citation(name_or_path: str | Path) -> str:
         InputError: as `load`.
     """
     kind, name = _kind(name_or_path)
-    if kind == WANNIER:
+    if kind in WANNIER:
         return f"Wannier functions of {Path(name).name}"
     if kind == CHECKPOINT:
         from jaxepi.checkpoint import read_checkpoint
@@ -35,8 +35,8 @@ def citation(name_or_path: str | Path) -> str:
 
 
 def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
-    """A Hamiltonian, by shipped name (`available()`), from a parameter file (.json), a learned checkpoint (.npz), or H(R) of
-    Wannier90 (_hr.dat; see `wannier.read`).
+    """A Hamiltonian, by shipped name (`available()`), from a parameter file or a Slater-Koster model of DeePTB (.json), a
+    learned checkpoint (.npz), or H(R) of Wannier90 (_hr.dat or _tb.dat; see `wannier.read`).
 
     Args:
         spin_orbit: use the spinor basis with the set's spin-orbit couplings.
@@ -46,7 +46,7 @@ def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
             they are asked for.
     """
     kind, name = _kind(name_or_path)
-    if kind == WANNIER:
+    if kind in WANNIER:
         from jaxepi.hamiltonians import wannier
 
         if spin_orbit:
@@ -72,7 +72,7 @@ def _kind(name_or_path: str | Path) -> tuple[str, str]:
     shipped = _MODELS / f"{name}{CHECKPOINT}"
     if shipped.is_file():
         return CHECKPOINT, str(shipped)
-    endings = (WANNIER, CHECKPOINT, parameter_files.ENDING)
+    endings = (*WANNIER, CHECKPOINT, parameter_files.ENDING)
     for ending in endings:
         if name.endswith(ending):
             return ending, name

@@ -1,8 +1,9 @@
 """Fixed Hamiltonians from Wannier90: H(R) of one crystal, which every later stage takes like any other model.
 
 Flows in: `seedname_hr.dat`, with the lattice of `seedname.win`, the centres of `seedname_centres.xyz` and, where Wannier90
-distributes H(R) by distance (`use_ws_distance`), `seedname_wsvec.dat`, which is made again where it is missing. Flows out:
-a `Hamiltonian` whose blocks are those of the file.
+distributes H(R) by distance (`use_ws_distance`), `seedname_wsvec.dat`, which is made again where it is missing; or
+`seedname_tb.dat`, which has the position matrix elements, and so the centres, itself. Flows out: a `Hamiltonian` whose blocks
+are those of the file.
 
 A Wannier function belongs to the atom nearest to its centre r_m, so that the structure is the crystal itself. Phases run
 from atom to atom; what the centre is off the atom, d = r_m - tau, goes into the on-site dipoles. With them the velocity
@@ -10,28 +11,29 @@ from atom to atom; what the centre is off the atom, d = r_m - tau, goes into the
     hbar v = dH/dk - i [d, H]
 
 is dH/dk of H_mn(k) = sum_R exp(ik.(R + r_n - r_m)) H_mn(R), the gauge of the centres, up to the unitary exp(ik.d): position
-matrix elements between different Wannier functions are left out, as they are not in the file.
+matrix elements between different Wannier functions are left out, as they are not in an _hr.dat file. With those of a _tb.dat
+file d is the matrix A(k) of all of them and the velocity is exact within the bands of the file, whatever the functions (Wang,
+Yates, Souza, Vanderbilt, Phys. Rev. B 74, 195118 (2006)).
 """
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from jaxepi.datasets import wannier as files
+from jaxepi.datasets.wannier_tb import ENDING, Tight, read_tb
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import BlockModule, Blocks, Hamiltonian
-from jaxepi.hamiltonians.basis import Basis
+from jaxepi.hamiltonians.site_basis import SiteBasis
 from jaxepi.model import label
 from jaxepi.structure import Structure
-from jaxepi.tree import pytree, static
 
 TOLERANCE = 1e-3
 """Angstrom: how far atoms and lattice vectors may be from those of the file. eV: how far H may be from Hermitian."""
@@ -46,87 +48,15 @@ SKIN = 4 * TOLERANCE
 """Of the graph, angstrom: rounding apart, atoms do not move."""
 
 
-@pytree
-class SiteBasis(Basis):
-    """Orbitals by atom of one crystal, without angular momentum: atoms of one species may carry different numbers.
-
-    Attributes:
-        sites: species of the atoms of the base cell. orbitals: Wannier functions of each; spinors are counted one by one.
-        filling: electrons of the base cell in these bands, or None where that is not known.
-        source: name of the .win file that could say so.
-    """
-
-    sites: tuple[int, ...] = static(default=())
-    orbitals: tuple[int, ...] = static(default=())
-    filling: float | None = static(default=None)
-    source: str = static(default="the .win file")
-
-    @property
-    def block_size(self) -> int:
-        """Orbitals of the atom that has most."""
-        return max(self.orbitals)
-
-    def kinds(self, species: Sequence[int]) -> Int[np.ndarray, " n"]:
-        """Index of each atom in the base cell.
-
-        Raises:
-            InputError: atoms that are not those of the crystal, cell by cell.
-        """
-        cells = len(species) // len(self.sites)
-        if tuple(species) != self.sites * cells or not cells:
-            from ase.formula import Formula
-
-            names = [str(Formula.from_list(_symbols(z)).format("hill")) for z in (self.sites, species)]
-            raise InputError(
-                f"this Hamiltonian is of one crystal, {names[0]}, and its supercells (`supercell` of module.structure); "
-                f"the structure is {names[1]}, or has its atoms in another order"
-            )
-        return np.tile(np.arange(len(self.sites)), cells)
-
-    def index(self, species: Sequence[int]) -> Int[np.ndarray, "n o"]:
-        """Global orbital index of each block entry; padding points past the last orbital."""
-        kept = np.arange(self.block_size) < np.array(self.orbitals)[self.kinds(species)][:, None]
-        return np.where(kept, np.cumsum(kept).reshape(kept.shape) - 1, kept.sum())
-
-    def size(self, species: Sequence[int]) -> int:
-        """Number of Wannier functions, the dimension of H(k)."""
-        return int(np.array(self.orbitals)[self.kinds(species)].sum())
-
-    @property
-    def counts_electrons(self) -> bool:
-        return self.filling is not None
-
-    def occupied(self, species: Sequence[int]) -> int:
-        """Number of filled bands.
-
-        Raises:
-            InputError: the number of electrons is not known, or does not fill whole bands.
-        """
-        if self.filling is None:
-            raise InputError(
-                f"an _hr.dat file does not say how many of its bands are filled: write num_valence_bands = (their number) "
-                f"into {self.source}, or in Python read it with hamiltonians.wannier.read(path, electrons=...)"
-            )
-        filled = self.filling * (len(self.kinds(species)) // len(self.sites)) / self.spin_degeneracy
-        if abs(filled - round(filled)) > 1e-9:
-            raise InputError(f"{self.filling:g} electrons a cell do not fill whole bands of this supercell")
-        return round(filled)
-
-
-def _symbols(species: Sequence[int]) -> list[str]:
-    from ase.data import chemical_symbols
-
-    return [chemical_symbols[z] for z in species]
-
-
 @dataclasses.dataclass(frozen=True)
 class Wannier(BlockModule):
     """Module of a fixed Hamiltonian.
 
-    Parameters: `hopping`, <m| H |n> of every pair of atoms, eV, shape (p, o, o), padded with zero; `centres`, from the atom,
-    angstrom, shape (n, o, 3).
+    Parameters: `hopping`, <m| H |n> of every pair of atoms, eV, shape (p, o, o), padded with zero; and `centres`, from the
+    atom, angstrom, shape (n, o, 3), or `positions`, <m| r |n> likewise, shape (p, 3, o, o).
 
     Attributes:
+        exact: whether there are position matrix elements between all functions.
         name: first line of the file. cell, positions: of the base cell, angstrom. cutoff, skin: angstrom.
         pairs: atoms i, j and lattice translation of j of every row of `hopping`: the bytes of integers (p, 5).
         real: whether H(R) is; that of spinors is not taken to be.
@@ -139,6 +69,7 @@ class Wannier(BlockModule):
     cutoff: float
     skin: float = SKIN
     real: bool = True
+    exact: bool = False
     name: str = label()
 
     @property
@@ -197,12 +128,20 @@ class Wannier(BlockModule):
         row = jnp.asarray(table)[i, j, place[:, 0], place[:, 1], place[:, 2]]
         row = jnp.where((place == shifts - low).all(axis=1), row, len(self.rows))
         dtype = structure.positions.dtype
-        hopping = params["hopping"].astype(dtype if self.real else jnp.result_type(dtype, jnp.complex64))
-        hopping = jnp.concatenate([hopping, jnp.zeros_like(hopping[:1])])
         own = table[np.arange(base), np.arange(base), *(-low)]
+
+        def on_edges(values: Array) -> tuple[Array, Array]:
+            values = values.astype(dtype if self.real else jnp.result_type(dtype, jnp.complex64))
+            values = jnp.concatenate([values, jnp.zeros_like(values[:1])])
+            return values[own][kinds], values[row]
+
+        onsite, hopping = on_edges(params["hopping"])
+        if self.exact:
+            dipoles, between = on_edges(params["positions"])
+            return Blocks(onsite, hopping, None, self.basis, structure.species, dipoles, between)
         centres = jnp.moveaxis(params["centres"].astype(dtype), -1, 1)
         dipoles = centres[..., None] * jnp.eye(self.basis.block_size, dtype=dtype)
-        return Blocks(hopping[own][kinds], hopping[row], None, self.basis, structure.species, dipoles[kinds])
+        return Blocks(onsite, hopping, None, self.basis, structure.species, dipoles[kinds])
 
 
 def read(
@@ -213,11 +152,12 @@ def read(
     spinors: bool | None = None,
     smallest: float | int = 0.0,
 ) -> Hamiltonian:
-    """A fixed Hamiltonian from `seedname_hr.dat` and the files beside it.
+    """A fixed Hamiltonian from `seedname_hr.dat` or `seedname_tb.dat` and the files beside it.
 
     Args:
         structure: the crystal; that of `seedname.win` by default. Wannier functions are numbered as in the file.
-        centres: of the Wannier functions, Cartesian, angstrom; those of `seedname_centres.xyz` by default.
+        centres: of the Wannier functions, Cartesian, angstrom; those of `seedname_centres.xyz` by default, or of the _tb.dat
+            file itself.
         electrons: of the cell, in these bands; `num_valence_bands` of the .win file by default, else not known, which
             bands and densities of states do not need.
         spinors: whether each function holds one electron; `spinors` of the .win file by default, else no. Imaginary parts
@@ -230,7 +170,8 @@ def read(
             Wigner-Seitz distances that are missing and cannot be made again.
     """
     path = Path(path)
-    found = files.read_hr(path)
+    tight = read_tb(path) if path.name.endswith(ENDING) else None
+    found = files.read_hr(path) if tight is None else tight.hoppings
     there = files.beside(path, (".win", "_centres.xyz", "_wsvec.dat"))
     functions = found.matrices.shape[1]
     given = files.read_win(there[".win"]) if ".win" in there else None
@@ -245,7 +186,9 @@ def read(
         raise InputError(
             f"the structure has another lattice than {given.path}, in whose lattice vectors {path} counts R"
         )
-    if centres is None:
+    if tight is not None:
+        centres = _centres_of(tight, path, np.asarray(crystal.cell), centres)
+    elif centres is None:
         centres = _centres_beside(path, there, given, functions)
     if np.shape(centres) != (functions, 3):
         raise InputError(f"centres have shape {np.shape(centres)}; expected ({functions}, 3), angstrom")
@@ -270,8 +213,22 @@ def read(
             stacklevel=2,
         )
     name = found.comment or path.name
-    beside = there[".win"].name if ".win" in there else path.name.removesuffix("_hr.dat") + ".win"
-    return build(name, crystal, np.asarray(centres), vectors, matrices, electrons, spinor, smallest, beside)
+    beside = there[".win"].name if ".win" in there else path.name.removesuffix("_hr.dat").removesuffix(ENDING) + ".win"
+    places = None
+    if tight is not None:
+        places = np.stack([files.spread(found._replace(matrices=p), shared, path)[1] for p in tight.positions])
+    return build(name, crystal, np.asarray(centres), vectors, matrices, electrons, spinor, smallest, beside, places)
+
+
+def _centres_of(tight: Tight, path: Path, cell: np.ndarray, given: np.ndarray | None) -> np.ndarray:
+    """The centres that a _tb.dat file holds itself."""
+    if given is not None:
+        raise InputError(f"{path} holds its centres itself, as position matrix elements; leave centres= out")
+    if np.abs(tight.cell - cell).max() > TOLERANCE:
+        raise InputError(
+            f"{path} has another lattice than the crystal: give the structure, or the .win file, that it belongs to"
+        )
+    return tight.centres
 
 
 def _centres_beside(path: Path, there: dict[str, Path], given: files.Input | None, functions: int) -> np.ndarray:
@@ -295,7 +252,7 @@ def _superlattice(
         return files.read_ws_vectors(there["_wsvec.dat"])
     wanted = given.flag("use_ws_distance") if given is not None else False
     mesh = given.wholes("mp_grid", 3, 1) if given is not None else None
-    missing = path.name.removesuffix("_hr.dat") + "_wsvec.dat"
+    missing = path.name.removesuffix("_hr.dat").removesuffix(ENDING) + "_wsvec.dat"
     if given is not None and wanted and mesh is None:
         raise InputError(
             f"{given.path} has use_ws_distance = true, but neither mp_grid nor a file {missing} beside it; copy that file here"
@@ -338,13 +295,15 @@ def build(
     spinor: bool = False,
     smallest: float | int = 0.0,
     source: str = "the .win file",
+    places: Any = None,
 ) -> Hamiltonian:
     """A fixed Hamiltonian from arrays.
 
     Args:
         centres: angstrom. vectors: lattice vectors R, integers. matrices: <m 0| H |n R>, eV, shape (r, w, w), to be summed
             with exp(ik.R) and no further weights. electrons, spinor, smallest: as in `read`. source: of the number of
-            electrons, for messages.
+            electrons, for messages. places: <m 0| r |n R> likewise, angstrom, shape (3, r, w, w), or None. Their Hermitian
+            part counts, which finite differences on a mesh of k leave incomplete.
 
     Raises:
         InputError: lattice vectors so long that a table of them would fill the memory.
@@ -357,13 +316,26 @@ def build(
     moved = vectors[:, None, None] + home[n] - home[m]
     ends = np.broadcast_to(np.stack([atom[m], atom[n]], axis=-1), (*moved.shape[:3], 2))
     flat = np.concatenate([ends, moved], axis=3).reshape(-1, 5)
-    rows, place = np.unique(flat, axis=0, return_inverse=True)
+    kinds, place = np.unique(flat, axis=0, return_inverse=True)
     width = int(orbitals.max())
-    blocks = np.zeros((len(rows), width, width), dtype=complex)
-    np.add.at(blocks, (place.reshape(moved.shape[:3]), slot[m][None], slot[n][None]), matrices)
-    rows, blocks = _symmetric(rows, blocks, len(positions))
+
+    def by_atoms(values: Any) -> tuple[np.ndarray, np.ndarray]:
+        blocks = np.zeros((len(kinds), width, width), dtype=complex)
+        np.add.at(blocks, (place.reshape(moved.shape[:3]), slot[m][None], slot[n][None]), values)
+        return _symmetric(kinds, blocks, len(positions))
+
+    rows, blocks = by_atoms(matrices)
     own = (rows[:, 0] == rows[:, 1]) & ~rows[:, 2:].any(axis=1)
     kept = own | (np.abs(blocks).max(axis=(1, 2)) > smallest)
+    params: dict[str, Any] = {}
+    if places is not None:
+        from_atoms = np.array(places, complex)
+        home_cell = np.flatnonzero(~vectors.any(axis=1))[0]
+        each = np.arange(len(atom))
+        from_atoms[:, home_cell, each, each] += (offset - centres).T
+        found = np.stack([by_atoms(values)[1] for values in from_atoms], axis=1)
+        kept |= np.abs(found).max(axis=(1, 2, 3)) > smallest
+        params["positions"] = found[kept]
     rows, blocks = rows[kept], blocks[kept]
     table = len(positions) ** 2 * float(np.prod(np.ptp(rows[:, 2:], axis=0) + 1.0))
     if table > LARGEST_TABLE:
@@ -376,18 +348,20 @@ def build(
     basis = SiteBasis(
         shells, (), spinor, sites, tuple(orbitals.tolist()), None if electrons is None else float(electrons), source
     )
-    real = not spinor and float(np.abs(blocks.imag).max()) <= ROUNDING
+    complex_part = max(float(np.abs(values.imag).max()) for values in (blocks, *params.values()))
+    real = not spinor and complex_part <= ROUNDING
     module = Wannier(
         basis,
         tuple(map(tuple, cell.tolist())),
         tuple(map(tuple, positions.tolist())),
         rows.astype(np.int32).tobytes(),
         real=real,
+        exact=places is not None,
         name=name,
         cutoff=float(distance.max()) + SKIN if len(rows) > own.sum() else 1.0,
     )
-    hopping = blocks.real if real else blocks
-    return Hamiltonian({"hopping": jnp.asarray(hopping), "centres": jnp.asarray(held)}, module)
+    params |= {"hopping": blocks} if places is not None else {"hopping": blocks, "centres": held}
+    return Hamiltonian({name: jnp.asarray(values.real if real else values) for name, values in params.items()}, module)
 
 
 def _nearest_atoms(

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.signal import fftconvolve
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 from jaxepi import units
 from jaxepi.errors import InputError
@@ -145,6 +145,24 @@ def momentum_operator(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"]
     return EdgeOperator(padded, receivers, jnp.asarray(blocks.basis.index(blocks.species)), blocks.size)
 
 
+def exact_momentum(
+    blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], phase: Inexact[Array, " e"]
+) -> tuple[Inexact[Array, "N N"], DenseOperator]:
+    """H and W_a = -i hbar v_a = -i dH/dk_a - [A_a, H] of an orthogonal basis, A the matrix of all position matrix elements.
+
+    A reaches from atom to atom, so that the product with H has no longer blocks on the graph's edges alone.
+    """
+    assert blocks.dipoles is not None
+    assert blocks.edge_dipoles is not None
+    h = scatter(blocks.onsite, phased(phase, blocks.hopping), blocks, graph)
+    weights = jnp.multiply(*alike(phase[:, None], vectors)).T
+    along = jax.vmap(lambda weight: scatter(None, phased(weight, blocks.hopping), blocks, graph))(weights)
+    position = jax.vmap(lambda onsite, edges: scatter(onsite, phased(phase, edges), blocks, graph), in_axes=(1, 1))(
+        blocks.dipoles, blocks.edge_dipoles
+    )
+    return h, DenseOperator(along - position @ h + h @ position)
+
+
 def orthonormal(
     blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], k: Float[Array, "3"]
 ) -> tuple[Array, DenseOperator]:
@@ -175,6 +193,8 @@ def _matrices_at(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], str
     if blocks.overlap is not None:
         return orthonormal(blocks, graph, vectors, q)
     phase = signs(graph, k, vectors.dtype) if real else phases(vectors, q)
+    if blocks.edge_dipoles is not None:
+        return exact_momentum(blocks, graph, vectors, phase)
     h = scatter(blocks.onsite, phased(phase, blocks.hopping), blocks, graph)
     return h, momentum_operator(blocks, graph, vectors, phase)
 

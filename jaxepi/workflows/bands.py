@@ -22,11 +22,13 @@ LARGEST = 1e5
 
 
 class Bands(NamedTuple):
-    """Bands along a path: eV, shape (k, bands), at `path.points`; how many are filled, or None where that is not known."""
+    """Bands along a path: eV, shape (k, bands), at `path.points`; how many are filled, or None where that is not known and
+    why."""
 
     path: kpoints.Path
     energies: Float[np.ndarray, "k n"]
     occupied: int | None
+    uncounted: str = ""
 
 
 class GapSummary(NamedTuple):
@@ -59,7 +61,9 @@ def bands(crystal: Material, path: str | None = None, count: int = 200) -> Bands
     along = kpoints.path(cell, path, count)
     energies = _sensible(electrons.eigenvalues(crystal.hamiltonian, cell, along.points), crystal)
     basis = crystal.hamiltonian.basis
-    return Bands(along, energies, basis.occupied(cell.species) if basis.counts_electrons else None)
+    if not basis.counts_electrons:
+        return Bands(along, energies, None, basis.uncounted)
+    return Bands(along, energies, basis.occupied(cell.species))
 
 
 def _sensible(energies: Any, crystal: Material) -> np.ndarray:

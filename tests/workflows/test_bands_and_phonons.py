@@ -38,7 +38,7 @@ def test_bands_need_no_count_of_electrons():
     assert rows[0] == ["band", "Gamma", "(eV)", "X", "(eV)", "M", "(eV)", "R", "(eV)"]
     assert rows[1] == ["1", "-3.0000", "-1.0000", "1.0000", "3.0000"]
     assert rows[2] == ["2", *["4.0000"] * 4]
-    assert "does not say how many bands are filled" in lines[-1]
+    assert "does not say how many of its bands are filled: write num_valence_bands" in lines[-1]
     counted = bands.bands(simple_cubic(2.0), "GXM,RG", 40)
     assert counted.occupied == 1
     np.testing.assert_allclose(bands.edges_along(counted), (3.0, 4.0), atol=1e-12)

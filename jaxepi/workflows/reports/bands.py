@@ -16,7 +16,7 @@ def bands_lines(found: Bands) -> list[str]:
     """The edges of bands along a path as text; energies at its corners where no edges are known."""
     top, bottom = edges_along(found)
     if top is None:
-        note = "The Hamiltonian does not say how many bands are filled: energies are its own, from no edge, and no gap is given"
+        note = f"No gap, and energies are the model's own, from no edge: {found.uncounted}"
         return [*_corner_lines(found), note]
     points = found.path.points
     filled, empty = found.energies[:, : found.occupied], found.energies[:, found.occupied :]
