@@ -107,7 +107,7 @@ def _bands(settings: w.BandsSettings, files: w.BandsFiles, _: str) -> None:
     loaded = crystal.load(settings.crystal, settings.hamiltonian, spin_orbit=settings.spin_orbit)
     found = bands.bands(loaded, settings.path, settings.points)
     edges = bands.edges_along(found)
-    figure = plotting.bands(found.path, found.energies, *edges, title=Path(settings.crystal).stem)
+    figure = plotting.bands(found.path, found.energies, *edges, settings.window, Path(settings.crystal).stem)
     plotting.save(figure, output, made_by)
     print("\n".join(report.bands_lines(found)))
     print(f"\nWritten: {output}")

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxepi import tree
+from jaxepi import html, tree
 from jaxepi.errors import InputError, whole_number
+from jaxepi.guards import traced
 from jaxepi.tree import field, pytree, static, stored
 
 if TYPE_CHECKING:
@@ -97,6 +98,20 @@ class Structure:
 
     def __len__(self) -> int:
         return len(self.species)
+
+    def _repr_html_(self) -> str | None:
+        if traced(self):
+            return None
+        atoms = self.to_ase()
+        lengths, angles = np.split(atoms.cell.cellpar(), 2)
+        rows = [
+            ("atoms", len(self)),
+            ("cell (angstrom)", ", ".join(f"{length:.4f}" for length in lengths)),
+            ("angles (degrees)", ", ".join(f"{angle:.2f}" for angle in angles)),
+            ("volume (angstrom^3)", f"{float(self.volume):.3f}"),
+            ("periodic", ", ".join("yes" if periodic else "no" for periodic in self.pbc)),
+        ]
+        return html.table(f"Structure {atoms.symbols.formula.format('metal')}", rows)
 
     @property
     def volume(self) -> Float[Array, ""]:

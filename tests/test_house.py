@@ -20,6 +20,7 @@ STOREY = {
     "schema": 0,
     "guards": 0,
     "progress": 0,
+    "html": 0,
     "settings": 0,
     "signals": 0,
     "tree": 0,

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
+from jaxepi import html
 from jaxepi.electrons.eigen import eigenvalues, generalized_eigvalsh
 from jaxepi.electrons.sparse import sparse_bloch, states_near
 from jaxepi.errors import InputError
@@ -49,6 +50,23 @@ class BandEdges:
     conduction: Float[Array, ""] = field(unit="eV")
     direct: Float[Array, ""] = field(unit="eV")
     degeneracies: tuple[int, int] = static()
+
+    def _repr_html_(self) -> str | None:
+        if traced(self):
+            return None
+        rows = [
+            ("gap (eV)", f"{float(self.gap):.4f}, {'direct' if self.is_direct else 'indirect'}"),
+            ("smallest vertical gap at the valence edge (eV)", f"{float(self.direct):.4f}"),
+            (
+                "valence edge (eV)",
+                f"{float(self.valence):.4f}, at {len(self.valence_k)} k, {self.degeneracies[0]} states each",
+            ),
+            (
+                "conduction edge (eV)",
+                f"{float(self.conduction):.4f}, at {len(self.conduction_k)} k, {self.degeneracies[1]} states each",
+            ),
+        ]
+        return html.table("Band edges", rows)
 
     @property
     def gap(self) -> Float[Array, ""]:

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxepi import units
+from jaxepi import html, units
+from jaxepi.guards import traced
 from jaxepi.sampling import averages
 from jaxepi.sampling.averages import Groups
 from jaxepi.tree import field, pytree, static, stored
@@ -35,6 +36,18 @@ class Spectrum:
 
     def __len__(self) -> int:
         return self.eps2.shape[0]
+
+    def _repr_html_(self) -> str | None:
+        if traced(self):
+            return None
+        alpha, energies = np.asarray(self.absorption(), dtype=float), np.asarray(self.energies, dtype=float)
+        rows = [
+            ("snapshots", len(self)),
+            ("photon energies (eV)", f"{energies[0]:g} to {energies[-1]:g}, {len(energies)}"),
+        ]
+        for i in np.unique(np.linspace(0, len(energies) - 1, 6).round().astype(int)):
+            rows.append((f"absorption at {energies[i]:.2f} eV (1/cm)", f"{alpha[i]:.4g}"))
+        return html.table("Spectrum", rows) + html.curve(energies, alpha, "photon energy (eV)", "absorption (1/cm)")
 
     def isotropic(self) -> tuple[Float[Array, "s w"], Float[Array, "s w"]]:
         """eps1 and eps2 averaged over directions, a snapshot."""

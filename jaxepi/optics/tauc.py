@@ -17,6 +17,15 @@ from jaxepi.tree import field, pytree, stored
 
 Kind = Literal["indirect", "direct"]
 
+POOR = 0.1
+"""Root mean square of what a line misses, over its mean ordinate, from which a fit is called poor."""
+
+POOR_FIT = (
+    f"poor fit: the line misses its curve by more than {100 * POOR:g}% of the mean ordinate (root mean square), falls, or "
+    "meets zero inside its window, past a tenth of it; choose another --tauc-window or --gap-kind"
+)
+"""What is meant by it, in words."""
+
 
 @stored
 @pytree
@@ -34,6 +43,12 @@ class TaucFit:
     residual: Float[Array, ""] = field(unit="1")
     window: tuple[Float[Array, ""], Float[Array, ""]] = field(unit="eV")
     sensitivity: Float[Array, ""] = field(unit="eV")
+
+    @property
+    def poor(self) -> Bool[Array, ""]:
+        """Whether the line misses its curve: see `POOR_FIT`."""
+        low, high = self.window
+        return ~((self.residual <= POOR) & (self.slope > 0) & (self.gap <= low + 0.1 * (high - low)))
 
 
 def ordinate(energies: Float[Array, " w"], eps2: Float[Array, "*s w"], kind: Kind) -> Float[Array, "*s w"]:

@@ -5,7 +5,7 @@ Temperatures run from dark blue (cold) to orange (hot) in a map that colour-blin
 """
 
 from jaxepi.plotting.bands import bands
-from jaxepi.plotting.common import DPI, check_suffix, save
+from jaxepi.plotting.common import DPI, check_suffix, png, save
 from jaxepi.plotting.optics import absorption, tauc
 from jaxepi.plotting.phonons import phonons
 from jaxepi.plotting.training import cost, learning_curve, parity
@@ -19,6 +19,7 @@ __all__ = [
     "learning_curve",
     "parity",
     "phonons",
+    "png",
     "save",
     "tauc",
 ]

@@ -19,12 +19,12 @@ def bands(
     window: tuple[float, float] | None = None,
     title: str = "",
 ) -> "Figure":
-    """Bands along a path, energies from the valence edge where it is known.
+    """Bands along a path, energies from the valence top where it is known.
 
     Args:
         path: `kpoints.path`. energies: at its points, eV, shape (k, bands).
         valence, conduction: edges, eV; the gap is shaded when both are given.
-        window: energies shown, eV; 6 eV around a valence edge, or all, when left out.
+        window: energies shown, eV, from the valence top where it is known; 6 eV about it, or all, when left out.
     """
     figure, axes = one_panel(6.0, 5.0)
     zero = 0.0 if valence is None else valence
@@ -35,5 +35,5 @@ def bands(
         heading.append(f"gap {conduction - zero:.3f} eV")
     axes.set_title(plain(", ".join(heading)))
     window = window or (None if valence is None else (-6.0, 6.0))
-    axes.set(ylim=window, ylabel="energy (eV)" if valence is None else "energy from the valence edge (eV)")
+    axes.set(ylim=window, ylabel="energy (eV)" if valence is None else "energy from the valence top (eV)")
     return figure

@@ -36,6 +36,13 @@ def save(figure: "Figure", path: str | os.PathLike, made_by: str = "") -> None:
         figure.savefig(temporary, dpi=DPI, format=kind, metadata={_MARKS[kind]: made_by} if made_by else None)
 
 
+def png(figure: "Figure") -> bytes:
+    """A figure as the bytes of a PNG file, in the size that notebooks show."""
+    from jaxepi.plotting import figure as shown
+
+    return shown.png(figure)
+
+
 def check_suffix(path: str | os.PathLike) -> None:
     """Refuse a file name that does not say which kind of figure it is.
 
@@ -52,9 +59,9 @@ def check_suffix(path: str | os.PathLike) -> None:
 
 def one_panel(width: float = 7.0, height: float = 5.0) -> "tuple[Figure, Axes]":
     """A figure on no display at all: built without pyplot, so nothing is registered and no backend is chosen."""
-    from matplotlib.figure import Figure
+    from jaxepi.plotting.figure import Shown
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Shown(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.tick_params(which="both", direction="in", top=True, right=True)
     return figure, axes
@@ -62,9 +69,9 @@ def one_panel(width: float = 7.0, height: float = 5.0) -> "tuple[Figure, Axes]":
 
 def panels_in_rows(rows: int, columns: int, width: float, height: float) -> "tuple[Figure, np.ndarray]":
     """A figure of several panels, row by row."""
-    from matplotlib.figure import Figure
+    from jaxepi.plotting.figure import Shown
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Shown(figsize=(width, height), layout="constrained")
     panels = np.ravel(figure.subplots(rows, columns))
     for axes in panels:
         axes.tick_params(which="both", direction="in", top=True, right=True)

@@ -76,6 +76,8 @@ def tauc(
         energies, fit = np.asarray(spectra[i].energies), fits[i]
         values = np.asarray(ordinate(spectra[i].energies, spectra[i].mean()[1], kind))  # type: ignore[arg-type]
         label = f"{temperatures[i]:g} K: {float(fit.gap):.3f} ± {float(fit.sensitivity):.3f} eV"
+        if bool(fit.poor):
+            label += f", poor fit (misses its curve by {100 * float(fit.residual):.0f}%)"
         axes.plot(energies, values, color=colour, lw=1.6, label=label)
         ends = np.array([float(fit.gap), high])
         axes.plot(ends, float(fit.slope) * (ends - ends[0]), color=colour, lw=1.1, ls="--")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxepi import html
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import number, traced
@@ -50,6 +51,21 @@ class Snapshots:
 
     def __getitem__(self, index: int) -> Structure:
         return self.structure.with_positions(self.positions[index])
+
+    def _repr_html_(self) -> str | None:
+        if traced(self):
+            return None
+        away = np.asarray(self.displacements, dtype=float)
+        size = np.sqrt((away**2).sum(axis=-1).mean()) if away.size else 0.0
+        rows = [
+            ("snapshots", len(self)),
+            ("crystal", f"{self.structure.to_ase().symbols}, {len(self.structure)} atoms"),
+            ("temperature (K)", f"{float(self.temperature):g}"),
+            ("nuclei", self.statistics or "not said"),
+            ("independent groups", len(set(self.groups)) if self.groups else len(self)),
+            ("displacements, root mean square (angstrom)", f"{size:.4f}"),
+        ]
+        return html.table("Snapshots", rows)
 
     @property
     def displacements(self) -> Float[Array, "s n 3"]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxepi import electrons, kpoints, optics, results
+from jaxepi import electrons, html, kpoints, optics, results
 from jaxepi.electrons import BandEdges
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
@@ -29,6 +29,7 @@ from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows import samples, trajectories
+from jaxepi.workflows.reports.tables import with_error
 from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
 from jaxepi.workflows.study import Study
 
@@ -69,6 +70,24 @@ class AbsorptionResult:
     def gaps(self) -> Float[np.ndarray, "t s"]:
         """Gap between the band edges of every snapshot, eV, scissor included."""
         return self.conduction - self.valence + self.settings.scissor
+
+    def _repr_html_(self) -> str:
+        from jaxepi import plotting
+        from jaxepi.materials import measured
+
+        known = measured.absorption(self.settings.crystal)
+        figure = plotting.absorption(self.spectra, self.temperatures, self.equilibrium, known, self.settings.crystal)
+        rows = []
+        for one, gaps, fit in zip(self.snapshots, self.gaps, self.fits or (None,) * len(self.snapshots), strict=True):
+            edges = with_error(float(one.mean(gaps)), float(one.standard_error(gaps)))
+            tauc = "" if fit is None else f"; Tauc fit {with_error(float(fit.gap), float(fit.sensitivity))} eV"
+            poor = ", poor fit" if fit is not None and bool(fit.poor) else ""
+            rows.append((f"gap at {float(one.temperature):g} K", f"band edges {edges} eV{tauc}{poor}"))
+        atoms = len(self.snapshots[0].structure)
+        title = (
+            f"Absorption of {self.settings.crystal}, {atoms} atoms, {len(self.snapshots[0])} snapshots a temperature"
+        )
+        return html.table(title, rows) + html.picture(plotting.png(figure))
 
     def contents(self) -> dict[str, Any]:
         """What the store keeps."""

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxepi import electrons, kpoints, results
+from jaxepi import electrons, html, kpoints, results
 from jaxepi.electrons import BandEdges
 from jaxepi.errors import InputError
 from jaxepi.materials import Material
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots
 from jaxepi.workflows import samples
+from jaxepi.workflows.reports.tables import with_error
 from jaxepi.workflows.settings import GapSettings
 from jaxepi.workflows.study import Study
 
@@ -30,6 +31,11 @@ class Bands(NamedTuple):
     occupied: int | None
     uncounted: str = ""
 
+    def _repr_html_(self) -> str:
+        from jaxepi import plotting
+
+        return html.picture(plotting.png(plotting.bands(self.path, self.energies, *edges_along(self))))
+
 
 class GapSummary(NamedTuple):
     """Gap of a crystal at rest: its edges, their fractional k, and the vertical gaps (eV) at points with a name."""
@@ -39,12 +45,26 @@ class GapSummary(NamedTuple):
     conduction_k: Float[np.ndarray, "3"]
     vertical: dict[str, float]
 
+    def _repr_html_(self) -> str:
+        rows = [(f"vertical gap at {name} (eV)", f"{gap:.4f}") for name, gap in self.vertical.items()]
+        return (self.edges._repr_html_() or "") + html.table("Vertical gaps", rows)
+
 
 class ThermalGaps(NamedTuple):
     """Snapshots at temperatures, one `Snapshots` each, and the gap of every one of them, eV."""
 
     snapshots: tuple[Snapshots, ...]
     gaps: Float[np.ndarray, "t s"]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                f"{float(one.temperature):g} K",
+                with_error(float(one.mean(gaps)), float(one.standard_error(gaps))) + " eV",
+            )
+            for one, gaps in zip(self.snapshots, self.gaps, strict=True)
+        ]
+        return html.table("Gaps at temperatures", rows)
 
 
 def bands(crystal: Material, path: str | None = None, count: int = 200) -> Bands:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxepi import kpoints, sampling, symmetry
+from jaxepi import html, kpoints, sampling, symmetry
 from jaxepi.materials import Material
 from jaxepi.sampling import Dispersion, ForceConstants
 
@@ -28,6 +28,12 @@ class Phonons(NamedTuple):
     points: dict[str, Float[np.ndarray, "modes"]]
     dispersion: Dispersion
     notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        from jaxepi import plotting
+
+        along = self.dispersion
+        return html.picture(plotting.png(plotting.phonons(along.path, along.frequencies, note="; ".join(self.notes))))
 
 
 def phonons(crystal: Material, supercell: int = 4, path: str | None = None, count: int = 120) -> Phonons:

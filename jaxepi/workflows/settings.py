@@ -245,6 +245,20 @@ class BandsSettings(ElectronSettings):
         "special points by name, a comma where the path breaks: GXU,KGL (G is Gamma; default: ASE's path of the cell)",
     )
     points: int = setting(200, "points on the path, about", least=2, most=10**5, metavar="N")
+    window: tuple[float, float] | None = setting(
+        None,
+        "energies shown, from the valence top where it is known (default: -6 to 6 about it, else all)",
+        "eV",
+        least=-1e5,
+        most=1e5,
+        metavar=("MIN", "MAX"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window is not None and not self.window[0] < self.window[1]:
+            low, high = self.window
+            raise InputError(f"window {low:g} to {high:g} eV: give the lower energy first, and another as the upper")
 
 
 @dataclasses.dataclass(frozen=True)

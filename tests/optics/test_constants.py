@@ -116,6 +116,24 @@ def test_tauc_fits_recover_a_straight_onset(kind, power):
     np.testing.assert_allclose(fit.slope, 3.0 ** (1 / power), rtol=1e-9)
 
 
+def test_a_line_that_misses_its_curve_is_a_poor_fit():
+    e = jnp.linspace(0.5, 4.0, 500)
+    straight = 3.0 * jnp.maximum(e - 1.17, 0) ** 2 / e**2
+    assert not tauc_fit(e, straight, window=(1.6, 2.4)).poor
+    assert not tauc_fit(e, straight, window=(1.17, 2.4)).poor
+    bent = (e - 1.17) ** 6 * (e > 1.17) / e**2  # the ordinate is a cube
+    fit = tauc_fit(e, bent, window=(1.5, 3.0))
+    assert float(fit.residual) > 0.1
+    assert fit.poor
+    assert tauc_fit(e, straight[::-1], window=(1.6, 2.4)).poor  # falls
+    tail = jnp.exp((e - 1.6) / 0.2)
+    assert tauc_fit(e, tail / e**2, window=(1.2, 1.5)).gap < 1.2
+    step = tauc_fit(e, jnp.maximum(e - 2.0, 0) ** 2 / e**2, window=(1.6, 2.4))
+    assert step.gap > 1.6
+    assert step.poor  # the line begins inside its window
+    assert jax.jit(lambda y: tauc_fit(e, y, window=(1.5, 3.0)).poor)(bent)
+
+
 def test_a_window_across_the_onset_shows_in_the_sensitivity():
     e = jnp.linspace(0.5, 3.0, 500)
     eps2 = jnp.maximum(e - 1.2, 0) ** 2 / e**2

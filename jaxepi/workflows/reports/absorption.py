@@ -13,6 +13,7 @@ from jaxtyping import Float
 from jaxepi.files import whole
 from jaxepi.materials import measured
 from jaxepi.optics import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
+from jaxepi.optics.tauc import POOR_FIT
 from jaxepi.sampling import Snapshots
 from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings
@@ -29,7 +30,7 @@ class GapRow(NamedTuple):
     """Gaps at one temperature (K), all in eV; NaN where unknown.
 
     tauc, sensitivity, window: of the Tauc fit. edges, error: mean and standard error over snapshots of the gap between
-    the band edges. measured: experiment.
+    the band edges. measured: experiment. poor: whether the Tauc fit misses its curve.
     """
 
     temperature: float
@@ -39,6 +40,7 @@ class GapRow(NamedTuple):
     edges: float
     error: float
     measured: float
+    poor: bool = False
 
 
 class Comparison(NamedTuple):
@@ -66,6 +68,7 @@ def gap_rows(result: AbsorptionResult) -> list[GapRow]:
                 edges=float(snapshots.mean(gaps)),
                 error=float(snapshots.standard_error(gaps)),
                 measured=table.at(temperature) if table else math.nan,
+                poor=fit is not None and bool(fit.poor),
             )
         )
     return rows
@@ -144,7 +147,7 @@ def _gap_lines(result: AbsorptionResult) -> list[str]:
     body = [
         [
             f"{row.temperature:g}",
-            with_error(row.tauc, row.sensitivity),
+            with_error(row.tauc, row.sensitivity) + (", poor fit" if row.poor else ""),
             f"{row.window[0]:.2f} to {row.window[1]:.2f}" if np.isfinite(row.window[0]) else "-",
             with_error(row.edges, row.error),
             number(row.measured, "{:.3f}"),
@@ -154,6 +157,8 @@ def _gap_lines(result: AbsorptionResult) -> list[str]:
         for row in rows
     ]
     notes = ["  +- of the Tauc fit: when each end of its window moves by a fifth; of the edges: standard error"]
+    if any(row.poor for row in rows):
+        notes.append(f"  {POOR_FIT}")
     table = measured.gap(result.settings.crystal)
     if table is not None:
         notes.append(f"  measured: {table.citation}")
