@@ -10,6 +10,7 @@ from jaxepi import settings as s
 from jaxepi.errors import InputError
 from jaxepi.files import FIGURES, RESULTS, Output, claim, mark
 from jaxepi.labelling.commands import ACTIONS
+from jaxepi.workflows import outputs as o
 from jaxepi.workflows import settings as w
 
 
@@ -66,7 +67,7 @@ def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
 # Commands
 
 
-def _absorb(settings: w.AbsorptionSettings, files: w.AbsorptionFiles, line: str) -> None:
+def _absorb(settings: w.AbsorptionSettings, files: o.AbsorptionFiles, line: str) -> None:
     from jaxepi import plotting
     from jaxepi.materials import measured
     from jaxepi.workflows import absorption
@@ -97,7 +98,7 @@ def _absorb(settings: w.AbsorptionSettings, files: w.AbsorptionFiles, line: str)
     print(f"\nWritten: {', '.join(str(path) for path in written)}")
 
 
-def _bands(settings: w.BandsSettings, files: w.BandsFiles, _: str) -> None:
+def _bands(settings: w.BandsSettings, files: o.BandsFiles, _: str) -> None:
     from jaxepi import plotting
     from jaxepi.workflows import bands, crystal
     from jaxepi.workflows.reports import bands as report
@@ -113,7 +114,7 @@ def _bands(settings: w.BandsSettings, files: w.BandsFiles, _: str) -> None:
     print(f"\nWritten: {output}")
 
 
-def _gap(settings: w.GapSettings, files: w.GapFiles, line: str) -> None:
+def _gap(settings: w.GapSettings, files: o.GapFiles, line: str) -> None:
     from jaxepi.workflows import bands, crystal, trajectories
     from jaxepi.workflows.reports import bands as report
 
@@ -138,7 +139,7 @@ def _gap(settings: w.GapSettings, files: w.GapFiles, line: str) -> None:
         print(f"\nWritten: {output}")
 
 
-def _phonons(settings: w.PhononsSettings, files: w.PhononsFiles, _: str) -> None:
+def _phonons(settings: w.PhononsSettings, files: o.PhononsFiles, _: str) -> None:
     from jaxepi import plotting
     from jaxepi.workflows import crystal, phonons
     from jaxepi.workflows.reports import phonons as report
@@ -155,7 +156,7 @@ def _phonons(settings: w.PhononsSettings, files: w.PhononsFiles, _: str) -> None
     print(f"\nWritten: {output}")
 
 
-def _sample(settings: w.SamplingSettings, files: w.SamplingFiles, line: str) -> None:
+def _sample(settings: w.SamplingSettings, files: o.SamplingFiles, line: str) -> None:
     from jaxepi.workflows import samples
 
     output = _output(settings, files, "snapshots.xyz")
@@ -164,7 +165,7 @@ def _sample(settings: w.SamplingSettings, files: w.SamplingFiles, line: str) -> 
     print(f"Written: {output} ({count} snapshots of {len(drawn[0].structure)} atoms)")
 
 
-def _md(settings: w.DynamicsSettings, files: w.DynamicsFiles, line: str) -> None:
+def _md(settings: w.DynamicsSettings, files: o.DynamicsFiles, line: str) -> None:
     from jaxepi.workflows import dynamics
     from jaxepi.workflows.reports import dynamics as report
 
@@ -176,7 +177,7 @@ def _md(settings: w.DynamicsSettings, files: w.DynamicsFiles, line: str) -> None
         raise InputError(f"{run.stopped}; the {len(run.trajectory.times)} frames before are in {run.files[-2]}")
 
 
-def _train(settings: w.TrainSettings, files: w.TrainFiles, line: str) -> None:
+def _train(settings: w.TrainSettings, files: o.TrainFiles, line: str) -> None:
     from jaxepi.workflows import hamiltonian, training
 
     study: Any = training if settings.what == "potential" else hamiltonian
@@ -206,14 +207,14 @@ def _materials(settings: w.MaterialsSettings, files: s.Settings, _: str) -> None
 
 
 COMMANDS = {
-    "absorb": Command(w.AbsorptionSettings, w.AbsorptionFiles, _absorb),
-    "bands": Command(w.BandsSettings, w.BandsFiles, _bands),
-    "gap": Command(w.GapSettings, w.GapFiles, _gap),
-    "phonons": Command(w.PhononsSettings, w.PhononsFiles, _phonons),
-    "sample": Command(w.SamplingSettings, w.SamplingFiles, _sample),
-    "train": Command(w.TrainSettings, w.TrainFiles, _train),
-    "md": Command(w.DynamicsSettings, w.DynamicsFiles, _md),
-    "materials": Command(w.MaterialsSettings, w.Nothing, _materials),
+    "absorb": Command(w.AbsorptionSettings, o.AbsorptionFiles, _absorb),
+    "bands": Command(w.BandsSettings, o.BandsFiles, _bands),
+    "gap": Command(w.GapSettings, o.GapFiles, _gap),
+    "phonons": Command(w.PhononsSettings, o.PhononsFiles, _phonons),
+    "sample": Command(w.SamplingSettings, o.SamplingFiles, _sample),
+    "train": Command(w.TrainSettings, o.TrainFiles, _train),
+    "md": Command(w.DynamicsSettings, o.DynamicsFiles, _md),
+    "materials": Command(w.MaterialsSettings, o.Nothing, _materials),
 }
 COMMANDS |= {f"label {name}": Command(*action) for name, action in ACTIONS.items()}
 """By the names that `jaxepi.cli.COMMANDS` describes."""

@@ -21,8 +21,8 @@ POOR = 0.1
 """Root mean square of what a line misses, over its mean ordinate, from which a fit is called poor."""
 
 POOR_FIT = (
-    f"poor fit: the line misses its curve by more than {100 * POOR:g}% of the mean ordinate (root mean square), falls, or "
-    "meets zero inside its window, past a tenth of it; choose another --tauc-window or --gap-kind"
+    f"poor fit: the line misses its curve by more than {100 * POOR:g}% of the mean ordinate (root mean square), falls, "
+    "gives no positive gap, or meets zero inside its window, past a tenth of it; choose another --tauc-window or --gap-kind"
 )
 """What is meant by it, in words."""
 
@@ -48,7 +48,7 @@ class TaucFit:
     def poor(self) -> Bool[Array, ""]:
         """Whether the line misses its curve: see `POOR_FIT`."""
         low, high = self.window
-        return ~((self.residual <= POOR) & (self.slope > 0) & (self.gap <= low + 0.1 * (high - low)))
+        return ~((self.residual <= POOR) & (self.slope > 0) & (self.gap > 0) & (self.gap <= low + 0.1 * (high - low)))
 
 
 def ordinate(energies: Float[Array, " w"], eps2: Float[Array, "*s w"], kind: Kind) -> Float[Array, "*s w"]:

@@ -125,7 +125,8 @@ def test_a_line_that_misses_its_curve_is_a_poor_fit():
     fit = tauc_fit(e, bent, window=(1.5, 3.0))
     assert float(fit.residual) > 0.1
     assert fit.poor
-    assert tauc_fit(e, straight[::-1], window=(1.6, 2.4)).poor  # falls
+    assert tauc_fit(e, e**-4.0, window=(1.6, 2.4)).poor  # falls
+    assert tauc_fit(e, (1 + e) ** 2 / e**2, window=(1.6, 2.4)).poor  # no positive gap
     tail = jnp.exp((e - 1.6) / 0.2)
     assert tauc_fit(e, tail / e**2, window=(1.2, 1.5)).gap < 1.2
     step = tauc_fit(e, jnp.maximum(e - 2.0, 0) ** 2 / e**2, window=(1.6, 2.4))

@@ -1,0 +1,85 @@
+"""Where commands of studies put their results, and what they say on the way: options that decide no result. Imports little."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxepi.settings import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Files(Settings):
+    """Where results go, and what is said on the way. Names that are left out follow from that of the crystal."""
+
+    group: ClassVar[str] = "files"
+
+    output: str | None = setting(None, "", metavar="FILE")
+    overwrite: bool = setting(False, "replace what is there and was made with other settings")
+    progress: bool = setting(True, "progress bars on stderr")
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsorptionFiles(Files):
+    """Files of an absorption study."""
+
+    output: str | None = setting(None, "result, HDF5 (default: CRYSTAL-absorption.h5)", metavar="FILE")
+    figure: str | None = setting(None, "figure, PNG, PDF or SVG (default: beside the result, .png)", metavar="FILE")
+    csv: bool | str = setting(False, "optical constants as CSV too; without a name, beside the result", metavar="FILE")
+
+
+@dataclasses.dataclass(frozen=True)
+class BandsFiles(Files):
+    """Files of bands."""
+
+    output: str | None = setting(None, "figure (default: CRYSTAL-bands.png); energies in eV", metavar="FILE")
+
+
+@dataclasses.dataclass(frozen=True)
+class PhononsFiles(Files):
+    """Files of phonons."""
+
+    output: str | None = setting(None, "figure (default: CRYSTAL-phonons.png); frequencies in THz", metavar="FILE")
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingFiles(Files):
+    """Files of snapshots."""
+
+    output: str | None = setting(
+        None, "extended XYZ (.xyz) or HDF5 (.h5), angstrom (default: CRYSTAL-snapshots.xyz)", metavar="FILE"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DynamicsFiles(Files):
+    """Files of molecular dynamics."""
+
+    output: str | None = setting(
+        None,
+        "trajectory: HDF5 (.h5), or extended XYZ (.xyz) beside it, angstrom, eV; log beside it (default: CRYSTAL-md.h5)",
+        metavar="FILE",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainFiles(Files):
+    """Files of a training run."""
+
+    output: str | None = setting(
+        None,
+        "folder of the model, its measures and figures (default: CONFIG-training); a stopped run goes on from there",
+        metavar="FOLDER",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GapFiles(Files):
+    """Files of gaps."""
+
+    output: str | None = setting(
+        None, "gaps and snapshots at temperatures, HDF5, eV and angstrom (default: none is kept)", metavar="FILE"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Nothing(Settings):
+    """Of a command that neither writes nor waits."""
