@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxepi.errors import InputError
-from jaxepi.potentials import parameter_files
+from jaxepi.potentials import lammps, parameter_files
 from jaxepi.potentials.base import Potential
 
 
@@ -15,10 +15,11 @@ def available() -> tuple[str, ...]:
 
 
 def load(name: str | Path, member: str | None = None) -> Potential:
-    """A potential by name, from a JSON file in the format of published.json, or from a checkpoint of a learned one.
+    """A potential by name, from a JSON file in the format of published.json, a Stillinger-Weber file of LAMMPS, or a checkpoint
+    of a learned one.
 
     Args:
-        name: one of `available()`, or the path of a file (ending in .json, or in .npz for a checkpoint).
+        name: one of `available()`, or the path of a file (ending in .json, in .sw, or in .npz for a checkpoint).
         member: which set of a JSON file; may be left out when it holds one.
 
     Raises:
@@ -30,23 +31,27 @@ def load(name: str | Path, member: str | None = None) -> Potential:
         from jaxepi.potentials.learned import read
 
         return read(checkpoint or name)[0]
+    if str(name).endswith(lammps.ENDING):
+        return lammps.read(Path(name))
     if isinstance(name, Path) or name.endswith(".json"):
         return parameter_files.read(Path(name), member)
     sets = parameter_files.shipped()
     if name not in sets:
         known = ", ".join(available())
-        raise InputError(f"unknown potential {name!r}; known: {known}, or the path of a .json or .npz file")
+        raise InputError(f"unknown potential {name!r}; known: {known}, or the path of a .json, .sw or .npz file")
     return parameter_files.build(name, sets[name])
 
 
 def citation(name: str) -> str:
-    """Where a published set comes from; of a file (ending in .json), what it says of itself.
+    """Where a published set comes from; of a file (ending in .json or .sw), what it says of itself.
 
     Raises:
         InputError: an unknown name, or a file that `load` refuses.
     """
     if name in _shipped() or name.endswith(".npz"):
         return str(card(name).get("citation", "no citation"))
+    if name.endswith(lammps.ENDING):
+        return lammps.entries(Path(name)).citation
     if name.endswith(".json"):
         return "; ".join(
             str(entry.get("citation", "no citation")) for entry in parameter_files.sets(Path(name)).values()

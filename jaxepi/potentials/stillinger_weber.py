@@ -1,14 +1,15 @@
-"""Stillinger-Weber potential of one element: pairs and triplets within a smooth cutoff.
+"""Stillinger-Weber potentials of one element, and of several: pairs and triplets within a smooth cutoff.
 
-Stillinger and Weber, PRB 31, 5262 (1985). Flows in: a structure and the graph of all pairs within the cutoff (more
-pairs do no harm). Flows out: the energy.
+Stillinger and Weber, PRB 31, 5262 (1985); of several elements as LAMMPS has it (`lammps`). Flows in: a structure and the graph
+of all pairs within the cutoff (more pairs do no harm). Flows out: the energy.
 """
 
 import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from jaxepi.graph import Graph
 from jaxepi.model import label
@@ -69,6 +70,68 @@ class StillingerWeber(EnergyModule):
         everyone = jnp.sum(second**2, axis=(1, 2)) - 2 * c0 * jnp.sum(first**2, axis=1) + c0**2 * zeroth**2
         oneself = (1 - c0) ** 2 * jnp.sum(weight**2, axis=1)
         return p["epsilon"] * (jnp.sum(pairs, axis=1) / 2 + p["lam"] * (everyone - oneself) / 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class StillingerWeberAlloy(EnergyModule):
+    """Energy module of the Stillinger-Weber potential of several elements.
+
+    With e_ij = exp[sigma_ij gamma_ij/(r_ij - a_ij sigma_ij)] and x = sigma_ij/r_ij,
+
+        E = sum_{i<j} epsilon_ij A_ij (B_ij x^p_ij - x^q_ij) exp[sigma_ij/(r_ij - a_ij sigma_ij)]
+            + sum_i sum_{j<k} (lambda epsilon)_ijk (cos theta_jik - c_ijk)^2 e_ij e_ik.
+
+    Parameters of a pair (first the centre, shape (z, z)): `epsilon` (eV), `sigma` (angstrom), `range` (a), `gamma`, `A`, `B`,
+    `p`, `q`; of a triplet (first the centre, shape (z, z, z)): `strength` (lambda epsilon, eV) and `cosine`.
+
+    Attributes:
+        cutoff: the longest a times sigma, angstrom. skin: extra radius of the graph, angstrom.
+        species: atomic numbers, in the order of the parameters.
+    """
+
+    cutoff: float
+    skin: float
+    species: tuple[int, ...]
+    name: str = label()
+    citation: str = label()
+
+    @property
+    def shares_energy(self) -> bool:
+        return True
+
+    @property
+    def ends_at_cutoff(self) -> bool:
+        return True
+
+    def kinds(self, structure: Structure) -> Int[np.ndarray, " n"]:
+        """Index of each atom's element in `species`."""
+        return np.array([self.species.index(z) for z in structure.species])
+
+    def energies(self, variables: Any, structure: Structure, graph: Graph) -> Float[Array, "n"]:
+        """Energy of every atom, eV; see `StillingerWeber.energies`."""
+        r = jnp.take(graph.vectors(structure), graph.neighbours, axis=0, mode="fill", fill_value=1e3 * self.cutoff)
+        kinds = jnp.asarray(self.kinds(structure))
+        other = jnp.take(kinds[graph.receivers], graph.neighbours, axis=0, mode="fill", fill_value=0)
+        params = {name: jnp.asarray(value, r.dtype) for name, value in variables["params"].items()}
+        triplets = {name: params.pop(name)[kinds] for name in ("strength", "cosine")}
+        p = {name: value[kinds[:, None], other] for name, value in params.items()}
+        length = jnp.sqrt(jnp.sum(r**2, axis=-1))
+        n, x = r / length[..., None], length / p["sigma"]
+        pairs = p["epsilon"] * p["A"] * (p["B"] * x ** -p["p"] - x ** -p["q"]) * _decay(x - p["range"], 1.0)
+        weight = _decay(x - p["range"], p["gamma"])
+        # Moments of the neighbours of each element, as in `StillingerWeber`.
+        own = weight[..., None] * (other[..., None] == jnp.arange(len(self.species)))
+        zeroth = jnp.sum(own, axis=1)
+        first = jnp.einsum("ijz,ija->iza", own, n)
+        second = jnp.einsum("ijz,ija,ijb->izab", own, n, n)
+        c0 = triplets["cosine"]
+        everyone = jnp.einsum("iyab,izab->iyz", second, second) - 2 * c0 * jnp.einsum("iya,iza->iyz", first, first)
+        everyone = everyone + c0**2 * zeroth[:, :, None] * zeroth[:, None]
+        oneself = (1 - jnp.diagonal(c0, axis1=1, axis2=2)) ** 2 * jnp.sum(own**2, axis=1)
+        strength = triplets["strength"]
+        angles = jnp.sum(strength * everyone, axis=(1, 2))
+        angles = angles - jnp.sum(jnp.diagonal(strength, axis1=1, axis2=2) * oneself, axis=1)
+        return jnp.sum(pairs, axis=1) / 2 + angles / 2
 
 
 def _decay(x: Float[Array, "n most"], gamma) -> Float[Array, "n most"]:
