@@ -18,8 +18,12 @@ from jaxepi.sampling.phonons import (
     dispersion,
     dynamical_matrix,
     frequencies_thz,
+    images_of,
+    in_base,
     shortest_images,
 )
+from jaxepi.sampling.polar import Polar
+from jaxepi.sampling.resampling import resampled
 from jaxepi.sampling.snapshots import Snapshots
 
 __all__ = [
@@ -30,6 +34,7 @@ __all__ = [
     "ForceConstants",
     "Images",
     "Integration",
+    "Polar",
     "Snapshots",
     "Statistics",
     "Trajectory",
@@ -42,8 +47,11 @@ __all__ = [
     "force_constants",
     "frequencies_thz",
     "harmonic",
+    "images_of",
+    "in_base",
     "mean_square_displacements",
     "molecular_dynamics",
+    "resampled",
     "shortest_images",
     "trajectories",
     "white_noise",

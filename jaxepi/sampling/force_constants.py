@@ -4,7 +4,9 @@ Flows in: a potential and a supercell of a relaxed base cell. Flows out: `ForceC
 belong to the first base cell; translational symmetry gives the others.
 """
 
+import os
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +18,13 @@ from jaxepi.graph import Graph
 from jaxepi.guards import traced
 from jaxepi.potentials.base import Potential
 from jaxepi.potentials.domain import warn_at_rest
+from jaxepi.sampling import finite_displacements, phonopy_files
+from jaxepi.sampling.polar import Polar
 from jaxepi.structure import Structure
-from jaxepi.tree import pytree
+from jaxepi.tree import field, pytree
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
 
 
 @pytree
@@ -28,10 +35,76 @@ class ForceConstants:
         supercell: the relaxed structure; its `repeats` say which base cell it is made of.
         matrix: d2E/du_ia(0) du_jb(R), eV/angstrom^2, shape (b, 3, r, b, 3): atom i of the first base cell, direction a,
             base cell R in the supercell's order, atom j, direction b. Images of R by supercell translations are summed.
+        polar: charges of the base cell's atoms, where it is polar: they decide frequencies between the wave vectors of
+            the supercell, and those of longitudinal modes that come to Gamma.
+        weights: masses of the base cell's atoms, amu, where they are not those of the elements in nature.
     """
 
     supercell: Structure
-    matrix: Float[Array, "b 3 r b 3"]
+    matrix: Float[Array, "b 3 r b 3"] = field(unit="eV/angstrom^2")
+    polar: Polar | None = None
+    weights: Float[Array, " b"] | None = field(unit="amu", default=None)
+
+    @classmethod
+    def from_phonopy(cls, path: str | os.PathLike, born: str | os.PathLike | None = None) -> "ForceConstants":
+        """From phonopy's files: phonopy.yaml and its like with what stands beside it, FORCE_CONSTANTS (full or compact),
+        FORCE_SETS, force_constants.hdf5; supercells of any shape.
+
+        The base cell is phonopy's primitive cell; its lattice vectors are others of the same lattice where the supercell
+        is not diagonal. `resampled` takes the constants to a supercell of your own.
+
+        Args:
+            path: the file. born: its BORN file, when it stands elsewhere.
+
+        Raises:
+            InputError: phonopy is not installed; files that are missing, damaged or do not belong together, by name.
+        """
+        return cls.of_phonopy(phonopy_files.read(path, born))
+
+    @classmethod
+    def of_phonopy(cls, found: phonopy_files.Read) -> "ForceConstants":
+        """From what `phonopy_files.read` has found."""
+        return cls(found.supercell, jnp.asarray(found.matrix), found.polar, jnp.asarray(found.masses))
+
+    @classmethod
+    def from_ase(
+        cls,
+        calculator: "Calculator",
+        supercell: Structure,
+        *,
+        displacement: float = 0.01,
+        folder: str | os.PathLike | None = None,
+        progress: bool = False,
+        force_tolerance: float = 1e-2,
+    ) -> "ForceConstants":
+        """From the forces of any ASE calculator on displaced supercells, as few as symmetry allows.
+
+        Forces of opposite displacements are subtracted, so that neither cubic terms nor what is left of forces at rest
+        count; then symmetry and the acoustic sum rule are imposed.
+
+        Args:
+            calculator: of ASE, whatever computes forces of `ase.Atoms`. supercell: at rest, made by `Structure.supercell`.
+            displacement: of one atom, angstrom. folder: keeps the forces of each supercell; a second call goes on from there.
+            progress: a bar on stderr. force_tolerance: largest force accepted at rest, eV/angstrom.
+
+        Raises:
+            InputError: a structure that is not at rest, forces that are no numbers, a folder of another calculation.
+        """
+        _check_periodicity(supercell)
+        matrix = finite_displacements.rows(
+            calculator, supercell, displacement, folder, progress, force_tolerance=force_tolerance
+        )
+        return cls(supercell, _settled(jnp.asarray(matrix), supercell.repeats))
+
+    def write_phonopy(self, path: str | os.PathLike) -> None:
+        """A phonopy_params.yaml with these force constants, and the charges where there are some.
+
+        Raises:
+            InputError: phonopy is not installed. OSError: the file cannot be written.
+        """
+        masses = np.asarray(self.inverse_root_masses[:, 0], dtype=float) ** -2
+        repeats = self.supercell.repeats
+        phonopy_files.write(path, self.base, repeats, np.asarray(self.matrix), masses, self.polar)
 
     @property
     def base(self) -> Structure:
@@ -59,8 +132,8 @@ class ForceConstants:
     @property
     def inverse_root_masses(self) -> Float[Array, "b 3"]:
         """1/sqrt(M_i), amu^-1/2, repeated for the three directions."""
-        masses = np.asarray(self.base.masses)
-        return jnp.asarray(np.repeat(masses[:, None] ** -0.5, 3, axis=1), self.matrix.dtype)
+        masses = jnp.asarray(self.base.masses if self.weights is None else self.weights, self.matrix.dtype)
+        return jnp.repeat(masses[:, None] ** -0.5, 3, axis=1)
 
     def commensurate(self, half: bool = False) -> np.ndarray:
         """Wave vectors that fit the supercell, fractional of the base cell's reciprocal vectors, shape (q, 3).
@@ -95,6 +168,11 @@ def force_constants(
     Raises:
         InputError: the supercell is not a repetition of its first base cell, or forces do not vanish.
     """
+    if not isinstance(potential, Potential):
+        raise InputError(
+            f"{type(potential).__name__} is no potential of jaxepi; forces of an ASE calculator are displaced for, by "
+            "ForceConstants.from_ase(calculator, supercell)"
+        )
     _check_periodicity(supercell)
     if graph is None:
         graph = potential.graph(supercell)
@@ -122,11 +200,15 @@ def _rows(potential: Potential, supercell: Structure, graph: Graph, batch: int |
     forces, column = jax.linearize(lambda y: potential.forces(supercell.with_positions(y), graph), x)
     directions = jnp.eye(3 * b, x.size, dtype=x.dtype).reshape(3 * b, *x.shape)
     columns = jax.lax.map(column, directions, batch_size=batch) if batch else jax.vmap(column)(directions)
-    matrix = _symmetric(-columns.reshape(b, 3, cells, b, 3), repeats)
+    return _settled(-columns.reshape(b, 3, cells, b, 3), repeats), forces
+
+
+def _settled(matrix: Array, repeats: tuple[int, int, int]) -> Array:
+    """A matrix that is symmetric, and moves no atom when all move alike: the acoustic sum rule."""
+    matrix = _symmetric(matrix, repeats)
     excess = matrix.sum(axis=(2, 3))
-    atoms = jnp.arange(b)
-    matrix = matrix.at[atoms, :, 0, atoms, :].add(-0.5 * (excess + jnp.swapaxes(excess, 1, 2)))
-    return matrix, forces
+    atoms = jnp.arange(len(matrix))
+    return matrix.at[atoms, :, 0, atoms, :].add(-0.5 * (excess + jnp.swapaxes(excess, 1, 2)))
 
 
 def _symmetric(matrix: Array, repeats: tuple[int, int, int]) -> Array:

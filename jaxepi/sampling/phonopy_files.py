@@ -1,0 +1,259 @@
+"""Force constants from phonopy's files, and to them, by phonopy itself (an optional extra).
+
+Flows in: phonopy.yaml, phonopy_params.yaml or phonopy_disp.yaml, with what it holds or what stands beside it. Flows out: the
+supercell in the order of atoms that `ForceConstants` has, and the numbers that belong to it. A supercell of any shape is made
+of repeats of a cell of the same lattice (`lattices.diagonal`).
+"""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxepi.datasets.born import read_born
+from jaxepi.errors import InputError
+from jaxepi.files import whole
+from jaxepi.sampling.lattices import diagonal
+from jaxepi.sampling.polar import ROUNDING, Polar, checked, from_born
+from jaxepi.structure import Structure
+
+YAML = ("phonopy_params.yaml", "phonopy.yaml", "phonopy_disp.yaml")
+"""Files that say which crystal it is, the most complete first."""
+
+CONSTANTS = ("FORCE_CONSTANTS", "force_constants.hdf5")
+FORCES = ("FORCE_SETS",)
+"""Files of numbers alone, in the order in which phonopy looks for them."""
+
+HARMONIC = 0.05
+"""Angstrom: larger displacements leave the parabola in most crystals (thermal ones of silicon at 300 K: 0.08)."""
+
+
+class Read(NamedTuple):
+    """What phonopy's files hold.
+
+    Attributes:
+        supercell: repeats of a base cell. matrix: as of `ForceConstants`, eV/angstrom^2. polar: charges, or None.
+        masses: of the base cell's atoms, amu. primitive, unit: cells, as the file has them. files: that were read.
+    """
+
+    supercell: Structure
+    matrix: Float[np.ndarray, "b 3 r b 3"]
+    polar: Polar | None
+    masses: Float[np.ndarray, " b"]
+    primitive: Structure
+    unit: Structure
+    files: tuple[Path, ...]
+
+
+def phonopy() -> Any:
+    """The package.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import phonopy as package
+    except ImportError:
+        raise InputError("phonopy's files are read by phonopy: pip install 'jaxepi[phonopy]'") from None
+    return package
+
+
+def is_phonopy(path: str | os.PathLike) -> bool:
+    """Whether a name is that of a file that phonopy writes."""
+    name = Path(path).name
+    return name in (*CONSTANTS, *FORCES) or name.endswith((".yaml", ".yml", ".yaml.xz", ".yaml.gz"))
+
+
+def read(path: str | os.PathLike, born: str | os.PathLike | None = None) -> Read:
+    """Force constants of a file, made of its forces where it has none.
+
+    Args:
+        path: phonopy_params.yaml and its like, with FORCE_CONSTANTS, force_constants.hdf5 or FORCE_SETS beside it where it
+            has neither constants nor forces itself; or one of these, with the yaml file beside it. born: a BORN file; that
+            beside the yaml file, when left out and it has no charges itself.
+
+    Raises:
+        InputError: phonopy is not installed; files that are missing, damaged or of different crystals, by name.
+    """
+    described, numbers = _pair(Path(path))
+    package = phonopy()
+    try:
+        header = package.interface.phonopy_yaml.PhonopyYaml()
+        header.read(described)
+    except OSError:
+        raise
+    except Exception as error:  # phonopy and its YAML reader raise whatever they meet
+        raise InputError(f"{described} cannot be read as a phonopy file ({_reason(error)})") from error
+    if header.unitcell is None:
+        raise InputError(f"{described} holds no crystal: give phonopy.yaml, phonopy_params.yaml or phonopy_disp.yaml")
+    numbers = numbers or _beside(described, header)
+    options: dict[str, Any] = {"is_nac": False, "log_level": 0}
+    if numbers is not None:
+        kind = "force_constants_filename" if numbers.name in CONSTANTS else "force_sets_filename"
+        options[kind] = numbers
+    try:
+        found = package.load(described, **options)
+    except Exception as error:
+        raise InputError(f"{numbers or described} does not fit {described} ({_reason(error)})") from error
+    if found.force_constants is None:
+        raise InputError(f"{numbers or described}: phonopy makes no force constants of it; are its forces complete?")
+    _warn_of_large_displacements(found, numbers or described)
+    given = header.nac_params
+    supercell, matrix, base = _laid_out(found, numbers or described)
+    polar, charged = _charges(given, described, born, base)
+    files = tuple(p for p in (described, numbers, charged) if p is not None)
+    primitive, unit = (_structure(cell, found) for cell in (found.primitive, found.unitcell))
+    masses = np.asarray(found.primitive.masses, dtype=float)
+    return Read(supercell, matrix, polar, masses, primitive, unit, tuple(dict.fromkeys(files)))
+
+
+def _pair(path: Path) -> tuple[Path, Path | None]:
+    """The file that describes the crystal, and the one with its numbers where that was given."""
+    with path.open("rb"):
+        pass  # what the system refuses is not a matter of its format
+    if path.name not in (*CONSTANTS, *FORCES) and path.suffix != ".hdf5":
+        return path, None
+    for name in YAML:
+        if (path.parent / name).is_file():
+            return path.parent / name, path
+    raise InputError(
+        f"{path} holds numbers, and not of which crystal: put one of {', '.join(YAML)} beside it, which phonopy wrote with it"
+    )
+
+
+def _beside(described: Path, header: Any) -> Path | None:
+    """Where the numbers are that a yaml file has not itself."""
+    if header.force_constants is not None or "forces" in str(header.dataset or "")[: 10**6]:
+        return None
+    for name in (*CONSTANTS, *FORCES):
+        if (described.parent / name).is_file():
+            return described.parent / name
+    raise InputError(
+        f"{described} has neither force constants nor forces, and none of {', '.join((*CONSTANTS, *FORCES))} stands beside it: "
+        "put one there, or give a file that phonopy saved with them (phonopy_params.yaml)"
+    )
+
+
+def _units(found: Any) -> tuple[float, float]:
+    """Angstrom of the file's unit of length, eV/angstrom^2 of its unit of force constants."""
+    known = phonopy().interface.calculator.get_calculator_physical_units
+    own, ours = known(found.calculator), known("vasp")
+    return float(own.distance_to_A), float(own.factor / ours.factor) ** 2
+
+
+def _structure(cell: Any, found: Any) -> Structure:
+    length = _units(found)[0]
+    numbers = [int(z) for z in cell.numbers]
+    return Structure.create(cell.positions * length, cell.cell * length, numbers)
+
+
+def _laid_out(found: Any, name: Path) -> tuple[Structure, np.ndarray, Structure]:
+    """Supercell and matrix, base cell by base cell; the base cell, whose atoms are phonopy's primitive ones."""
+    length, stiffness = _units(found)
+    supercell, primitive = found.supercell, found.primitive
+    rows = np.asarray(primitive.p2s_map)
+    lattice, cell = primitive.cell * length, supercell.cell * length
+    matrix = np.rint(cell @ np.linalg.inv(lattice)).astype(int)
+    if np.linalg.det(matrix) < 0 or np.linalg.det(lattice) < 0:
+        raise InputError(f"{name}: the cell of phonopy's file is left-handed; swap two of its lattice vectors")
+    _, counts, right = diagonal(matrix)
+    lattice = np.linalg.inv(right) @ lattice
+    x = supercell.positions * length
+    parent = _parents(primitive)
+    cells = np.rint((x - x[rows][parent]) @ np.linalg.inv(lattice)).astype(int) % counts
+    order = np.ravel_multi_index(tuple(cells.T), tuple(counts)) * len(rows) + parent
+    if not np.array_equal(np.sort(order), np.arange(len(x))):
+        raise InputError(f"{name}: its supercell is no repetition of its primitive cell")
+    constants = np.asarray(found.force_constants)
+    if constants.shape[0] != len(rows):
+        constants = constants[rows]
+    if not np.isfinite(constants).all():
+        raise InputError(f"{name}: NaN or infinity among the force constants")
+    laid = np.empty_like(constants)
+    laid[:, order] = constants * stiffness
+    b = len(rows)
+    laid = laid.reshape(b, -1, b, 3, 3).transpose(0, 3, 1, 2, 4)
+    species = [int(z) for z in np.asarray(supercell.numbers)[rows]]
+    base = Structure.create(x[rows], lattice, species)
+    return base.supercell(tuple(int(n) for n in counts)), laid, base
+
+
+def _parents(primitive: Any) -> np.ndarray:
+    """Of each atom of the supercell, the place of its atom in the primitive cell."""
+    place = {int(row): n for n, row in enumerate(primitive.p2s_map)}
+    return np.array([place[int(s)] for s in primitive.s2p_map])
+
+
+def _charges(given: Any, described: Path, born: Any, base: Structure) -> tuple[Polar | None, Path | None]:
+    """Charges: of the BORN file that is named, else of the yaml file, else of the BORN file beside it."""
+    beside = described.parent / "BORN"
+    path = Path(born) if born is not None else beside if given is None and beside.is_file() else None
+    if path is not None:
+        polar, off = from_born(read_born(path), base, str(path))
+    elif given is not None:
+        polar, off = checked(given["born"], given["dielectric"], base, str(described))
+    else:
+        return None, None
+    if off > ROUNDING:
+        warnings.warn(
+            f"{path or described}: the charges sum to {off * len(base):.3f} elementary charges ({off:.3f} an atom); the "
+            "excess is shared equally and taken off",
+            stacklevel=4,
+        )
+    return polar, path
+
+
+def _warn_of_large_displacements(found: Any, name: Path) -> None:
+    dataset = found.dataset or {}
+    moved = [one["displacement"] for one in dataset.get("first_atoms", ())]
+    moved = moved or dataset.get("displacements", ())
+    if len(moved) == 0:
+        return
+    largest = float(np.linalg.norm(np.asarray(moved, dtype=float), axis=-1).max()) * _units(found)[0]
+    if largest > HARMONIC:
+        warnings.warn(
+            f"{name}: atoms were displaced by up to {largest:.3f} angstrom; beyond {HARMONIC:g} forces are hardly harmonic, "
+            "and frequencies may be off",
+            stacklevel=3,
+        )
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:200] or type(error).__name__
+
+
+def write(
+    path: str | os.PathLike, base: Structure, repeats: Any, matrix: np.ndarray, masses: np.ndarray, polar: Polar | None
+) -> None:
+    """A phonopy_params.yaml with force constants, compact, and charges where there are some.
+
+    Args:
+        base: the cell that `repeats` make the supercell of, which phonopy then takes as primitive. matrix: of
+            `ForceConstants`. masses: amu.
+
+    Raises:
+        InputError: phonopy is not installed. OSError: the file cannot be written.
+    """
+    package = phonopy()
+    atoms = package.structure.atoms.PhonopyAtoms(
+        numbers=list(base.species),
+        positions=np.asarray(base.positions, dtype=float),
+        cell=np.asarray(base.cell, dtype=float),
+        masses=np.asarray(masses, dtype=float),
+    )
+    own = package.Phonopy(atoms, np.diag(repeats), primitive_matrix="P", log_level=0)
+    lattice, b = np.asarray(base.cell, dtype=float), len(base)
+    parent = _parents(own.primitive)
+    x = own.supercell.positions
+    cells = np.rint((x - np.asarray(base.positions, dtype=float)[parent]) @ np.linalg.inv(lattice)).astype(int)
+    order = np.ravel_multi_index(tuple((cells % np.asarray(repeats)).T), tuple(repeats)) * b + parent
+    laid = np.asarray(matrix, dtype=float).transpose(0, 2, 3, 1, 4).reshape(b, -1, 3, 3)
+    own.force_constants = np.ascontiguousarray(laid[:, order])
+    if polar is not None:
+        own.nac_params = {"born": np.asarray(polar.charges, float), "dielectric": np.asarray(polar.dielectric, float)}
+    with whole(path) as temporary:
+        own.save(temporary, settings={"force_constants": True, "force_sets": False, "displacements": False})

@@ -1,0 +1,73 @@
+"""Force constants of one supercell as those of another: another size, shape, order of atoms, lattice constant.
+
+Flows in: force constants, and a supercell of the same crystal at rest. Flows out: force constants of that, by Fourier
+interpolation: at wave vectors that fit both supercells they are the same, at others they are those of `phonons`, with the
+dipole-dipole part of a polar crystal. At Gamma there is no macroscopic field: a periodic supercell has none.
+"""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxepi.errors import InputError
+from jaxepi.sampling.force_constants import ForceConstants
+from jaxepi.sampling.lattices import NOTED, diagonal, sites
+from jaxepi.sampling.phonons import Images, images_of, interpolated, short_ranged
+from jaxepi.sampling.polar import Polar
+from jaxepi.structure import Structure
+
+
+def resampled(
+    fc: ForceConstants, supercell: Structure, images: Images | None = None, name: str = "the force constants"
+) -> ForceConstants:
+    """The same crystal's force constants in another supercell, whose atoms are found by element and place.
+
+    Args:
+        supercell: of the same crystal, at rest, made by `Structure.supercell` (or any cell, repeats 1). The force constants
+            may be of a slightly different lattice constant: there is a warning beyond 0.2%.
+        images: `images_of(fc)`; needed when the force constants are traced. name: of where they come from, for messages.
+
+    Raises:
+        InputError: another crystal; names the first difference.
+    """
+    images = images_of(fc) if images is None else images
+    found = sites(supercell, fc.base, name)
+    if found.strain > NOTED:
+        warnings.warn(
+            f"{name} are of a lattice constant that differs by {found.strain:.2%}; they are used as they are",
+            stacklevel=2,
+        )
+    cells = int(np.prod(supercell.repeats))
+    b, count = len(supercell) // cells, round(np.linalg.det(found.matrix))
+    _refuse_repeats(found.atom, b, name)
+    _, counts, right = diagonal(found.matrix)
+    q = (np.indices(counts).reshape(3, -1).T / counts) @ right.T
+    points = jnp.asarray(q - np.rint(q), fc.matrix.dtype)
+    short = short_ranged(fc, images)
+    waves = jax.lax.map(lambda k: interpolated(fc, short, k, images), points, batch_size=32)
+    # Lattice translations between atoms of the first cell and all others: as many as wave vectors, each once.
+    between = found.translation[None] - found.translation[:b, None]
+    keys = np.rint(between @ np.linalg.inv(found.matrix) * count).astype(np.int64) % count
+    _, first, where = np.unique(keys.reshape(-1, 3), axis=0, return_index=True, return_inverse=True)
+    translations = jnp.asarray(between.reshape(-1, 3)[first], fc.matrix.dtype)
+    angle = -2 * jnp.pi * (translations @ points.T)
+    phase = jax.lax.complex(jnp.cos(angle), jnp.sin(angle)) / count
+    of_pairs = jnp.einsum("tq,qiajb->tiajb", phase, waves).real
+    i, j = found.atom[:b, None], found.atom[None]
+    matrix = of_pairs[where.reshape(b, -1), i, :, j, :]
+    matrix = jnp.transpose(matrix.reshape(b, cells, b, 3, 3), (0, 3, 1, 2, 4))
+    atoms = found.atom[:b]
+    polar = None if fc.polar is None else Polar(fc.polar.charges[atoms], fc.polar.dielectric)
+    supercell = supercell.astype(fc.matrix.dtype)
+    return ForceConstants(supercell, matrix, polar, None if fc.weights is None else fc.weights[atoms])
+
+
+def _refuse_repeats(atom: np.ndarray, b: int, name: str) -> None:
+    """Refuse a supercell that is not made of its first cell: matching has told its atoms apart."""
+    if not np.array_equal(atom, np.tile(atom[:b], len(atom) // b)):
+        raise InputError(
+            f"the supercell's atoms are no repeats of its first {b}, so that {name} cannot be laid out in it; make it with "
+            "Structure.supercell"
+        )
