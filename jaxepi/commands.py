@@ -52,7 +52,7 @@ def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
     """Try all outputs of a command before its work; the mark that its files carry."""
     asked = settings.asdict()
     made_by = mark(name, {n: v for n, v in asked.items() if n not in w.RESOURCES})
-    read = ("crystal", "hamiltonian", "potential", "trajectory", "reference")
+    read = ("crystal", "hamiltonian", "potential", "phonons", "born", "trajectory", "reference")
     inputs = [asked[n] for n in read if asked.get(n)]
     claim(outputs, made_by, files.overwrite, inputs)
     for output in outputs:
@@ -145,15 +145,20 @@ def _phonons(settings: w.PhononsSettings, files: o.PhononsFiles, _: str) -> None
     from jaxepi.workflows.reports import phonons as report
 
     output = _output(settings, files, "phonons.png")
-    made_by = _claim("phonons", settings, files, Output("--output", output, FIGURES))
-    loaded = crystal.load(settings.crystal, potential=settings.potential)
+    copy = Path(files.write_phonopy) if files.write_phonopy else None
+    outputs = [Output("--output", output, FIGURES)]
+    outputs += [Output("--write-phonopy", copy, (".yaml",))] if copy else []
+    made_by = _claim("phonons", settings, files, *outputs)
+    loaded = crystal.bound(crystal.load(settings.crystal, potential=settings.potential), settings)
     found = phonons.phonons(loaded, settings.supercell, settings.path, settings.points)
     along = found.dispersion
     title = Path(settings.crystal).stem
     drawn = plotting.phonons(along.path, along.frequencies, title, "; ".join(found.notes))
     plotting.save(drawn, output, made_by)
     print("\n".join(report.phonon_lines(found)))
-    print(f"\nWritten: {output}")
+    if copy:
+        found.constants.write_phonopy(copy, made_by)
+    print(f"\nWritten: {', '.join(str(path) for path in (output, copy) if path)}")
 
 
 def _sample(settings: w.SamplingSettings, files: o.SamplingFiles, line: str) -> None:

@@ -8,6 +8,7 @@ import os
 from typing import NamedTuple
 
 import numpy as np
+from ase.units import Bohr
 from jaxtyping import Float
 
 from jaxepi.errors import InputError
@@ -25,7 +26,7 @@ def read_born(path: str | os.PathLike) -> Born:
     """A BORN file.
 
     Raises:
-        InputError: what is no such file, by line; a conversion of units other than eV and angstrom.
+        InputError: what is no such file, by line; an unknown conversion of units.
         OSError: there is no file, or it may not be read.
     """
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -41,16 +42,20 @@ def read_born(path: str | os.PathLike) -> Born:
     return Born(np.array(rows[1:]), rows[0])
 
 
+CONVERSIONS = (COULOMB, 2.0, 1.0, Bohr)
+"""e^2/(4 pi eps0) in the units of the codes that phonopy reads: eV angstrom, Rydberg bohr, Hartree bohr, Hartree angstrom."""
+
+
 def _refuse_units(path: str | os.PathLike, word: str) -> None:
-    """Refuse a conversion that is not that of eV and angstrom."""
+    """Refuse a conversion that is none: it changes the unit of force constants, not that of charges."""
     try:
         factor = float(word)
     except ValueError:
         return  # default, or the name of a method
-    if abs(factor / COULOMB - 1) > 1e-3:
+    if not any(abs(factor / known - 1) < 1e-3 for known in CONVERSIONS):
         raise InputError(
-            f"{path}, line 1: unit conversion {factor:g}; charges are in elementary charges, force constants here in "
-            f"eV/angstrom^2: give {COULOMB:.6f}, or the word default"
+            f"{path}, line 1: unit conversion {factor:g} is none of {', '.join(f'{c:.5g}' for c in CONVERSIONS)}; "
+            "charges are in elementary charges: give the word default"
         )
 
 

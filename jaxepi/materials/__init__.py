@@ -2,10 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from jaxepi import hamiltonians, potentials
 from jaxepi.errors import InputError
 from jaxepi.materials import measured, models
 from jaxepi.materials.material import Material
+from jaxepi.sampling import Polar
+from jaxepi.sampling.polar import checked
 from jaxepi.structure import Structure
 
 if TYPE_CHECKING:
@@ -38,9 +42,12 @@ def load(name: str, hamiltonian: str | None = None, potential: str | None = None
         "domain": entry["domain"],
         "notes": entry.get("notes", ""),
     }
+    if "polar" in entry:
+        card["charges"] = _charges_in_words(entry["polar"])
     window = entry.get("tauc_window")
+    primitive = Structure.from_ase(_crystal(entry["crystal"], cubic=False))
     found = Material(
-        primitive=Structure.from_ase(_crystal(entry["crystal"], cubic=False)),
+        primitive=primitive,
         structure=Structure.from_ase(_crystal(entry["crystal"], cubic=True)),
         electrons=hamiltonians.load(electrons, spin_orbit),
         ions=potentials.load(ions) if ions else None,
@@ -50,9 +57,22 @@ def load(name: str, hamiltonian: str | None = None, potential: str | None = None
         gap_kind=entry["gap_kind"],
         tauc_window=(float(window[0]), float(window[1])) if window else None,
         card=tuple(card.items()),
+        polar=_polar(entry["polar"], primitive, name) if "polar" in entry else None,
     )
     found.refuse_foreign()
     return found
+
+
+def _charges_in_words(entry: dict) -> str:
+    charges = ", ".join(f"{symbol} {charge:+g}" for symbol, charge in entry["charges"].items())
+    return f"{charges} elementary charges, dielectric constant {entry['dielectric']:g}: {entry['citation']}"
+
+
+def _polar(entry: dict, primitive: Structure, name: str) -> Polar:
+    """Isotropic charges and dielectric tensor of a card."""
+    charges = np.array([entry["charges"][symbol] for symbol in primitive.to_ase().get_chemical_symbols()])
+    unit = np.eye(3)
+    return checked(charges[:, None, None] * unit, entry["dielectric"] * unit, primitive, name)[0]
 
 
 def _crystal(entry: dict, cubic: bool) -> "ase.Atoms":

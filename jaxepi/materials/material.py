@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxepi import tree
+from jaxepi import sampling, tree
 from jaxepi.errors import InputError, whole_number
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.materials import models
 from jaxepi.potentials import Potential
+from jaxepi.sampling import ForceConstants, Polar
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
 
@@ -21,10 +22,12 @@ class Material:
         primitive: the primitive cell. structure: the cell that supercells repeat.
         electrons, ions: its models, or None; `hamiltonian` and `potential` give them or refuse.
         name: of the material, or path of its file.
-        hamiltonian_name, potential_name: of the models, "none" where there are none.
+        hamiltonian_name, potential_name, constants_name: of the models, "none" where there are none.
         gap_kind: "direct", "indirect" or "none" (a metal); empty where nobody has said.
         tauc_window: of the absorption edge, eV.
         card: pairs (key, text) that say what the models are fitted to and where they hold.
+        constants: force constants of another code, which then hold the atoms in place of a potential, or None.
+        polar: charges of the primitive cell's atoms, where the crystal is polar and they are known.
     """
 
     primitive: Structure
@@ -34,9 +37,12 @@ class Material:
     name: str = static()
     hamiltonian_name: str = static(default="none")
     potential_name: str = static(default="none")
+    constants_name: str = static(default="none")
     gap_kind: str = static(default="")
     tauc_window: tuple[float, float] | None = static(default=None)
     card: tuple[tuple[str, str], ...] = static(default=())
+    constants: ForceConstants | None = None
+    polar: Polar | None = None
 
     @property
     def hamiltonian(self) -> Hamiltonian:
@@ -57,7 +63,10 @@ class Material:
             InputError: there is none.
         """
         if self.ions is None:
-            raise InputError(f"{self.name} has no potential; {models.remedy('potential', self.primitive)}")
+            raise InputError(
+                f"{self.name} has no potential; {models.remedy('potential', self.primitive)}; phonons and "
+                "harmonic snapshots may have force constants instead (--phonons FILE)"
+            )
         return self.ions
 
     def refuse_foreign(self) -> None:
@@ -71,10 +80,39 @@ class Material:
         if self.ions is not None:
             models.refuse_foreign("potential", self.potential_name, self.ions.module, self.primitive)
 
+    def refuse_unbound(self) -> None:
+        """Refuse a crystal whose vibrations nothing describes, before any work.
+
+        Raises:
+            InputError: neither force constants nor a potential.
+        """
+        if self.constants is None:
+            self.potential  # noqa: B018  (refuses)
+
+    def force_constants(self, supercell: Structure) -> ForceConstants:
+        """Force constants of a supercell of the crystal: those that were given, laid out in it, or of the potential.
+
+        Raises:
+            InputError: neither, a supercell that is not at rest, or force constants of another crystal.
+        """
+        if self.constants is not None:
+            return sampling.resampled(self.constants, supercell, name=self.constants_name)
+        return sampling.force_constants(self.potential, supercell)
+
     def models(self) -> dict[str, Any]:
         """The models there are, by name, in the form `results.provenance` takes."""
-        found = {f"hamiltonian {self.hamiltonian_name}": self.electrons, f"potential {self.potential_name}": self.ions}
+        found: dict[str, Any] = {
+            f"hamiltonian {self.hamiltonian_name}": self.electrons,
+            f"potential {self.potential_name}": self.ions,
+        }
+        found |= {f"phonons {self.constants_name}": self.constants}
         return {name: model for name, model in found.items() if model is not None}
+
+    def vibrating(self) -> dict[str, Any]:
+        """What describes its vibrations alone, as `models`."""
+        if self.constants is not None:
+            return {f"phonons {self.constants_name}": self.constants}
+        return {"potential": self.potential}
 
     def periodic(self, counts: Any) -> tuple[int, ...]:
         """Divisions or repeats of three directions; an integer means one along directions that are not periodic."""

@@ -44,5 +44,10 @@ def gap(material: str) -> MeasuredGap | None:
     return MeasuredGap(np.array(table["temperature_k"]), np.array(table["gap_ev"]), table["citation"])
 
 
+def phonons(material: str) -> str:
+    """Measured phonons of a material at Gamma, in words, with their citation; empty where none are shipped."""
+    return _tables().get(material, {}).get("phonons", "")
+
+
 def _tables() -> dict:
     return json.loads((resources.files("jaxepi.materials") / "measured.json").read_text())

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from jaxepi import archive, symmetry
 from jaxepi.errors import InputError
 from jaxepi.guards import number
+from jaxepi.progress import progress_bar
 from jaxepi.structure import Structure
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _slopes(
     """Derivatives of all forces along each planned displacement, eV/angstrom^2, shape (n, 3)."""
     x, atoms = np.asarray(supercell.positions, dtype=float), supercell.to_ase()
     total = 1 + sum(1 if one.turned else 2 for one in planned)
-    with tqdm(total=total, unit="supercell", disable=not progress) as bar:
+    with progress_bar(total=total, unit="supercell", shown=progress) as bar:
 
         def forces(name: str, atom: int, move: Any) -> np.ndarray:
             atoms.positions = x
@@ -176,7 +176,9 @@ def _kept(folder: str | os.PathLike | None, name: str, atoms: Any, calculator: "
     """Forces on a supercell, eV/angstrom: from the file of an earlier call, or computed, and kept where there is a folder."""
     path = None if folder is None else Path(folder) / f"{name}.npz"
     held = [atoms.positions, atoms.cell.array, atoms.numbers, atoms.pbc]
-    origin = hashlib.sha256(b"".join((np.round(np.asarray(a, dtype=float), 8) + 0.0).tobytes() for a in held)).hexdigest()[:16]
+    origin = hashlib.sha256(
+        b"".join((np.round(np.asarray(a, dtype=float), 8) + 0.0).tobytes() for a in held)
+    ).hexdigest()[:16]
     header = {"supercell": origin, "calculator": type(calculator).__name__, "unit": "eV/angstrom"}
     if path is not None and path.exists():
         try:

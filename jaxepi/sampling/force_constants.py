@@ -6,7 +6,7 @@ belong to the first base cell; translational symmetry gives the others.
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -96,15 +96,18 @@ class ForceConstants:
         )
         return cls(supercell, _settled(jnp.asarray(matrix), supercell.repeats))
 
-    def write_phonopy(self, path: str | os.PathLike) -> None:
+    def write_phonopy(self, path: str | os.PathLike, made_by: str = "") -> None:
         """A phonopy_params.yaml with these force constants, and the charges where there are some.
+
+        Args:
+            made_by: for its first line, a comment.
 
         Raises:
             InputError: phonopy is not installed. OSError: the file cannot be written.
         """
         masses = np.asarray(self.inverse_root_masses[:, 0], dtype=float) ** -2
         repeats = self.supercell.repeats
-        phonopy_files.write(path, self.base, repeats, np.asarray(self.matrix), masses, self.polar)
+        phonopy_files.write(path, self.base, repeats, np.asarray(self.matrix), masses, self.polar, made_by)
 
     @property
     def base(self) -> Structure:
@@ -147,7 +150,7 @@ class ForceConstants:
 
 
 def force_constants(
-    potential: Potential,
+    potential: Potential | Any,
     supercell: Structure,
     graph: Graph | None = None,
     *,
@@ -160,13 +163,14 @@ def force_constants(
     are made on concrete values only, with a warning where the potential was trained on nothing like the crystal.
 
     Args:
-        potential: any potential. supercell: at rest, made by `Structure.supercell` (or its own base cell, repeats 1).
+        potential: any potential of jaxepi (`ForceConstants.from_ase` takes calculators).
+        supercell: at rest, made by `Structure.supercell` (or its own base cell, repeats 1).
         graph: its topology; built here when left out.
         force_tolerance: largest force component accepted at rest, eV/angstrom.
         batch: how many displaced directions are worked on at once (fewer take less memory); all when left out.
 
     Raises:
-        InputError: the supercell is not a repetition of its first base cell, or forces do not vanish.
+        InputError: the supercell is not a repetition of its first base cell, forces do not vanish, or no potential.
     """
     if not isinstance(potential, Potential):
         raise InputError(

@@ -3,6 +3,7 @@
 On the host, rows are lattice vectors. Flows in: cells and structures. Flows out: integers.
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ class Diagonal(NamedTuple):
     """left @ matrix @ right = diag(counts): both factors have determinant one, counts are positive."""
 
     left: Int[np.ndarray, "3 3"]
-    counts: Int[np.ndarray, "3"]
+    counts: tuple[int, int, int]
     right: Int[np.ndarray, "3 3"]
 
 
@@ -44,19 +45,19 @@ def diagonal(matrix) -> Diagonal:
         while a[k, k + 1 :].any() or a[k + 1 :, k].any() or a[k, k] == 0:
             rows, columns = np.nonzero(a[k:, k:])
             smallest = np.abs(a[k:, k:][rows, columns]).argmin()
-            i, j = k + rows[smallest], k + columns[smallest]
-            a[[k, i]], left[[k, i]] = a[[i, k]], left[[i, k]]
-            a[:, [k, j]], right[:, [k, j]] = a[:, [j, k]], right[:, [j, k]]
+            row, column = int(k + rows[smallest]), int(k + columns[smallest])
+            a[[k, row]], left[[k, row]] = a[[row, k]], left[[row, k]]
+            a[:, [k, column]], right[:, [k, column]] = a[:, [column, k]], right[:, [column, k]]
             for n in range(k + 1, 3):
                 times = a[n, k] // a[k, k]
                 a[n], left[n] = a[n] - times * a[k], left[n] - times * left[k]
                 times = a[k, n] // a[k, k]
                 a[:, n], right[:, n] = a[:, n] - times * a[:, k], right[:, n] - times * right[:, k]
-    for k in np.flatnonzero(np.diag(a) < 0):
-        a[k], left[k] = -a[k], -left[k]
+    signs = np.sign(np.diag(a))[:, None]
+    a, left = signs * a, signs * left
     if np.linalg.det(right) < 0:
         left[0], right[:, 0] = -left[0], -right[:, 0]
-    return Diagonal(left, np.diag(a).copy(), right)
+    return Diagonal(left, (int(a[0, 0]), int(a[1, 1]), int(a[2, 2])), right)
 
 
 class Sites(NamedTuple):
@@ -84,6 +85,11 @@ def sites(structure: Structure, base: Structure, name: str = "the force constant
     Raises:
         InputError: the lattices differ, or atoms that have no counterpart; names both.
     """
+    if set(structure.species) != set(base.species):
+        raise InputError(
+            f"{name}: of {_formula(base)}, and the structure is {_formula(structure)}; give the crystal that they were "
+            "computed for"
+        )
     cell, x, lattice = _boxed(structure, base, name)
     ratio = cell @ np.linalg.inv(lattice)
     matrix = np.rint(ratio).astype(np.int64)
@@ -91,21 +97,23 @@ def sites(structure: Structure, base: Structure, name: str = "the force constant
     strain = np.inf if count == 0 else float(np.abs(np.linalg.inv(matrix) @ ratio - np.eye(3)).max())
     if not strain < STRAIN or np.linalg.det(matrix) < 0:
         raise InputError(
-            f"{name} are of a crystal with lattice vectors {_rows(base.cell)} angstrom, and no supercell of it is the cell "
-            f"{_rows(structure.cell)} angstrom (within {STRAIN:.0%}; orientations must agree): give the crystal that they "
+            f"{name}: of a crystal with lattice vectors {_rows(base.cell)} angstrom, and no supercell of it is the cell "
+            f"{_rows(structure.cell)} angstrom (within {STRAIN:.0%}; orientations must agree); give the crystal that they "
             "were computed for"
         )
+    if strain > NOTED:
+        warnings.warn(f"{name}: the lattice constant differs by {strain:.2%} from the crystal's", stacklevel=3)
     own = np.asarray(base.positions, dtype=float) @ np.linalg.inv(lattice)
     given = x @ np.linalg.inv(cell) @ matrix
     if len(given) != count * len(own):
         raise InputError(
-            f"{name} are of a crystal with {len(own)} atoms in a cell, so that {count} cells have {count * len(own)}; the "
-            f"structure has {len(given)} there: give the crystal that they were computed for"
+            f"{name}: of a crystal with {len(own)} atoms in a cell, so that {count} cells have {count * len(own)}; the "
+            f"structure has {len(given)} there; give the crystal that they were computed for"
         )
     species, known = np.asarray(structure.species), np.asarray(base.species)
     if not np.array_equal(np.sort(species), np.sort(np.tile(known, count))):
         raise InputError(
-            f"{name} are of {_formula(base)}, the structure is {_formula(structure)}: give the crystal that they were "
+            f"{name}: of {_formula(base)}, and the structure is {_formula(structure)}; give the crystal that they were "
             "computed for"
         )
     starts = [given[0] - own[i] for i in np.flatnonzero(known == species[0])]
@@ -115,7 +123,7 @@ def sites(structure: Structure, base: Structure, name: str = "the force constant
     if away.max() > MATCHED:
         worst = int(away.argmax())
         raise InputError(
-            f"atom {worst} ({_symbol(species[worst])}) of the structure has no counterpart in {name}: the nearest site is "
+            f"atom {worst} ({_symbol(int(species[worst]))}) of the structure has no counterpart in {name}: the nearest site is "
             f"{away[worst]:.2f} angstrom away; give the crystal that they were computed for"
         )
     offset = given - start - own[atom]
@@ -126,9 +134,10 @@ def sites(structure: Structure, base: Structure, name: str = "the force constant
 
 def _counterparts(given, own, species, known, lattice) -> tuple[np.ndarray, np.ndarray]:
     """The nearest site of the same element of every atom, and how far it is, angstrom."""
-    between = given[:, None] - own
-    between -= np.rint(between)
-    away = np.linalg.norm(between @ lattice, axis=-1)
+    from ase.geometry import find_mic
+
+    between = (given[:, None] - own) @ lattice
+    away = find_mic(between.reshape(-1, 3), lattice)[1].reshape(len(given), len(own))
     away = np.where(species[:, None] == known, away, np.inf)
     return away.argmin(axis=1), away.min(axis=1)
 

@@ -20,7 +20,7 @@ from jaxepi.errors import InputError
 from jaxepi.guards import traced
 from jaxepi.sampling.force_constants import ForceConstants
 from jaxepi.sampling.lattices import sites
-from jaxepi.sampling.polar import Waves, dipole_dipole, waves
+from jaxepi.sampling.polar import Polar, Waves, dipole_dipole, waves
 from jaxepi.structure import Structure
 from jaxepi.units import thz_from_eigenvalue
 
@@ -33,9 +33,9 @@ class Images(NamedTuple):
         waves: reciprocal lattice vectors of the dipole-dipole sum, where the crystal is polar.
     """
 
-    pair: np.ndarray
-    translation: np.ndarray
-    share: np.ndarray
+    pair: np.ndarray | Array
+    translation: np.ndarray | Array
+    share: np.ndarray | Array
     waves: Waves | None = None
 
 
@@ -92,7 +92,12 @@ def short_ranged(fc: ForceConstants, images: Images) -> Float[Array, "b 3 r b 3"
         return fc.matrix
     if images.waves is None:
         raise InputError("these force constants have charges, and the images are without: give images_of(fc)")
-    polar, base, known, repeats = fc.polar, fc.base, images.waves, fc.supercell.repeats
+    return _short_ranged(fc, fc.polar, images.waves)
+
+
+@jax.jit
+def _short_ranged(fc: ForceConstants, polar: Polar, known: Waves) -> Array:
+    base, repeats = fc.base, fc.supercell.repeats
     points = jnp.asarray(fc.commensurate(), fc.matrix.dtype)
     fields = jax.lax.map(lambda q: dipole_dipole(polar, base, q, known), points, batch_size=32)
     of_pairs = jnp.fft.fftn(fields.reshape(*repeats, -1), axes=(0, 1, 2)) / len(points)
@@ -167,6 +172,11 @@ def frequencies_thz(
         raise InputError(f"directions have shape {np.shape(directions)} for {len(points)} points; give one a point")
     images = images_of(fc) if images is None else images
     along = None if directions is None else jnp.asarray(directions, fc.matrix.dtype)
+    return _frequencies_thz(fc, points, images, along)
+
+
+@jax.jit
+def _frequencies_thz(fc: ForceConstants, points: Array, images: Images, along: Array | None) -> Array:
     short = short_ranged(fc, images)
 
     def thz(each):

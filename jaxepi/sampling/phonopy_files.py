@@ -17,8 +17,9 @@ from jaxepi.datasets.born import read_born
 from jaxepi.errors import InputError
 from jaxepi.files import whole
 from jaxepi.sampling.lattices import diagonal
-from jaxepi.sampling.polar import ROUNDING, Polar, checked, from_born
+from jaxepi.sampling.polar import ROUNDING, Polar, checked, from_born, note_excess
 from jaxepi.structure import Structure
+from jaxepi.units import COULOMB
 
 YAML = ("phonopy_params.yaml", "phonopy.yaml", "phonopy_disp.yaml")
 """Files that say which crystal it is, the most complete first."""
@@ -36,7 +37,7 @@ class Read(NamedTuple):
 
     Attributes:
         supercell: repeats of a base cell. matrix: as of `ForceConstants`, eV/angstrom^2. polar: charges, or None.
-        masses: of the base cell's atoms, amu. primitive, unit: cells, as the file has them. files: that were read.
+        masses: of the base cell's atoms, amu. primitive: cell, as phonopy has it. files: that were read.
     """
 
     supercell: Structure
@@ -44,7 +45,6 @@ class Read(NamedTuple):
     polar: Polar | None
     masses: Float[np.ndarray, " b"]
     primitive: Structure
-    unit: Structure
     files: tuple[Path, ...]
 
 
@@ -79,23 +79,14 @@ def read(path: str | os.PathLike, born: str | os.PathLike | None = None) -> Read
         InputError: phonopy is not installed; files that are missing, damaged or of different crystals, by name.
     """
     described, numbers = _pair(Path(path))
-    package = phonopy()
-    try:
-        header = package.interface.phonopy_yaml.PhonopyYaml()
-        header.read(described)
-    except OSError:
-        raise
-    except Exception as error:  # phonopy and its YAML reader raise whatever they meet
-        raise InputError(f"{described} cannot be read as a phonopy file ({_reason(error)})") from error
-    if header.unitcell is None:
-        raise InputError(f"{described} holds no crystal: give phonopy.yaml, phonopy_params.yaml or phonopy_disp.yaml")
+    header = _header(described)
     numbers = numbers or _beside(described, header)
     options: dict[str, Any] = {"is_nac": False, "log_level": 0}
     if numbers is not None:
         kind = "force_constants_filename" if numbers.name in CONSTANTS else "force_sets_filename"
         options[kind] = numbers
     try:
-        found = package.load(described, **options)
+        found = phonopy().load(described, **options)
     except Exception as error:
         raise InputError(f"{numbers or described} does not fit {described} ({_reason(error)})") from error
     if found.force_constants is None:
@@ -105,9 +96,37 @@ def read(path: str | os.PathLike, born: str | os.PathLike | None = None) -> Read
     supercell, matrix, base = _laid_out(found, numbers or described)
     polar, charged = _charges(given, described, born, base)
     files = tuple(p for p in (described, numbers, charged) if p is not None)
-    primitive, unit = (_structure(cell, found) for cell in (found.primitive, found.unitcell))
+    primitive = _structure(found.primitive, found.calculator)
     masses = np.asarray(found.primitive.masses, dtype=float)
-    return Read(supercell, matrix, polar, masses, primitive, unit, tuple(dict.fromkeys(files)))
+    return Read(supercell, matrix, polar, masses, primitive, tuple(dict.fromkeys(files)))
+
+
+def unit_cell(path: str | os.PathLike) -> Structure:
+    """The crystal of a file, as its unit cell.
+
+    Raises:
+        InputError: phonopy is not installed, or a file that is not one of its own.
+    """
+    described, _ = _pair(Path(path))
+    header = _header(described)
+    return _structure(header.unitcell, header.calculator)
+
+
+def _header(described: Path) -> Any:
+    """What phonopy's reader finds in a yaml file."""
+    phonopy()
+    try:
+        from phonopy.interface.phonopy_yaml import PhonopyYaml
+
+        header = PhonopyYaml()
+        header.read(described)
+    except OSError:
+        raise
+    except Exception as error:  # phonopy and its YAML reader raise whatever they meet
+        raise InputError(f"{described} cannot be read as a phonopy file ({_reason(error)})") from error
+    if header.unitcell is None:
+        raise InputError(f"{described} holds no crystal: give phonopy.yaml, phonopy_params.yaml or phonopy_disp.yaml")
+    return header
 
 
 def _pair(path: Path) -> tuple[Path, Path | None]:
@@ -137,22 +156,23 @@ def _beside(described: Path, header: Any) -> Path | None:
     )
 
 
-def _units(found: Any) -> tuple[float, float]:
+def _units(calculator: str | None) -> tuple[float, float]:
     """Angstrom of the file's unit of length, eV/angstrom^2 of its unit of force constants."""
-    known = phonopy().interface.calculator.get_calculator_physical_units
-    own, ours = known(found.calculator), known("vasp")
+    from phonopy.physical_units import get_calculator_physical_units
+
+    own, ours = get_calculator_physical_units(calculator), get_calculator_physical_units("vasp")
     return float(own.distance_to_A), float(own.factor / ours.factor) ** 2
 
 
-def _structure(cell: Any, found: Any) -> Structure:
-    length = _units(found)[0]
+def _structure(cell: Any, calculator: str | None) -> Structure:
+    length = _units(calculator)[0]
     numbers = [int(z) for z in cell.numbers]
     return Structure.create(cell.positions * length, cell.cell * length, numbers)
 
 
 def _laid_out(found: Any, name: Path) -> tuple[Structure, np.ndarray, Structure]:
     """Supercell and matrix, base cell by base cell; the base cell, whose atoms are phonopy's primitive ones."""
-    length, stiffness = _units(found)
+    length, stiffness = _units(found.calculator)
     supercell, primitive = found.supercell, found.primitive
     rows = np.asarray(primitive.p2s_map)
     lattice, cell = primitive.cell * length, supercell.cell * length
@@ -164,7 +184,7 @@ def _laid_out(found: Any, name: Path) -> tuple[Structure, np.ndarray, Structure]
     x = supercell.positions * length
     parent = _parents(primitive)
     cells = np.rint((x - x[rows][parent]) @ np.linalg.inv(lattice)).astype(int) % counts
-    order = np.ravel_multi_index(tuple(cells.T), tuple(counts)) * len(rows) + parent
+    order = np.ravel_multi_index(tuple(cells.T), counts) * len(rows) + parent
     if not np.array_equal(np.sort(order), np.arange(len(x))):
         raise InputError(f"{name}: its supercell is no repetition of its primitive cell")
     constants = np.asarray(found.force_constants)
@@ -178,7 +198,7 @@ def _laid_out(found: Any, name: Path) -> tuple[Structure, np.ndarray, Structure]
     laid = laid.reshape(b, -1, b, 3, 3).transpose(0, 3, 1, 2, 4)
     species = [int(z) for z in np.asarray(supercell.numbers)[rows]]
     base = Structure.create(x[rows], lattice, species)
-    return base.supercell(tuple(int(n) for n in counts)), laid, base
+    return base.supercell(counts), laid, base
 
 
 def _parents(primitive: Any) -> np.ndarray:
@@ -198,11 +218,7 @@ def _charges(given: Any, described: Path, born: Any, base: Structure) -> tuple[P
     else:
         return None, None
     if off > ROUNDING:
-        warnings.warn(
-            f"{path or described}: the charges sum to {off * len(base):.3f} elementary charges ({off:.3f} an atom); the "
-            "excess is shared equally and taken off",
-            stacklevel=4,
-        )
+        note_excess(str(path or described), off * len(base), off)
     return polar, path
 
 
@@ -212,7 +228,7 @@ def _warn_of_large_displacements(found: Any, name: Path) -> None:
     moved = moved or dataset.get("displacements", ())
     if len(moved) == 0:
         return
-    largest = float(np.linalg.norm(np.asarray(moved, dtype=float), axis=-1).max()) * _units(found)[0]
+    largest = float(np.linalg.norm(np.asarray(moved, dtype=float), axis=-1).max()) * _units(found.calculator)[0]
     if largest > HARMONIC:
         warnings.warn(
             f"{name}: atoms were displaced by up to {largest:.3f} angstrom; beyond {HARMONIC:g} forces are hardly harmonic, "
@@ -227,13 +243,19 @@ def _reason(error: Exception) -> str:
 
 
 def write(
-    path: str | os.PathLike, base: Structure, repeats: Any, matrix: np.ndarray, masses: np.ndarray, polar: Polar | None
+    path: str | os.PathLike,
+    base: Structure,
+    repeats: tuple[int, int, int],
+    matrix: np.ndarray,
+    masses: np.ndarray,
+    polar: Polar | None,
+    made_by: str = "",
 ) -> None:
     """A phonopy_params.yaml with force constants, compact, and charges where there are some.
 
     Args:
         base: the cell that `repeats` make the supercell of, which phonopy then takes as primitive. matrix: of
-            `ForceConstants`. masses: amu.
+            `ForceConstants`. masses: amu. made_by: first line, a comment.
 
     Raises:
         InputError: phonopy is not installed. OSError: the file cannot be written.
@@ -254,6 +276,8 @@ def write(
     laid = np.asarray(matrix, dtype=float).transpose(0, 2, 3, 1, 4).reshape(b, -1, 3, 3)
     own.force_constants = np.ascontiguousarray(laid[:, order])
     if polar is not None:
-        own.nac_params = {"born": np.asarray(polar.charges, float), "dielectric": np.asarray(polar.dielectric, float)}
+        charges, dielectric = (np.asarray(value, dtype=float) for value in (polar.charges, polar.dielectric))
+        own.nac_params = {"born": charges, "dielectric": dielectric, "factor": COULOMB}
     with whole(path) as temporary:
         own.save(temporary, settings={"force_constants": True, "force_sets": False, "displacements": False})
+        temporary.write_text(f"# {made_by or 'jaxepi'}\n{temporary.read_text()}")

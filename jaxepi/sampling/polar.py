@@ -6,6 +6,8 @@ space (what is left is short-ranged, and force constants are interpolated by it)
 that the same files give the same frequencies between the wave vectors of a supercell.
 """
 
+import os
+import warnings
 from typing import NamedTuple
 
 import jax
@@ -15,7 +17,7 @@ from ase.geometry import minkowski_reduce
 from jaxtyping import Array, Complex, Float
 
 from jaxepi import symmetry
-from jaxepi.datasets.born import Born
+from jaxepi.datasets.born import Born, read_born
 from jaxepi.errors import InputError
 from jaxepi.structure import Structure
 from jaxepi.tree import field, pytree
@@ -109,6 +111,27 @@ def _images(base: Structure) -> tuple[symmetry.Operations, np.ndarray]:
     return group, np.linalg.norm(between - np.rint(between), axis=-1).argmin(axis=-1)
 
 
+def of_file(path: str | os.PathLike, base: Structure) -> Polar:
+    """Charges of the atoms of a cell from a BORN file.
+
+    Raises:
+        InputError: as `from_born` and `checked`.
+    """
+    found, off = from_born(read_born(path), base, str(path))
+    if off > ROUNDING:
+        note_excess(str(path), off * len(base), off)
+    return found
+
+
+def note_excess(name: str, total: float, each: float) -> None:
+    """Warn of charges whose sum is not quite zero."""
+    warnings.warn(
+        f"{name}: the charges sum to {total:.3f} elementary charges ({each:.3f} an atom); the excess is shared equally and "
+        "taken off",
+        stacklevel=4,
+    )
+
+
 def from_born(born: Born, base: Structure, name: str) -> tuple[Polar, float]:
     """Charges of all atoms of a cell from a BORN file, which lists those that symmetry makes others of, or all.
 
@@ -136,18 +159,18 @@ def from_born(born: Born, base: Structure, name: str) -> tuple[Polar, float]:
 
 
 class Waves(NamedTuple):
-    """Reciprocal lattice vectors of the dipole-dipole sum.
+    """Reciprocal lattice vectors of the dipole-dipole sum, found on the host.
 
     Attributes:
         integers: within `cutoff` of zero, shape (g, 3). reduced: short reciprocal vectors, in those of the cell, shape (3, 3).
     """
 
-    integers: np.ndarray
-    reduced: np.ndarray
+    integers: np.ndarray | Array
+    reduced: np.ndarray | Array
 
     def near(self, q: Float[Array, "*k 3"]) -> Float[Array, "*k 3"]:
         """The same wave vectors close to zero, to which the truncated sum belongs."""
-        own = q @ np.linalg.inv(self.reduced)
+        own = q @ jnp.linalg.inv(self.reduced)
         return q - jax.lax.stop_gradient(jnp.round(own)) @ self.reduced
 
 
@@ -178,8 +201,8 @@ def dipole_dipole(
 
     Args:
         q: fractional of the base cell's reciprocal vectors. waves: `waves(base)`.
-        direction: fractional, along which q comes to Gamma; without it, Gamma itself has no macroscopic field, and no
-            non-analytic term.
+        direction: fractional, along which q comes to Gamma; without it, or with zero, Gamma itself has no macroscopic
+            field, and no non-analytic term.
     """
     inverse = jnp.linalg.inv(base.cell)
     width = cutoff(base.volume) ** 2 * jnp.trace(polar.dielectric) / 3 / -np.log(_SMALLEST)
@@ -204,7 +227,8 @@ def dipole_dipole(
     field = tensors(g + start)
     if direction is not None:
         along = direction @ inverse.T
-        macroscopic = along[:, None] * along[None] / (along @ polar.dielectric @ along)
+        length = along @ polar.dielectric @ along
+        macroscopic = along[:, None] * along[None] / jnp.where(length > 0, length, 1.0)
         centre = jnp.all(waves.integers == 0, axis=1) & (jnp.sum(start**2) <= _AT_GAMMA**2)
         field = field + centre[:, None, None] * macroscopic
     gauge = 2 * jnp.pi * (between @ start)

@@ -5,15 +5,13 @@ interpolation: at wave vectors that fit both supercells they are the same, at ot
 dipole-dipole part of a polar crystal. At Gamma there is no macroscopic field: a periodic supercell has none.
 """
 
-import warnings
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxepi.errors import InputError
 from jaxepi.sampling.force_constants import ForceConstants
-from jaxepi.sampling.lattices import NOTED, diagonal, sites
+from jaxepi.sampling.lattices import diagonal, sites
 from jaxepi.sampling.phonons import Images, images_of, interpolated, short_ranged
 from jaxepi.sampling.polar import Polar
 from jaxepi.structure import Structure
@@ -26,7 +24,7 @@ def resampled(
 
     Args:
         supercell: of the same crystal, at rest, made by `Structure.supercell` (or any cell, repeats 1). The force constants
-            may be of a slightly different lattice constant: there is a warning beyond 0.2%.
+            may be of a slightly different lattice constant: `sites` warns beyond 0.2%.
         images: `images_of(fc)`; needed when the force constants are traced. name: of where they come from, for messages.
 
     Raises:
@@ -34,11 +32,6 @@ def resampled(
     """
     images = images_of(fc) if images is None else images
     found = sites(supercell, fc.base, name)
-    if found.strain > NOTED:
-        warnings.warn(
-            f"{name} are of a lattice constant that differs by {found.strain:.2%}; they are used as they are",
-            stacklevel=2,
-        )
     cells = int(np.prod(supercell.repeats))
     b, count = len(supercell) // cells, round(np.linalg.det(found.matrix))
     _refuse_repeats(found.atom, b, name)

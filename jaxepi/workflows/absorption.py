@@ -208,7 +208,7 @@ class _Stages:
             least = 2 * DEFAULT_GRID.step
             raise InputError(f"width {settings.width:g} eV: the energy bins resolve {least:g} eV or more; give that")
         if not given:
-            crystal.potential  # noqa: B018  (refuses here when there is none)
+            crystal.refuse_unbound()
         supercell = given[0].structure if given else crystal.structure.supercell(repeats)
         graph = crystal.hamiltonian.graph(supercell)
         for one in given:

@@ -11,8 +11,10 @@ from jaxepi.datasets.structure_files import read_structure
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.materials import Material
+from jaxepi.sampling import ForceConstants, phonopy_files, polar
+from jaxepi.sampling.lattices import sites
 from jaxepi.structure import Structure
-from jaxepi.workflows.settings import AbsorptionSettings, GapSettings
+from jaxepi.workflows.settings import AbsorptionSettings, GapSettings, VibrationSettings
 
 REDUCED = 1000
 """Atoms of the largest cell that is searched for a smaller one: the time grows with their square."""
@@ -25,7 +27,7 @@ def for_settings(settings: AbsorptionSettings | GapSettings) -> Material:
         InputError: as `load`; also double precision while JAX is set to single, or temperatures of a Hamiltonian that does
             not follow the atoms.
     """
-    loaded = load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit)
+    loaded = bound(load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit), settings)
     if settings.trajectory is not None:
         loaded = dataclasses.replace(loaded, ions=None, potential_name="none")
     warm = settings.temperatures or settings.trajectory is not None
@@ -36,6 +38,29 @@ def for_settings(settings: AbsorptionSettings | GapSettings) -> Material:
             f"{', '.join(hamiltonians.available())}"
         )
     return prepared(loaded, settings.cell, settings.precision)
+
+
+def bound(crystal: Material, settings: VibrationSettings) -> Material:
+    """The crystal with the force constants and charges that settings name; a phonopy file as crystal has its own.
+
+    Raises:
+        InputError: files that cannot be used, or of another crystal; charges of a crystal that cannot have any.
+    """
+    own = settings.potential is None and phonopy_files.is_phonopy(settings.crystal)
+    path = settings.phonons or (settings.crystal if own else None)
+    if path is None:
+        if settings.born is None:
+            return crystal
+        return dataclasses.replace(crystal, polar=polar.of_file(settings.born, crystal.primitive))
+    constants = ForceConstants.from_phonopy(path, settings.born)
+    sites(crystal.primitive, constants.base, path)  # refuses another crystal before any work
+    if constants.polar is None and crystal.polar is not None:
+        order = sites(constants.base, crystal.primitive, crystal.name).atom
+        charges = polar.Polar(crystal.polar.charges[order], crystal.polar.dielectric)
+        constants = dataclasses.replace(constants, polar=charges)
+    return dataclasses.replace(
+        crystal, ions=None, potential_name="none", constants=constants, constants_name=path, polar=constants.polar
+    )
 
 
 def prepared(crystal: Material, cell: str, precision: str) -> Material:
@@ -57,7 +82,7 @@ def prepared(crystal: Material, cell: str, precision: str) -> Material:
 def load(
     crystal: str, hamiltonian: str | None = None, potential: str | None = None, spin_orbit: bool = False
 ) -> Material:
-    """A shipped material by name, or a structure file that ASE can read, with models by name or path.
+    """A shipped material by name, or a structure file that ASE or phonopy can read, with models by name or path.
 
     Raises:
         InputError: an unknown name, or a file or model that cannot be read or used.
@@ -67,7 +92,7 @@ def load(
     if not Path(crystal).is_file():
         known = ", ".join(materials.available())
         raise InputError(f"no material and no file {crystal!r}: give one of {known}, or the path of a structure file")
-    structure = read_structure(crystal)
+    structure = phonopy_files.unit_cell(crystal) if phonopy_files.is_phonopy(crystal) else read_structure(crystal)
     electrons = hamiltonians.load(hamiltonian, spin_orbit) if hamiltonian else None
     found = Material(
         primitive=_primitive(crystal, structure, electrons),

@@ -38,6 +38,9 @@ class PhononsFiles(Files):
     """Files of phonons."""
 
     output: str | None = setting(None, "figure (default: CRYSTAL-phonons.png); frequencies in THz", metavar="FILE")
+    write_phonopy: str | None = setting(
+        None, "force constants and charges too, as a phonopy_params.yaml (needs phonopy)", metavar="FILE"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,7 +45,7 @@ def draw(
             progress=progress,
         )
         return tuple(trajectory.snapshots())
-    constants = sampling.force_constants(crystal.potential, supercell)
+    constants = crystal.force_constants(supercell)
     drawn = tuple(
         sampling.harmonic(
             constants,
@@ -58,7 +58,7 @@ def draw(
         )
         for temperature in settings.temperatures
     )
-    for snapshots in drawn:
+    for snapshots in drawn if crystal.ions is not None else ():
         warn_of_snapshots(crystal.potential, supercell, snapshots.positions, float(snapshots.temperature))
     return drawn
 
@@ -81,14 +81,15 @@ def sample(
     """
     target, made_by = Path(output), mark("sample", settings.asdict())
     stored = target.suffix in RESULTS
-    inputs = [settings.crystal, settings.potential or ""]
+    inputs = [settings.crystal, settings.potential or "", settings.phonons or "", settings.born or ""]
     claim([Output("--output", target, (*FRAMES, *RESULTS), own=stored)], made_by, not resume, inputs)
     if stored and resume and target.exists():
         results.read_provenance(target)  # refuses what is no result before the models are loaded
-    found = crystals.load(settings.crystal, potential=settings.potential)
+    found = crystals.bound(crystals.load(settings.crystal, potential=settings.potential), settings)
+    found.refuse_unbound()
     crystal = crystals.prepared(found, settings.cell, settings.precision)
     supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
-    origin = results.provenance(settings.asdict(), {"potential": crystal.potential}, command)
+    origin = results.provenance(settings.asdict(), crystal.vibrating(), command)
     if stored and resume and target.exists():
         results.refuse_other_settings(target, results.read_provenance(target), origin)
         return results.read(target).contents["snapshots"]

@@ -53,7 +53,32 @@ class LatticeSettings(CrystalSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplingSettings(LatticeSettings):
+class VibrationSettings(LatticeSettings):
+    """What holds the atoms of a crystal in place: a potential, or force constants of another code."""
+
+    phonons: str | None = setting(
+        None,
+        "force constants in place of a potential: phonopy.yaml or phonopy_params.yaml, FORCE_CONSTANTS, FORCE_SETS or "
+        "force_constants.hdf5 beside it",
+        metavar="FILE",
+    )
+    born: str | None = setting(
+        None,
+        "charges and dielectric tensor of a polar crystal, phonopy's BORN (default: those of the phonon file, or that beside "
+        "it, or the material's)",
+        metavar="FILE",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.phonons is not None and self.potential is not None:
+            raise InputError(
+                f"potential {self.potential} and phonons {self.phonons}: both hold the atoms in place; give one of them"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingSettings(VibrationSettings):
     """Everything that decides which snapshots are drawn."""
 
     group: ClassVar[str] = "snapshots"
@@ -94,6 +119,11 @@ class SamplingSettings(LatticeSettings):
             raise InputError(
                 f"snapshots {self.snapshots}: antithetic snapshots come in pairs; ask for {self.snapshots + 1}, "
                 "or switch pairs off (--no-antithetic)"
+            )
+        if self.sampler == "molecular-dynamics" and self.phonons is not None:
+            raise InputError(
+                f"phonons {self.phonons}: molecular dynamics needs a potential, not force constants; give one, or ask for "
+                "the harmonic sampler"
             )
         if self.sampler == "molecular-dynamics" and self.statistics == "quantum":
             raise InputError(
@@ -262,10 +292,12 @@ class BandsSettings(ElectronSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class PhononsSettings(LatticeSettings):
+class PhononsSettings(VibrationSettings):
     """Which phonons are computed."""
 
-    supercell: int = setting(4, "repeats of the primitive cell", least=1, most=100, metavar="N")
+    supercell: int | None = setting(
+        None, "repeats of the primitive cell (default: 4, or those of the phonon file)", least=1, most=100, metavar="N"
+    )
     path: str | None = setting(
         None,
         "special points by name, a comma where the path breaks: GXU,KGL (G is Gamma; default: ASE's path of the cell)",
