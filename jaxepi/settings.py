@@ -301,6 +301,9 @@ def _first(kind: Any, value: Any, rule: Rule) -> Any:
                 return _convert(member, entry, rule)
             except _RefusedError:
                 continue
+    members = [member for member in typing.get_args(kind) if member is not types.NoneType]
+    if len(members) == 1:
+        _convert(members[0], value, rule)  # says in its own words what is wrong
     raise _RefusedError(value, allowed(kind, rule))
 
 
