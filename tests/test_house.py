@@ -21,6 +21,7 @@ STOREY = {
     "guards": 0,
     "progress": 0,
     "html": 0,
+    "labelled": 0,
     "settings": 0,
     "signals": 0,
     "tree": 0,

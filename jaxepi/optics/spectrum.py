@@ -1,17 +1,23 @@
 """Optical constants from the dielectric function, with their spread over snapshots."""
 
 import functools
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxepi import html, units
+from jaxepi import archive, html, labelled, units
+from jaxepi.errors import InputError
 from jaxepi.guards import traced
 from jaxepi.sampling import averages
 from jaxepi.sampling.averages import Groups
 from jaxepi.tree import field, pytree, static, stored
+
+_FORMAT, _VERSION = "jaxepi-spectrum", 1
 
 
 @stored
@@ -48,6 +54,60 @@ class Spectrum:
         for i in np.unique(np.linspace(0, len(energies) - 1, 6).round().astype(int)):
             rows.append((f"absorption at {energies[i]:.2f} eV (1/cm)", f"{alpha[i]:.4g}"))
         return html.table("Spectrum", rows) + html.curve(energies, alpha, "photon energy (eV)", "absorption (1/cm)")
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the spectrum as a NumPy archive (.npz) with a header, whole or not at all.
+
+        Raises:
+            InputError: another suffix. OSError: the file cannot be written.
+        """
+        if Path(path).suffix != ".npz":
+            raise InputError(f"{path}: a spectrum is kept as a NumPy archive; give a name that ends in .npz")
+        arrays = {name: np.asarray(getattr(self, name)) for name in ("energies", "eps1", "eps2")}
+        if self.weights is not None:
+            arrays["weights"] = np.asarray(self.weights)
+        shapes = {name: array.shape for name, array in arrays.items()}
+        header = {"format": _FORMAT, "version": _VERSION, "shapes": shapes, "groups": self.groups, "energies": "eV"}
+        archive.write(Path(path), header, arrays, compressed=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Spectrum":
+        """A spectrum that `save` wrote.
+
+        Raises:
+            InputError: there is no such file, or it is damaged, of another version or no spectrum; names it.
+        """
+        try:
+            with archive.opened(Path(path)) as held, archive.damaged():
+                header = held.header
+                if header.get("format") != _FORMAT:
+                    raise archive.DamagedError(f"it is {header.get('format')!r}")
+                if header.get("version") != _VERSION:
+                    raise archive.DamagedError(f"version {header.get('version')}; this jaxepi reads {_VERSION}")
+                arrays = {name: jnp.asarray(held.array(name, shape)) for name, shape in header["shapes"].items()}
+                return cls(**arrays, groups=tuple(int(group) for group in header["groups"]))
+        except archive.DamagedError as error:
+            raise InputError(f"{path} cannot be read as a spectrum ({error}); give what Spectrum.save wrote") from error
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` over photon energies (eV): constants of the mean, each with its spread and standard error.
+
+        Units and meanings stand in its `attrs`.
+        """
+        columns: dict[str, Any] = {"energy": self.energies}
+        for name, (function, _, _) in CONSTANTS.items():
+            columns |= {name: self._constant(function), f"{name}_spread": self.spread(function)}
+            columns[f"{name}_error"] = self.standard_error(function)
+        table = labelled.frame(columns, "energy")
+        table.attrs["units"] = {"energy": "eV", **{name: unit for name, (_, unit, _) in CONSTANTS.items()}}
+        return table
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset`: the dielectric tensor of every snapshot, and the optical constants of their mean."""
+        tensor = ("snapshot", "energy", "direction", "field")
+        variables: dict[str, Any] = {f"{name}_tensor": (tensor, getattr(self, name), "1") for name in ("eps1", "eps2")}
+        variables |= {n: (("energy",), self._constant(f), unit) for n, (f, unit, _) in CONSTANTS.items()}
+        return labelled.dataset(variables, {"energy": ("energy", self.energies, "eV")})
 
     def isotropic(self) -> tuple[Float[Array, "s w"], Float[Array, "s w"]]:
         """eps1 and eps2 averaged over directions, a snapshot."""
@@ -145,3 +205,15 @@ def reflectivity(energies: Array, eps1: Array, eps2: Array) -> Array:
 def energy_loss(energies: Array, eps1: Array, eps2: Array) -> Array:
     """Im(-1/eps) = eps2/|eps|^2."""
     return eps2 / (eps1**2 + eps2**2)
+
+
+CONSTANTS: dict[str, tuple[Callable[..., Array], str, str]] = {
+    "absorption": (absorption, "1/cm", "absorption coefficient"),
+    "n": (refractive_index, "1", "refractive index"),
+    "k": (extinction, "1", "extinction coefficient"),
+    "eps1": (lambda energies, eps1, eps2: eps1, "1", "real part of the dielectric function"),
+    "eps2": (lambda energies, eps1, eps2: eps2, "1", "imaginary part of the dielectric function"),
+    "reflectivity": (reflectivity, "1", "at normal incidence from vacuum"),
+    "energy_loss": (energy_loss, "1", "Im(-1/eps)"),
+}
+"""Optical constants by the names they have in tables: function of energies, eps1, eps2; unit; meaning."""

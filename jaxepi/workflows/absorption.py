@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxepi import electrons, html, kpoints, optics, results
+from jaxepi import electrons, html, kpoints, labelled, optics, results
 from jaxepi.electrons import BandEdges
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
@@ -23,6 +23,7 @@ from jaxepi.kpoints import KPoints
 from jaxepi.materials import Material
 from jaxepi.optics import Gaussian, Lorentzian, Spectrum, TaucFit, Transitions
 from jaxepi.optics.dielectric import DEFAULT_GRID, batches
+from jaxepi.optics.spectrum import CONSTANTS
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots
 from jaxepi.sampling.averages import antithetic_pairs
@@ -70,6 +71,28 @@ class AbsorptionResult:
     def gaps(self) -> Float[np.ndarray, "t s"]:
         """Gap between the band edges of every snapshot, eV, scissor included."""
         return self.conduction - self.valence + self.settings.scissor
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` over temperatures (K): optical constants of photon energies (eV), and gaps of snapshots (eV)."""
+        over = ("temperature", "energy")
+        variables: dict[str, Any] = {
+            name: (over, np.stack([function(s.energies, *s.mean()) for s in self.spectra]), unit)
+            for name, (function, unit, _) in CONSTANTS.items()
+        }
+        variables["absorption_error"] = over, np.stack([s.standard_error() for s in self.spectra]), "1/cm"
+        variables["gap"] = ("temperature", "snapshot"), self.gaps, "eV"
+        coordinates = {
+            "temperature": ("temperature", self.temperatures, "K"),
+            "energy": ("energy", self.spectra[0].energies, "eV"),
+        }
+        return labelled.dataset(variables, coordinates, crystal=self.settings.crystal)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` over temperatures (K) and photon energies (eV): the spectra, one after the other."""
+        tables = [s.to_pandas().reset_index() for s in self.spectra]
+        temperatures = np.repeat(self.temperatures, [len(table) for table in tables])
+        columns = {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in tables[0].columns}
+        return labelled.frame({"temperature": temperatures, **columns}, ("temperature", "energy"))
 
     def _repr_html_(self) -> str:
         from jaxepi import plotting

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxepi import electrons, html, kpoints, results
+from jaxepi import electrons, html, kpoints, labelled, results
 from jaxepi.electrons import BandEdges
 from jaxepi.errors import InputError
 from jaxepi.materials import Material
@@ -30,6 +30,17 @@ class Bands(NamedTuple):
     energies: Float[np.ndarray, "k n"]
     occupied: int | None
     uncounted: str = ""
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame`, a row a point of the path: where it is, and the energies of the bands, eV."""
+        columns = labelled.path_columns(self.path) | {f"band {n}": e for n, e in enumerate(self.energies.T, start=1)}
+        return labelled.frame(columns, "distance")
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` of energies (eV) over points of the path and bands."""
+        columns, units = labelled.path_columns(self.path), {"distance": "1/angstrom"}
+        where = {name: ("point", column, units.get(name, "1")) for name, column in columns.items()}
+        return labelled.dataset({"energy": (("point", "band"), self.energies, "eV")}, where)
 
     def _repr_html_(self) -> str:
         from jaxepi import plotting
@@ -55,6 +66,22 @@ class ThermalGaps(NamedTuple):
 
     snapshots: tuple[Snapshots, ...]
     gaps: Float[np.ndarray, "t s"]
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Kelvin."""
+        return tuple(float(one.temperature) for one in self.snapshots)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame`, a row a snapshot: temperature (K), number and gap (eV)."""
+        t, s = (index.ravel() for index in np.indices(self.gaps.shape))
+        columns = {"temperature": np.array(self.temperatures)[t], "snapshot": s, "gap": self.gaps.ravel()}
+        return labelled.frame(columns, ("temperature", "snapshot"))
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` of gaps (eV) over temperatures (K) and snapshots."""
+        along = {"temperature": ("temperature", self.temperatures, "K")}
+        return labelled.dataset({"gap": (("temperature", "snapshot"), self.gaps, "eV")}, along)
 
     def _repr_html_(self) -> str:
         rows = [

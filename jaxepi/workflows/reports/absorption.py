@@ -12,7 +12,8 @@ from jaxtyping import Float
 
 from jaxepi.files import whole
 from jaxepi.materials import measured
-from jaxepi.optics import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
+from jaxepi.optics import Spectrum
+from jaxepi.optics.spectrum import CONSTANTS
 from jaxepi.optics.tauc import POOR_FIT
 from jaxepi.sampling import Snapshots
 from jaxepi.sampling.averages import antithetic_pairs
@@ -165,18 +166,6 @@ def _gap_lines(result: AbsorptionResult) -> list[str]:
     return [*aligned([header, *body]), *notes]
 
 
-COLUMNS = {
-    "absorption": (absorption, "1/cm", "absorption coefficient"),
-    "n": (refractive_index, "1", "refractive index"),
-    "k": (extinction, "1", "extinction coefficient"),
-    "eps1": (lambda energies, eps1, eps2: eps1, "1", "real part of the dielectric function"),
-    "eps2": (lambda energies, eps1, eps2: eps2, "1", "imaginary part of the dielectric function"),
-    "reflectivity": (reflectivity, "1", "at normal incidence from vacuum"),
-    "energy_loss": (energy_loss, "1", "Im(-1/eps)"),
-}
-"""Columns of the CSV file: function of energies, eps1, eps2; unit; meaning."""
-
-
 def write_csv(result: AbsorptionResult, path: str | os.PathLike, made_by: str = "") -> None:
     """Isotropic optical constants of every temperature and of the lattice at rest as CSV, whole or not at all.
 
@@ -192,9 +181,9 @@ def write_csv(result: AbsorptionResult, path: str | os.PathLike, made_by: str = 
         *([f"# made by {made_by}"] if made_by else []),
         "# temperature in K (nan: the lattice at rest), photon energy in eV",
     ]
-    for name, (_, unit, meaning) in COLUMNS.items():
+    for name, (_, unit, meaning) in CONSTANTS.items():
         head.append(f"# {name} in {unit}: {meaning}; _spread: standard deviation over snapshots; _error: of the mean")
-    names = [f"{name}{suffix}" for name in COLUMNS for suffix in ("", "_spread", "_error")]
+    names = [f"{name}{suffix}" for name in CONSTANTS for suffix in ("", "_spread", "_error")]
     head.append(",".join(["temperature", "energy", *names]))
     blocks = [_block(t, s) for t, s in zip(result.temperatures, result.spectra, strict=True)]
     blocks.append(_block(math.nan, result.equilibrium))
@@ -206,7 +195,7 @@ def write_csv(result: AbsorptionResult, path: str | os.PathLike, made_by: str = 
 def _block(temperature: float, spectrum: Spectrum) -> Float[np.ndarray, "w c"]:
     energies = np.asarray(spectrum.energies)
     columns = [np.full(len(energies), temperature), energies]
-    for function, _, _ in COLUMNS.values():
+    for function, _, _ in CONSTANTS.values():
         value = function(spectrum.energies, *spectrum.mean())
         columns += [np.asarray(c) for c in (value, spectrum.spread(function), spectrum.standard_error(function))]
     return np.stack(columns, axis=1)
