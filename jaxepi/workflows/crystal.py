@@ -27,8 +27,10 @@ def for_settings(settings: AbsorptionSettings | GapSettings) -> Material:
         InputError: as `load`; also double precision while JAX is set to single, or temperatures of a Hamiltonian that does
             not follow the atoms.
     """
-    loaded = bound(load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit), settings)
-    if settings.trajectory is not None:
+    loaded = load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit)
+    if settings.trajectory is None:
+        loaded = bound(loaded, settings)
+    else:  # the vibrations are those of the file
         loaded = dataclasses.replace(loaded, ions=None, potential_name="none")
     warm = settings.temperatures or settings.trajectory is not None
     if warm and loaded.electrons is not None and loaded.electrons.fixed:

@@ -18,7 +18,7 @@ from jaxepi.optics.tauc import POOR_FIT
 from jaxepi.sampling import Snapshots
 from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings
-from jaxepi.workflows.reports.tables import aligned, number, with_error
+from jaxepi.workflows.reports.tables import aligned, number, one_run, with_error
 
 SAME_TEMPERATURE = 15.0
 """Measured spectra are compared with a calculation at a temperature (K) this close."""
@@ -158,6 +158,7 @@ def _gap_lines(result: AbsorptionResult) -> list[str]:
         for row in rows
     ]
     notes = ["  +- of the Tauc fit: when each end of its window moves by a fifth; of the edges: standard error"]
+    notes += one_run(result.settings.trajectory, result.snapshots[0].groups)
     if any(row.poor for row in rows):
         notes.append(f"  {POOR_FIT}")
     table = measured.gap(result.settings.crystal)

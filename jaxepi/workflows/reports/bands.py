@@ -8,7 +8,7 @@ from jaxtyping import Float
 from jaxepi.materials import measured
 from jaxepi.sampling import Snapshots
 from jaxepi.workflows.bands import Bands, GapSummary, edges_along
-from jaxepi.workflows.reports.tables import aligned, number, vector
+from jaxepi.workflows.reports.tables import aligned, number, one_run, vector
 from jaxepi.workflows.settings import GapSettings
 
 
@@ -64,4 +64,5 @@ def thermal_gap_lines(
         change = f"{1e3 * (mean - rest):+.1f}" + (f" +- {1e3 * error:.1f}" if np.isfinite(error) else "")
         rows.append([f"{temperature:g}", f"{mean:.4f}", change, number(experiment, "{:.4f}")])
     notes = [f"  measured: {table.citation}"] if table else []
-    return ["", *aligned(rows), "  +- standard error over snapshots", *notes]
+    known = one_run(settings.trajectory, drawn[0].groups) or ["  +- standard error over snapshots"]
+    return ["", *aligned(rows), *known, *notes]

@@ -23,6 +23,14 @@ def with_error(value: float, error: float) -> str:
     return f"{value:.3f} +- {error:.3f}" if np.isfinite(error) else f"{value:.3f}"
 
 
+ONE_RUN = "  no standard error: the frames are one run and depend on each other (--independent, where they do not)"
+
+
+def one_run(trajectory: str | None, groups: tuple[int, ...]) -> list[str]:
+    """What is said where the frames of a trajectory tell no standard error."""
+    return [ONE_RUN] if trajectory is not None and len(groups) > 1 and len(set(groups)) == 1 else []
+
+
 def vector(values: Any) -> str:
     """Four decimals of each component, without negative zeros."""
     return "(" + ", ".join(f"{float(v) + 0.0:.4f}" for v in np.round(np.asarray(values), 6)) + ")"
