@@ -1,6 +1,7 @@
 """What each command of the command line does: calls a workflow, prints, and writes its files. Imports little until one runs."""
 
 import json
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 
 from jaxepi import settings as s
 from jaxepi.errors import InputError
-from jaxepi.files import FIGURES, RESULTS, Output, claim, mark
+from jaxepi.files import FIGURES, RESULTS, Output, claim, mark, whole
 from jaxepi.labelling.commands import ACTIONS
 from jaxepi.workflows import outputs as o
 from jaxepi.workflows import settings as w
@@ -185,6 +186,10 @@ def _md(settings: w.DynamicsSettings, files: o.DynamicsFiles, line: str) -> None
 def _train(settings: w.TrainSettings, files: o.TrainFiles, line: str) -> None:
     from jaxepi.workflows import hamiltonian, training
 
+    if settings.example is not None:
+        _example(settings, files)
+        return
+    assert settings.file is not None
     study: Any = training if settings.what == "potential" else hamiltonian
     given = {n: getattr(settings, n) for n in ("seed", "epochs", "max_minutes")}
     whole = study.configured(settings.file, {n: value for n, value in given.items() if value is not None})
@@ -194,6 +199,21 @@ def _train(settings: w.TrainSettings, files: o.TrainFiles, line: str) -> None:
     run = study.train_potential if study is training else study.train_hamiltonian
     result = run(whole, folder, files.progress, resume, line)
     print("\n".join(study.summary_lines(result)))
+
+
+def _example(settings: w.TrainSettings, files: o.TrainFiles) -> None:
+    from jaxepi.workflows import templates
+
+    kind = str(settings.example)
+    output = Path(files.output or f"{kind}.toml")
+    claim([Output("--output", output, (".toml",))], overwrite=files.overwrite)
+    data = None
+    if settings.data is not None:
+        data = os.path.relpath(settings.data, output.parent)  # as the configuration names it
+    text = templates.example(kind, output.name, settings.data, data)
+    with whole(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"Written: {output}; `jaxepi train {kind} {output}` trains it")
 
 
 def _materials(settings: w.MaterialsSettings, files: s.Settings, _: str) -> None:

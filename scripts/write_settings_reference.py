@@ -29,6 +29,7 @@ may have dashes or underscores. Bounds without a reason in physics are generous:
 """
 TABLES = (
     ("[data]", training.DataSettings),
+    ("[data] keys", training.KeySettings),
     ("[data] sets: each", training.SetSettings),
     ("[model] of a potential", MaceSettings),
     ("[model] dispersion", DispersionSettings),

@@ -19,9 +19,15 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from jaxepi.datasets.blocks import PairBlocks
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, shown
 from jaxepi.kpoints import find
 from jaxepi.tree import pytree, static
+
+UNKNOWN: Mapping[str, Any] = {"code": "unknown", "version": "unknown", "settings": {}}
+"""The level of theory of files that do not say who calculated their labels."""
+
+SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+"""What files call the splits, and their names here."""
 
 LARGEST = 1e9
 """No number of a label, length or temperature is larger (eV, angstrom, kelvin)."""
@@ -138,13 +144,14 @@ class DataSet:
 
     Attributes:
         name: of the set. levels: level of theory -> {code, version, settings}. groups: configurations, by shape.
-        provenance: who made what, in words.
+        provenance: who made what, in words. splits_given: whether the file says the splits; else `split_of` decided.
     """
 
     name: str
     levels: Mapping[str, Mapping[str, Any]]
     groups: tuple[Configurations, ...]
     provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    splits_given: bool = True
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)
@@ -222,6 +229,7 @@ def single(
     kind: str = "unknown",
     around: str = "unknown",
     source: str = "unknown",
+    split: str | None = None,
 ) -> Configurations:
     """One labelled configuration, checked, lengths rounded to 1e-8 angstrom as in files; join several with `gather`.
 
@@ -229,16 +237,19 @@ def single(
         labels: level -> quantity -> value: energy eV, forces (n, 3) eV/angstrom, stress (3, 3) eV/angstrom^3,
             eigenvalues (k, bands) eV.
         mesh: three divisions and three shifts of the k mesh, shifts in units of one division.
+        split: one of the words of `SPLITS`; `split_of` decides without.
 
     Raises:
-        InputError: an array of the wrong shape, a NaN, a quantity that is not known, or no energy (which levels may lack
-            that hold nothing but eigenvalues or blocks).
+        InputError: an array of the wrong shape, a NaN, a quantity or split that is not known, or no energy (which levels
+            may lack that hold nothing but eigenvalues or blocks).
     """
     x, c = (np.round(np.asarray(v, dtype=np.float64), 8) for v in (positions, cell))
     e = np.zeros((3, 3)) if strain is None else np.array(strain, dtype=np.float64).reshape(3, 3)
     numbers, grid = tuple(int(z) for z in species), tuple(float(v) for v in mesh)
     periodic = tuple(bool(p) for p in pbc)
     more = {n: float(v) for n, v in (extra or {}).items()}
+    if split is not None and split not in SPLITS:
+        raise InputError(f"split {shown(split)} is not known; give one of {', '.join(SPLITS)}")
     out = Configurations(
         positions=x[None],
         cell=c[None],
@@ -257,7 +268,7 @@ def single(
         kind=(kind,),
         around=(around,),
         source=(source,),
-        split=(split_of(x, c, numbers, temperature, e, more),),
+        split=(split_of(x, c, numbers, temperature, e, more) if split is None else SPLITS[split],),
         fingerprint=(fingerprint(x, c, numbers, grid),),
     )
     check(out, "the configuration")

@@ -17,6 +17,7 @@ has no place for (filled bands, weights of k points, temperatures, the level of 
 `jaxepi.json`, which DeePTB does not look at.
 """
 
+import dataclasses
 import glob
 import json
 import math
@@ -40,9 +41,6 @@ from jaxepi.datasets.deeptb_blocks import Spec
 from jaxepi.datasets.extxyz import to_ase
 from jaxepi.errors import InputError, shown_words
 
-UNKNOWN: Mapping[str, Any] = {"code": "unknown", "version": "unknown", "settings": {}}
-"""The layout does not say who calculated its labels."""
-
 
 class Options(NamedTuple):
     """What the caller of `read` says; None where the folder shall say it."""
@@ -55,7 +53,11 @@ class Options(NamedTuple):
     temperature: float | int | None
     whole: bool
     spinors: bool | None
+    assumed: Mapping[str, float | int]
 
+
+SIDE_TEXTS = dataset.TEXTS[:4]
+"""What `jaxepi.json` says in words of every frame: kind, around, source, split."""
 
 PAIRED = 1e-3
 """eV: bands that come in pairs closer than this at every k point, and are farther apart from pair to pair, are spinors."""
@@ -73,16 +75,20 @@ def read(
     whole: bool = False,
     spinors: bool | None = None,
     name: str | None = None,
+    assumed_level: str = "dft",
+    assumed_electrons: Mapping[str, float | int] | None = None,
 ) -> DataSet:
     """A set from one folder of DeePTB's layout, or from all such folders inside `folder`.
 
     Args:
-        level: name of the level of theory, "dft" by default. theory: its {code, version, settings}.
+        level: name of the level of theory; by default what the folder says, or `assumed_level`.
+        theory: its {code, version, settings}.
         occupied: number of filled bands of every frame; or electrons: of each species, {"Si": 4}. Without either, and
             without `occupied` in info.json, it is zero: not known, which training on eigenvalues refuses.
         basis: shells of each species, where there are blocks and no basis.dat (`deeptb_blocks.Spec`).
         temperature: kelvin; not known by default. whole: keep bands beyond `band_max`.
         spinors: whether a band holds one electron, not two; by default where all bands come in pairs, with a warning.
+        assumed_electrons: of each species, where neither `electrons`, `occupied` nor the folder says how many bands are filled.
 
     Raises:
         InputError: names the file and what does not fit: frames, atoms, k points, bands or blocks that disagree, files
@@ -91,7 +97,8 @@ def read(
     root = Path(folder)
     if occupied is not None and electrons is not None:
         raise InputError("give occupied (filled bands) or electrons (of each species), not both")
-    options = Options(level, theory, occupied, electrons, basis, temperature, whole, spinors)
+    assumed = assumed_electrons or {}
+    options = Options(level, theory, occupied, electrons, basis, temperature, whole, spinors, assumed)
     folders = [root] if _holds_structures(root) else sorted(d for d in root.glob("*") if _holds_structures(d))
     if not folders:
         raise InputError(
@@ -100,14 +107,17 @@ def read(
     parts: list[Configurations] = []
     levels: dict[str, Any] = {}
     provenance = {}
+    given = True
     for where in folders:
         info, side = deeptb_info.info(where), deeptb_info.side(where)
-        title = level or side.get("level", "dft")
-        definition = theory or side.get("theory") or dict(UNKNOWN)
+        given &= "split" in side
+        title = level or side.get("level", assumed_level)
+        definition = theory or side.get("theory") or dict(dataset.UNKNOWN)
         dataset.refuse_other_definition(title, levels.setdefault(title, definition), definition)
         parts += _configurations(where, info, side, title, options)
         provenance[f"DeePTB folder {where.name}"] = json.dumps(info)
-    return dataset.gather(name or root.name, levels, parts, **provenance)
+    found = dataset.gather(name or root.name, levels, parts, **provenance)
+    return dataclasses.replace(found, splits_given=given)
 
 
 def _holds_structures(folder: Path) -> bool:
@@ -266,12 +276,15 @@ def _spinors(folder: Path, energies: np.ndarray | None, options: Options) -> boo
 
 
 def _occupied(folder: Path, stated: int | None, options: Options, species: tuple[int, ...], spinors: bool) -> int:
-    if options.electrons is None:
-        return int(options.occupied if options.occupied is not None else stated or 0)
-    missing = sorted({chemical_symbols[z] for z in species} - set(options.electrons))
+    electrons = options.electrons
+    if electrons is None:
+        if options.occupied is not None or stated or not options.assumed:
+            return int(options.occupied if options.occupied is not None else stated or 0)
+        electrons = options.assumed
+    missing = sorted({chemical_symbols[z] for z in species} - set(electrons))
     if missing:
         raise InputError(f"{folder}: electrons of {', '.join(missing)} are not given")
-    filled = sum(options.electrons[chemical_symbols[z]] for z in species) / (1 if spinors else 2)
+    filled = sum(electrons[chemical_symbols[z]] for z in species) / (1 if spinors else 2)
     if abs(filled - round(filled)) > 1e-9:
         raise InputError(
             f"{folder}: {filled * (1 if spinors else 2):g} electrons do not fill whole bands; check electrons, or give occupied"
@@ -288,7 +301,7 @@ def _configurations(
     species = tuple(int(z) for z in frames[0].numbers)
     geometry = np.stack([a.positions for a in frames]), np.stack([a.cell.array for a in frames])
     blocks = deeptb_blocks.read(folder, options.basis, species, *geometry, level)
-    for name in ("temperature", "seconds", "strain", *dataset.TEXTS[:3]):
+    for name in ("temperature", "seconds", "strain", *SIDE_TEXTS):
         if name in side and len(side[name]) != len(frames):
             raise InputError(
                 f"{folder / deeptb_info.SIDE} holds {len(side[name])} entries of {name} for {len(frames)} frames"
@@ -300,7 +313,7 @@ def _configurations(
         numbers = tuple(int(z) for z in atoms.numbers)
         if blocks is not None and numbers != species:
             raise InputError(f"{folder}, frame {i}: blocks need the same atoms in every frame")
-        about: dict[str, Any] = {n: side[n][i] for n in dataset.TEXTS[:3] if n in side} or {"kind": folder.name}
+        about: dict[str, Any] = {n: side[n][i] for n in SIDE_TEXTS if n in side} or {"kind": folder.name}
         about |= {n: side[n][i] for n in ("temperature", "seconds") if n in side and side[n][i] is not None}
         about |= {} if options.temperature is None else {"temperature": options.temperature}
         about |= {"strain": np.array(side["strain"][i])} if "strain" in side else {}
@@ -371,7 +384,7 @@ def _write_group(data: DataSet, group: Configurations, level: str, folder: Path)
     labels = group.labels[level]
     pbc = group.pbc[0] if len(set(group.pbc)) == 1 else list(group.pbc)
     info: dict[str, Any] = {"nframes": len(group), "natoms": len(group.species), "pos_type": "ase", "pbc": pbc}
-    side = {n: getattr(group, n) for n in dataset.TEXTS[:3]} | {
+    side = {n: getattr(group, n) for n in SIDE_TEXTS} | {
         "strain": group.strain.tolist(),
         "version": deeptb_info.VERSION,
     }

@@ -39,7 +39,7 @@ _TEXTS, _NUMBERS = schema.List(schema.Text(), 0, 10**6), schema.List(schema.Mayb
 SIDES = schema.Table(
     {"version": schema.Number(whole=True)},
     {
-        **dict.fromkeys(dataset.TEXTS[:3], _TEXTS),
+        **dict.fromkeys(dataset.TEXTS[:4], _TEXTS),
         **dict.fromkeys(("temperature", "seconds"), _NUMBERS),
         "strain": schema.List(schema.List(schema.List(schema.Number(-1, 10), 3, 3), 3, 3), 0, 10**6),
         "extra": schema.Entries(schema.List(schema.Number(-1e9, 1e9), 0, 10**6)),

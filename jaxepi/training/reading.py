@@ -4,6 +4,7 @@ Flows in: data sets and settings. Flows out: `Examples`, or groups of configurat
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
 
-from jaxepi.datasets import extxyz, hdf5
+from jaxepi.datasets import deeptb, extxyz, hdf5
 from jaxepi.datasets.dataset import Configurations, DataSet, refuse_other_definition
 from jaxepi.errors import InputError
 from jaxepi.layers import layers
 from jaxepi.structure import Structure
+from jaxepi.training import splits
 from jaxepi.training.energies.rest import without_rest
 from jaxepi.training.examples import LABELS, Examples, thin
 from jaxepi.training.settings import DataSettings, LossSettings, SetSettings
@@ -38,7 +40,7 @@ def read_examples(data: DataSettings, loss: LossSettings, seed: int = 0) -> Exam
                 raise InputError(
                     f"{entry.path}: {name} {getattr(entry, name)} is for Hamiltonians; give a potential's set a weight"
                 )
-        found = read_set(entry.path)
+        found = read_set(entry, data)
         refuse_missing(found, entry, data.level, loss)
         theory = theory or dict(found.levels[data.level])
         refuse_other_definition(data.level, theory, found.levels[data.level])
@@ -57,32 +59,50 @@ def read_examples(data: DataSettings, loss: LossSettings, seed: int = 0) -> Exam
     for split in ("train", "validation"):
         if not len(examples.rows(split)):
             raise InputError(
-                f"no configuration is for {split} ({len(examples)} read); add data: jaxepi.datasets.split_of decides by "
-                "temperature, strain and a hash of the geometry"
+                f"no configuration is for {split} ({len(examples)} read); add data, or divide a set otherwise: "
+                'split = "fraction" (or "rule", by temperature, strain and a hash of the geometry, as jaxepi.datasets.split_of)'
             )
     if data.at_rest == "subtracted":
         examples = without_rest(examples)
     return thin(examples, data.train, seed)
 
 
-def read_set(path: str) -> DataSet:
-    """A data set from HDF5 or extended XYZ.
+def read_set(entry: SetSettings, data: DataSettings, electrons: Mapping[str, float | int] | None = None) -> DataSet:
+    """A data set from HDF5, extended XYZ or folders of DeePTB's layout, divided as its entry asks for.
+
+    Args:
+        electrons: of each species, where neither the entry nor a folder says how many bands are filled.
 
     Raises:
         InputError: no such file, or one that the readers refuse.
     """
-    if not Path(path).is_file():
-        raise InputError(f"there is no data set {path}; give an HDF5 data set or extended XYZ")
-    return hdf5.read(path) if Path(path).suffix in HDF5 else extxyz.read(path)
+    path = Path(entry.path)
+    if path.is_dir():
+        given = {symbol: float(count) for symbol, count in entry.electrons.items()}
+        found = deeptb.read(path, electrons=given or None, assumed_level=data.level, assumed_electrons=electrons)
+    elif not path.is_file():
+        raise InputError(
+            f"there is no data set {path}; give an HDF5 data set, extended XYZ, or a folder of DeePTB's layout"
+        )
+    elif path.suffix in HDF5:
+        found = hdf5.read(path)
+    else:
+        found = extxyz.read(path, level=data.level, keys=data.keys)
+    return splits.divided(found, entry)
 
 
-def with_eigenvalues(entry: SetSettings, level: str) -> list[Configurations]:
-    """The groups of a set that hold eigenvalues at a level, with the kinds, meshes and k points asked for.
+def with_eigenvalues(
+    entry: SetSettings, data: DataSettings, electrons: Mapping[str, float | int] | None = None
+) -> list[Configurations]:
+    """The groups of a set that hold eigenvalues at the level, with the kinds, meshes and k points asked for.
+
+    Args:
+        electrons: as of `read_set`.
 
     Raises:
         InputError: no such file, level, eigenvalues or k point.
     """
-    found = read_set(entry.path)
+    found, level = read_set(entry, data, electrons), data.level
     if level not in found.levels:
         raise InputError(f"{entry.path} has no level {level!r}; it has {', '.join(sorted(found.levels))}")
     groups = [group for group in _chosen(found, entry, level) if "eigenvalues" in group.labels[level]]

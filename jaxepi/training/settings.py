@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxepi.errors import InputError, refuse_unknown, shown
 from jaxepi.settings import Settings, from_table, given_of, read_toml, setting
@@ -20,7 +20,7 @@ WEIGHT: dict[str, Any] = {"least": 0, "most": 1e12}
 class SetSettings(Settings):
     """One data set."""
 
-    path: str = setting("", "HDF5 data set (.h5, .hdf5) or extended XYZ; needed")
+    path: str = setting("", "HDF5 data set (.h5, .hdf5), extended XYZ, or folder of DeePTB's layout; needed")
     weight: float = setting(1.0, "of its configurations in the loss", **WEIGHT)
     energy: float = setting(1.0, "further weight of its energies; 0 leaves them out", **WEIGHT)
     forces: float = setting(1.0, "further weight of its forces; 0 leaves them out", **WEIGHT)
@@ -42,6 +42,47 @@ class SetSettings(Settings):
         "fractional k points that count, the others of the mesh do not (Hamiltonians; pins the named gaps of a crystal); "
         "all when empty",
     )
+    split: str = setting(
+        "auto",
+        'which configurations train: as the file says ("file"), shares drawn by a hash of the geometry ("fraction"), the rule '
+        'of `jaxepi.datasets.split_of` ("rule"), or all for one purpose; "auto" is "file" where it says, else "fraction"',
+        choices=("auto", "file", "fraction", "rule", "train", "validation", "test"),
+    )
+    validation: float = setting(
+        0.1, 'share for validation of "fraction", at least three of a dozen configurations', least=0, below=1
+    )
+    test: float = setting(
+        0.0, 'share of "fraction" that is predicted at the end and never trained on', least=0, below=1
+    )
+    electrons: Mapping[str, Any] = setting(
+        dict,
+        "valence electrons of each element in a folder of DeePTB: { Si = 4 } (default: what the folder says, else those of the "
+        "published set)",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.validation + self.test < 1:
+            raise InputError(
+                f"validation {self.validation:g} and test {self.test:g} leave nothing for training; lower them"
+            )
+        for element, count in self.electrons.items():
+            if type(count) not in (int, float) or not 0 < count < 100:
+                raise InputError(
+                    f"electrons of {shown(element)} {shown(count)}: give a positive number, as in {{ Si = 4 }}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class KeySettings(Settings):
+    """What the labels are called in extended XYZ; needed where they are neither ASE's names nor MACE's (REF_energy, ...)."""
+
+    group: ClassVar[str] = "keys"
+
+    energy: str = setting("", "energy of a frame, eV")
+    forces: str = setting("", "forces, eV/angstrom")
+    stress: str = setting("", "stress, eV/angstrom^3, positive for tension")
+    virial: str = setting("", "in its place, minus stress times volume, eV")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +92,10 @@ class DataSettings(Settings):
     sets: tuple[SetSettings, ...] = setting(
         (), "data sets: a path, or a table of what follows, each", table=SetSettings
     )
-    level: str = setting("", "of theory; needed")
+    level: str = setting("", "of theory, a name; needed. Files that do not say theirs are taken to be of this one")
+    keys: Mapping[str, Any] = setting(
+        dict, "what labels are called in extended XYZ (default: as ASE or MACE calls them)", table=KeySettings
+    )
     energy_offsets_per_mesh: str = setting(
         "none",
         'energies on k meshes of different density differ by a constant an atom: "none" takes them as they are, "fixed" '

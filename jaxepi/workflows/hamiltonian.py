@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from ase.data import chemical_symbols
 
 from jaxepi import results
 from jaxepi.checkpoint import read_checkpoint
@@ -116,8 +117,9 @@ def prepare(settings: TrainingSettings, progress: bool = False) -> tuple[spectra
         config = learned.complete(settings.model)
         hamiltonian = learned.build(config, jax.random.key(run.seed))
     groups = []
+    electrons = {chemical_symbols[z]: n for z, n in hamiltonian.basis.electrons}
     for entry in settings.data.sets:
-        for held in reading.with_eigenvalues(entry, settings.data.level):
+        for held in reading.with_eigenvalues(entry, settings.data, electrons):
             basics = (held, settings.data.level, entry.weight, hamiltonian)
             groups.append(spectra.Group.of(*basics, loss.bands, progress, loss.matrices, entry.repeat))
     module, params = learned.configured(config)

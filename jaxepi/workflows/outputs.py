@@ -69,8 +69,9 @@ class TrainFiles(Files):
 
     output: str | None = setting(
         None,
-        "folder of the model, its measures and figures (default: CONFIG-training); a stopped run goes on from there",
-        metavar="FOLDER",
+        "folder of the model, its measures and figures, where a stopped run goes on, or the file of an example (default: "
+        "CONFIG-training, or MODEL.toml)",
+        metavar="PATH",
     )
 
 

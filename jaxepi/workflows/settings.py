@@ -345,13 +345,40 @@ class DynamicsSettings(LatticeSettings):
 class TrainSettings(Settings):
     """Which model is trained, and what of [run] the command line replaces."""
 
-    what: str = setting("", "the kind of model", choices=("potential", "hamiltonian"), positional=True, metavar="MODEL")
-    file: str = setting("", "TOML file: [data], [model], [loss], [optimizer], [run]", positional=True, metavar="CONFIG")
+    what: str | None = setting(
+        None, "the kind of model", choices=("potential", "hamiltonian"), positional=True, metavar="MODEL"
+    )
+    file: str | None = setting(
+        None, "TOML file: [data], [model], [loss], [optimizer], [run]", positional=True, metavar="CONFIG"
+    )
+    example: str | None = setting(
+        None,
+        "write a commented configuration of this kind of model in place of training one (default: no)",
+        choices=("potential", "hamiltonian"),
+    )
+    data: str | None = setting(
+        None,
+        "data set that the example names and fits: extended XYZ, HDF5 or a folder of DeePTB's layout (default: a name to "
+        "replace)",
+        metavar="PATH",
+    )
     seed: int | None = setting(None, "of initial parameters and the order of configurations", **SEED)
     epochs: int | None = setting(None, "passes over the training set at most", least=1, metavar="N")
     max_minutes: float | None = setting(
         None, "stop this call after so many minutes", least=0, infinite=True, metavar="MIN"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.example is None and (self.what is None or self.file is None):
+            raise InputError(
+                "train: name the kind of model and its configuration: jaxepi train potential CONFIG; jaxepi train --example "
+                "potential writes one"
+            )
+        if self.example is not None and (self.what is not None or self.file is not None):
+            raise InputError(f"train: --example {self.example} only writes a configuration; leave {self.what} out")
+        if self.example is None and self.data is not None:
+            raise InputError("train: --data is what --example names; a configuration names its sets under [data]")
 
 
 @dataclasses.dataclass(frozen=True)
