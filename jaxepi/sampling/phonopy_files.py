@@ -188,6 +188,11 @@ def _laid_out(found: Any, name: Path) -> tuple[Structure, np.ndarray, Structure]
     if not np.array_equal(np.sort(order), np.arange(len(x))):
         raise InputError(f"{name}: its supercell is no repetition of its primitive cell")
     constants = np.asarray(found.force_constants)
+    if constants.shape not in ((len(rows), len(x), 3, 3), (len(x), len(x), 3, 3)):
+        raise InputError(
+            f"{name} does not fit its phonopy.yaml: force constants of shape {constants.shape[:2]} for {len(x)} atoms of the "
+            f"supercell and {len(rows)} of the primitive cell"
+        )
     if constants.shape[0] != len(rows):
         constants = constants[rows]
     if not np.isfinite(constants).all():

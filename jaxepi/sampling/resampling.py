@@ -5,9 +5,12 @@ interpolation: at wave vectors that fit both supercells they are the same, at ot
 dipole-dipole part of a polar crystal. At Gamma there is no macroscopic field: a periodic supercell has none.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxepi.errors import InputError
 from jaxepi.sampling.force_constants import ForceConstants
@@ -38,23 +41,28 @@ def resampled(
     _, counts, right = diagonal(found.matrix)
     q = (np.indices(counts).reshape(3, -1).T / counts) @ right.T
     points = jnp.asarray(q - np.rint(q), fc.matrix.dtype)
-    short = short_ranged(fc, images)
-    waves = jax.lax.map(lambda k: interpolated(fc, short, k, images), points, batch_size=32)
     # Lattice translations between atoms of the first cell and all others: as many as wave vectors, each once.
     between = found.translation[None] - found.translation[:b, None]
     keys = np.rint(between @ np.linalg.inv(found.matrix) * count).astype(np.int64) % count
     _, first, where = np.unique(keys.reshape(-1, 3), axis=0, return_index=True, return_inverse=True)
     translations = jnp.asarray(between.reshape(-1, 3)[first], fc.matrix.dtype)
-    angle = -2 * jnp.pi * (translations @ points.T)
-    phase = jax.lax.complex(jnp.cos(angle), jnp.sin(angle)) / count
-    of_pairs = jnp.einsum("tq,qiajb->tiajb", phase, waves).real
-    i, j = found.atom[:b, None], found.atom[None]
-    matrix = of_pairs[where.reshape(b, -1), i, :, j, :]
-    matrix = jnp.transpose(matrix.reshape(b, cells, b, 3, 3), (0, 3, 1, 2, 4))
+    blocks = _blocks(fc, images, points, translations, where.reshape(b, -1), found.atom)
+    matrix = jnp.transpose(blocks.reshape(b, cells, b, 3, 3), (0, 3, 1, 2, 4))
     atoms = found.atom[:b]
     polar = None if fc.polar is None else Polar(fc.polar.charges[atoms], fc.polar.dielectric)
     supercell = supercell.astype(fc.matrix.dtype)
     return ForceConstants(supercell, matrix, polar, None if fc.weights is None else fc.weights[atoms])
+
+
+@jax.jit
+def _blocks(fc: ForceConstants, images: Images, points: Array, translations: Array, where: Any, atom: Any) -> Array:
+    """3 x 3 blocks between atoms of the first cell and all atoms: back from the wave vectors that fit the supercell."""
+    short = short_ranged(fc, images)
+    waves = jax.lax.map(lambda k: interpolated(fc, short, k, images), points, batch_size=32)
+    angle = -2 * jnp.pi * (translations @ points.T)
+    phase = jax.lax.complex(jnp.cos(angle), jnp.sin(angle)) / len(points)
+    of_pairs = jnp.einsum("tq,qiajb->tiajb", phase, waves).real
+    return of_pairs[where, atom[: len(where), None], :, atom[None], :]
 
 
 def _refuse_repeats(atom: np.ndarray, b: int, name: str) -> None:
