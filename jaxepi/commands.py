@@ -65,6 +65,14 @@ def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
     return made_by
 
 
+def _print_remarks(snapshots: Any, trajectory: str | None = None) -> None:
+    """Say what drawn snapshots do not have in them; frames of another code may."""
+    from jaxepi.workflows import samples
+
+    for remark in samples.remarks(snapshots) if trajectory is None else ():
+        print(remark)
+
+
 # Commands
 
 
@@ -84,6 +92,7 @@ def _absorb(settings: w.AbsorptionSettings, files: o.AbsorptionFiles, line: str)
     made_by = _claim("absorb", settings, files, *outputs)
     result = absorption.absorption(settings, output, files.progress, not files.overwrite, line)
     print(report.summary(result))
+    _print_remarks(result.snapshots[0], settings.trajectory)
     title = f"{Path(settings.crystal).stem}, {len(result.snapshots[0].structure)} atoms"
     known = measured.absorption(settings.crystal)
     drawn = plotting.absorption(result.spectra, result.temperatures, result.equilibrium, known, title)
@@ -136,6 +145,7 @@ def _gap(settings: w.GapSettings, files: o.GapFiles, line: str) -> None:
     resume = not files.overwrite
     found = bands.thermal_gaps(settings, loaded, summary.edges, output, files.progress, resume, line, given)
     print("\n".join(report.thermal_gap_lines(settings, float(summary.edges.gap), found.gaps, found.snapshots)))
+    _print_remarks(found.snapshots[0], settings.trajectory)
     if output is not None:
         print(f"\nWritten: {output}")
 
@@ -168,6 +178,7 @@ def _sample(settings: w.SamplingSettings, files: o.SamplingFiles, line: str) -> 
     output = _output(settings, files, "snapshots.xyz")
     drawn = samples.sample(settings, output, files.progress, not files.overwrite, line)
     count = sum(len(snapshots) for snapshots in drawn)
+    _print_remarks(drawn[0])
     print(f"Written: {output} ({count} snapshots of {len(drawn[0].structure)} atoms)")
 
 

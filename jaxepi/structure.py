@@ -114,6 +114,13 @@ class Structure:
         return html.table(f"Structure {atoms.symbols.formula.format('metal')}", rows)
 
     @property
+    def base(self) -> "Structure":
+        """The base cell that `repeats` make this structure of, with its atoms at the first cell's positions (traceable)."""
+        count = len(self) // math.prod(self.repeats)
+        cell = self.cell / jnp.asarray(self.repeats, self.cell.dtype)[:, None]
+        return Structure(self.positions[:count], cell, self.species[:count], self.pbc, (1, 1, 1))
+
+    @property
     def volume(self) -> Float[Array, ""]:
         """Cell volume, angstrom^3 (differentiable)."""
         return jnp.abs(jnp.linalg.det(self.cell))

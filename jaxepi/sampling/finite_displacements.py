@@ -75,11 +75,8 @@ def operations(supercell: Structure) -> Iterator[Operation]:
     """Operations of the base cell that leave the supercell's lattice as it is, each followed by the lattice translations that
     bring an atom of the first base cell back into it."""
     repeats = np.asarray(supercell.repeats)
-    b = len(supercell) // int(np.prod(repeats))
-    base = Structure(
-        supercell.positions[:b], supercell.cell / repeats[:, None], supercell.species[:b], supercell.pbc, (1, 1, 1)
-    )
-    group = symmetry.operations(base)
+    base = supercell.base
+    b, group = len(base), symmetry.operations(base)
     lattice = np.asarray(base.cell, dtype=float)
     x = np.asarray(supercell.positions, dtype=float) @ np.linalg.inv(lattice)
     for rotation, translation, cartesian in zip(group.rotations, group.translations, group.cartesian, strict=True):

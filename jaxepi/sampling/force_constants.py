@@ -112,12 +112,7 @@ class ForceConstants:
     @property
     def base(self) -> Structure:
         """The base cell, with its atoms at the first cell's positions."""
-        repeats = self.supercell.repeats
-        count = len(self.supercell) // int(np.prod(repeats))
-        cell = self.supercell.cell / jnp.asarray(repeats, self.supercell.cell.dtype)[:, None]
-        return Structure(
-            self.supercell.positions[:count], cell, self.supercell.species[:count], self.supercell.pbc, (1, 1, 1)
-        )
+        return self.supercell.base
 
     @property
     def dynamical_matrices(self) -> Inexact[Array, "q m m"]:

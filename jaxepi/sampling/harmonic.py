@@ -233,8 +233,11 @@ def _commensurate_thz(fc: ForceConstants) -> Float[Array, "q m"]:
     return thz_from_eigenvalue(jnp.linalg.eigvalsh(fc.dynamical_matrices))
 
 
-def refuse_imaginary(fc: ForceConstants) -> None:
+def refuse_imaginary(fc: ForceConstants, source: str = "this potential") -> None:
     """Refuse a crystal with modes that are unstable or not bound, translations aside.
+
+    Args:
+        source: of the force constants, for the message.
 
     Raises:
         InputError: names wave vector and frequency of the worst mode.
@@ -248,6 +251,6 @@ def refuse_imaginary(fc: ForceConstants) -> None:
         place = np.array2string(fc.commensurate(half=True)[q], precision=4)
         raise InputError(
             f"mode at q = {place} has {thz.min():.3f} THz (negative means imaginary; "
-            f"{int((thz < SOFTEST_THZ).sum())} such modes): the crystal is not stable in this potential. "
-            "Relax the structure or choose another potential, or continue without these modes with imaginary='drop'"
+            f"{int((thz < SOFTEST_THZ).sum())} such modes): the crystal is not stable in {source}. "
+            "Relax the structure or choose another, or continue without these modes with imaginary='drop'"
         )

@@ -11,6 +11,7 @@ from jaxepi import html, kpoints, sampling, symmetry
 from jaxepi.errors import InputError
 from jaxepi.materials import Material, measured
 from jaxepi.sampling import Dispersion, ForceConstants
+from jaxepi.sampling.harmonic import SOFTEST_THZ
 
 LO_TO = (
     "no LO-TO splitting: the long-range field of the atoms' effective charges (the non-analytic term) is not included; in a "
@@ -26,6 +27,12 @@ CHARGED = (
 NEUTRAL_POTENTIAL = (
     "the potential itself knows no charges: its frequencies at the wave vectors of the supercell are left as they are, and the "
     "field sets in between the innermost of these and Gamma"
+)
+
+
+UNSTABLE = (
+    "imaginary frequencies, down to {:.3f} THz (negative): the crystal is not stable in {} at this structure, or the "
+    "supercell is too small"
 )
 
 
@@ -79,7 +86,14 @@ def phonons(crystal: Material, supercell: int | None = None, path: str | None = 
     points = dict(zip(names, frequencies, strict=True))
     if constants.polar is not None:
         points = _split(constants, along, dict(zip(names, own, strict=True)), points)
-    return Phonons(constants, points, along, _notes(crystal, constants))
+    notes = _notes(crystal, constants)
+    lowest = min(float(frequencies.min()), float(along.frequencies.min()))
+    if lowest < -SOFTEST_THZ:
+        notes = (
+            *notes,
+            UNSTABLE.format(lowest, crystal.constants_name if crystal.constants else crystal.potential_name),
+        )
+    return Phonons(constants, points, along, notes)
 
 
 def _split(constants: ForceConstants, along: Dispersion, own: dict, points: dict) -> dict:

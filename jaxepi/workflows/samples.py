@@ -5,15 +5,32 @@ from pathlib import Path
 
 import jax
 
-from jaxepi import results, sampling
+from jaxepi import results, sampling, symmetry
 from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
 from jaxepi.guards import refuse_beyond_memory
 from jaxepi.materials import Material
 from jaxepi.potentials.domain import warn_of_snapshots
 from jaxepi.sampling import Snapshots
+from jaxepi.sampling.harmonic import refuse_imaginary
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows.settings import SamplingSettings
+
+POLAR = (
+    "polar crystal: a periodic supercell has no macroscopic field, so that at its Gamma longitudinal optical modes are as low "
+    "as transverse ones; electrons feel the displacements, not the long-range field of longitudinal modes (no Froehlich "
+    "coupling)"
+)
+"""What snapshots of a crystal lack whose symmetry allows effective charges."""
+
+SEARCHED = 1000
+"""Atoms of the largest base cell whose symmetry is searched for a remark: the time grows with their square."""
+
+
+def remarks(snapshots: Snapshots) -> tuple[str, ...]:
+    """What snapshots do not have in them, in words."""
+    base = snapshots.structure.base
+    return (POLAR,) if len(base) <= SEARCHED and symmetry.allows_charges(base) else ()
 
 
 def draw(
@@ -46,6 +63,8 @@ def draw(
         )
         return tuple(trajectory.snapshots())
     constants = crystal.force_constants(supercell)
+    if settings.imaginary == "error" and crystal.constants is not None:
+        refuse_imaginary(constants, crystal.constants_name)
     drawn = tuple(
         sampling.harmonic(
             constants,
