@@ -198,9 +198,8 @@ def print_gamma() -> None:
 
     found = phonons.phonons(materials.load("galliumarsenide"), 2, "GX", 4)
     transverse, longitudinal = found.points["G"][3], found.points["G-X"][-1]
-    print(
-        f"galliumarsenide at Gamma: TO {transverse:.2f}, LO {longitudinal:.2f} THz; measured: {measured.phonons('galliumarsenide')}"
-    )
+    print(f"galliumarsenide at Gamma: TO {transverse:.2f}, LO {longitudinal:.2f} THz")
+    print(f"measured: {measured.phonons('galliumarsenide')}")
 
 
 if __name__ == "__main__":

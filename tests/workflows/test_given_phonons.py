@@ -40,7 +40,9 @@ def test_a_phonopy_file_is_a_crystal_with_phonons(phonopy_file, tmp_path, monkey
     code, out, _ = run(["phonons", "galliumarsenide", "--phonons", str(copy), "--points", "20"], capsys)
     assert code == 0
     assert "Gamma from X" in out  # the charges of the material's card
-    code, _, err = run(["phonons", "galliumarsenide", "--phonons", str(copy), "--supercell", "2", "--overwrite"], capsys)
+    code, _, err = run(
+        ["phonons", "galliumarsenide", "--phonons", str(copy), "--supercell", "2", "--overwrite"], capsys
+    )
     assert code == 2
     assert "have their own; leave it out" in err
 
