@@ -12,6 +12,9 @@ from jaxepi.errors import InputError, shown
 if TYPE_CHECKING:
     import ase
 
+FRAME = "jaxepi_frame"
+"""In `info`: what a frame is called in messages, by its number in the file, counted from zero."""
+
 Run = Callable[["ase.Atoms"], Any]
 
 
@@ -63,6 +66,7 @@ def read_frames(
             if count and ends is not None and all(len(kept) >= ends for kept in held.values()):
                 break  # what is damaged comes after all that was asked for
             raise InputError(_unreadable(path, count, error)) from error
+        atoms.info[FRAME] = count
         count += 1
         kept = held.setdefault(run(atoms), [])
         if ends is None or len(kept) < ends:

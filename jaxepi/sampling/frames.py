@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxepi.datasets.trajectory_files import FRAME
 from jaxepi.errors import InputError
 from jaxepi.structure import Structure
 
@@ -43,19 +44,21 @@ def positions_of(images: "Sequence[ase.Atoms]") -> Float[np.ndarray, "f n 3"]:
         raise InputError("no frames: give at least one")
     first = images[0]
     scale = float(np.abs(first.cell.array).max()) or 1.0
+    origin = called(first)
     for f, atoms in enumerate(images):
+        name = called(atoms, f)
         if len(atoms) != len(first):
-            raise InputError(f"frame {f} has {len(atoms)} atoms, frame 0 has {len(first)}; give frames of one crystal")
+            raise InputError(f"{name} has {len(atoms)} atoms, {origin} has {len(first)}; give frames of one crystal")
         if sorted(atoms.numbers) != sorted(first.numbers):
             raise InputError(
-                f"frame {f} is {atoms.symbols}, frame 0 is {first.symbols}; give frames of one crystal, with its elements"
+                f"{name} is {atoms.symbols}, {origin} is {first.symbols}; give frames of one crystal, with its elements"
             )
         if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
-            raise InputError(f"frame {f}: positions or cell hold NaN or infinity; leave the frame out")
+            raise InputError(f"{name}: positions or cell hold NaN or infinity; leave the frame out")
         change = float(np.abs(atoms.cell.array - first.cell.array).max()) / scale
         if change > SAME_CELL:
             raise InputError(
-                f"frame {f}: its cell differs by {100 * change:.2g}% from that of frame 0; snapshots share one cell: run at "
+                f"{name}: its cell differs by {100 * change:.2g}% from that of {origin}; snapshots share one cell: run at "
                 "constant volume, or choose frames of one cell"
             )
     return np.stack([np.asarray(atoms.positions, dtype=float) for atoms in images])
@@ -192,22 +195,22 @@ def displacements(
                 if _size(away) < SMALL * nearest.reach:
                     break
         if not tried:
-            raise InputError(_misfit(f, x[f], atoms.numbers, reference))
+            raise InputError(_misfit(called(atoms, f), x[f], atoms.numbers, reference))
         _, _, order, found[f] = min(tried, key=lambda one: one[:2])
     return found
 
 
-def _misfit(f: int, positions: np.ndarray, species: np.ndarray, reference: Structure) -> str:
+def _misfit(name: str, positions: np.ndarray, species: np.ndarray, reference: Structure) -> str:
     """What does not fit of a frame that no order of its atoms makes fit."""
     if not (species == np.asarray(reference.species)).all():
         return (
-            f"frame {f}: its atoms do not sit at the sites of the reference in any order; give the structure at rest that "
+            f"{name}: its atoms do not sit at the sites of the reference in any order; give the structure at rest that "
             "the trajectory vibrates about"
         )
     away = np.linalg.norm(beside(positions, np.asarray(reference.positions, dtype=float), reference), axis=1)
     atom = int(away.argmax())
     return (
-        f"frame {f}: atom {atom} is {away[atom]:.2f} angstrom from its site and nearer to another (sites are "
+        f"{name}: atom {atom} is {away[atom]:.2f} angstrom from its site and nearer to another (sites are "
         f"{shortest(reference):.2f} apart), and no order of the atoms fits: the crystal melts, atoms have left their sites, "
         "or the reference is another structure; give frames that vibrate about one crystal, and that crystal at rest"
     )
@@ -217,19 +220,19 @@ def _refuse_other(first: "ase.Atoms", reference: Structure) -> None:
     """Refuse a reference of other atoms, or of another cell along what is periodic."""
     if len(first) != len(reference):
         raise InputError(
-            f"frame 0 has {len(first)} atoms, the reference {len(reference)}; give the cell of the frames at rest"
+            f"{called(first)} has {len(first)} atoms, the reference {len(reference)}; give the cell of the frames at rest"
         )
     if sorted(first.numbers) != sorted(reference.species):
         raise InputError(
-            f"frame 0 is {first.symbols}, the reference {reference.to_ase().symbols}; give the same elements"
+            f"{called(first)} is {first.symbols}, the reference {reference.to_ase().symbols}; give the same elements"
         )
     cell, own = np.asarray(reference.cell, dtype=float), first.cell.array
     periodic = np.asarray(reference.pbc)
     change = float(np.abs((own - cell)[periodic]).max(initial=0.0)) / float(np.abs(cell).max())
     if change > SAME_CELL:
         raise InputError(
-            f"frame 0: its cell differs by {100 * change:.2g}% from that of the reference; give a reference in the cell of "
-            "the trajectory"
+            f"{called(first)}: its cell differs by {100 * change:.2g}% from that of the reference; give a reference in the "
+            "cell of the trajectory"
         )
 
 
@@ -265,6 +268,11 @@ def filled(primitive: Structure, cell: Float[np.ndarray, "3 3"]) -> Filled | Non
     atoms.set_tags(range(len(atoms)))
     many = make_supercell(atoms, counts.astype(int))
     return Filled(base, Structure.create(many.positions, goal, many.numbers.tolist(), primitive.pbc), many.get_tags())
+
+
+def called(atoms: "ase.Atoms", number: int = 0) -> str:
+    """A frame in messages: by its number in its file, where it came from one."""
+    return f"frame {atoms.info.get(FRAME, number)}"
 
 
 def common(images: "Sequence[ase.Atoms]", name: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxepi import results, symmetry
 from jaxepi.datasets.structure_files import read_structure
-from jaxepi.datasets.trajectory_files import parse_slice, read_frames
+from jaxepi.datasets.trajectory_files import FRAME, parse_slice, read_frames
 from jaxepi.errors import InputError
 from jaxepi.files import RESULTS
 from jaxepi.materials import Material
@@ -85,6 +85,8 @@ def _images(settings: TrajectorySettings) -> "tuple[list[ase.Atoms], Structure |
     images = []
     for one in sets:
         atoms = one.to_ase()
+        for number, image in enumerate(atoms):
+            image.info[FRAME] = f"{number} at {float(one.temperature):g} K"
         names = list(dict.fromkeys(a.info["group"] for a in atoms)) if of_runs else [None]
         for name in names:
             images += [a for a in atoms if name is None or a.info["group"] == name][chosen]
@@ -217,8 +219,8 @@ def _give_cells(images: "list[ase.Atoms]", rest: Structure) -> None:
             continue
         if len(atoms) != len(rest):
             raise InputError(
-                f"frame {f} has no cell; give the crystal at rest in the cell of the trajectory, {len(atoms)} atoms "
-                "(--reference FILE)"
+                f"{frames.called(atoms, f)} has no cell; give the crystal at rest in the cell of the trajectory, "
+                f"{len(atoms)} atoms (--reference FILE)"
             )
         atoms.cell, atoms.pbc = np.asarray(rest.cell), rest.pbc
 
@@ -228,6 +230,6 @@ def _refuse_other_elements(first: "ase.Atoms", crystal: Material) -> None:
     counts, own = Counter(first.numbers.tolist()), Counter(crystal.primitive.species)
     if any(counts[z] * len(crystal.primitive) != own[z] * len(first) for z in counts | own):
         raise InputError(
-            f"frame 0 is {first.symbols}, {crystal.name} is {crystal.primitive.to_ase().symbols}; give the crystal of the "
-            "trajectory, or its structure at rest (--reference FILE)"
+            f"{frames.called(first)} is {first.symbols}, {crystal.name} is {crystal.primitive.to_ase().symbols}; give the "
+            "crystal of the trajectory, or its structure at rest (--reference FILE)"
         )

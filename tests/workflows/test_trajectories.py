@@ -227,6 +227,16 @@ def test_files_that_cannot_be_used_are_named(kind, message, silicon, tmp_path):
         assert len(found(silicon, path, temperatures=(300.0,), frames=":2")[1][0]) == 2
 
 
+def test_a_frame_is_named_by_its_number_in_the_file(silicon, tmp_path):
+    images, _ = frames(6)
+    images[3].positions[4] += [1.4, 1.4, 1.4]
+    ase.io.write(tmp_path / "run.traj", images)
+    with pytest.raises(
+        InputError, match=r"run.traj: frame 3: atom 4 is 2.* angstrom from its site and nearer to another"
+    ):
+        found(silicon, tmp_path / "run.traj", temperatures=(300.0,), frames="1::2")
+
+
 def test_slices_are_those_of_ase():
     for text in ("100::10", ":50", "-50:", ":", "::3", "7", "-1", "2:9", "1:-1:2"):
         assert list(range(200))[parse_slice(text)] == list(
