@@ -76,6 +76,11 @@ def _kind(name_or_path: str | Path) -> tuple[str, str]:
     for ending in endings:
         if name.endswith(ending):
             return ending, name
+    if name.endswith(".pth"):
+        raise InputError(
+            f"{name} is a file of torch, which is not unpickled here: convert a model of DeePTB with python "
+            f"scripts/convert_deeptb.py {name} model.json where dptb is installed"
+        )
     raise InputError(
         f"no Hamiltonian {name!r}; shipped are {', '.join(available())}, or give a {' or '.join(endings)} file"
     )

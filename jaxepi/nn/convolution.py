@@ -32,12 +32,14 @@ class Convolution(nn.Module):
     Attributes:
         channels: of the output. irreps: of the output; those that no product of features and harmonics holds are left out.
         layers: hidden widths of the radial network. neighbours: typical number of neighbours; the sum is divided by it.
+        separate: whether the products that give one irrep are mixed with matrices of their own, not summed before.
     """
 
     channels: int
     irreps: tuple[Irrep, ...]
     layers: tuple[int, ...]
     neighbours: float
+    separate: bool = False
 
     @nn.compact
     def __call__(
@@ -88,15 +90,17 @@ class Convolution(nn.Module):
         out = {}
         for to in sorted(self.irreps):
             found = paths(features, natural_up_to(len(harmonics) - 1), to)
-            terms = []
+            terms: list[list[Array]] = []
             for a, b in found:
                 name = f"path_{a.label}_{b.label}_{to.label}"
                 w = self._weights(name, hidden.shape[-1], channels, hidden.dtype)
                 weighted = (hidden @ w)[..., None, :] * sent[a]
                 couple = jnp.asarray(coupling(a.l, b.l, to.l), hidden.dtype) / len(found) ** 0.5
                 turned = jnp.einsum("abc,nmb->nmac", couple, harmonics[b.l])
-                for m in range(a.dim):
-                    terms.append(jnp.sum(turned[:, :, m, :, None] * weighted[:, :, m, None, :], axis=1))
+                terms.append(
+                    [jnp.sum(turned[:, :, m, :, None] * weighted[:, :, m, None, :], axis=1) for m in range(a.dim)]
+                )
             if terms:
-                out[to] = sum(terms[1:], terms[0])
+                groups = terms if self.separate else [[x for term in terms for x in term]]
+                out[to] = jnp.concatenate([sum(group[1:], group[0]) for group in groups], axis=-1)
         return out

@@ -172,12 +172,14 @@ def build(config: Mapping[str, Any], species: Sequence[int]) -> NetworkEnergy:
         raise InputError(f"species {list(species)}: give every atomic number once")
     layered = c.relations == "layers"
     relations = (Relation(c.cutoff, "intra"), Relation(c.cutoff, "inter")) if layered else (Relation(c.cutoff),)
-    names = ("channels", "lmax", "hidden_lmax", "correlation", "interactions", "radial_features", "radial_layers")
+    names = ["channels", "lmax", "hidden_lmax", "correlation", "interactions", "radial_features", "radial_layers"]
+    names += ["cutoff_power", "readout"]
     network = Mace(
         relations=relations,
         neighbours=c.neighbours
         or (4 / 3 * np.pi * c.cutoff**3 / 20.0,) * len(relations),  # an atom in 20 cubic angstrom
         species=len(species),
+        separate=c.mixing == "separate",
         **{name: getattr(c, name) for name in names},
     )
     atoms = tuple(int(z) for z in species)

@@ -38,6 +38,7 @@ class Mace(nn.Module):
         correlation: order of the products (body order less one). interactions: convolution layers.
         radial_features: Bessel functions. radial_layers: hidden widths of the radial network. cutoff_power: p.
         readout: hidden channels of the last readout.
+        separate: whether products that give one angular momentum are mixed one by one, as mace-torch does (more weights).
     """
 
     relations: tuple[Relation, ...]
@@ -52,6 +53,7 @@ class Mace(nn.Module):
     radial_layers: tuple[int, ...] = (64, 64, 64)
     cutoff_power: int = 5
     readout: int = 16
+    separate: bool = False
 
     @nn.compact
     def __call__(
@@ -76,7 +78,12 @@ class Mace(nn.Module):
             sums = []
             for i, ((basis, angles), table) in enumerate(zip(edges, tables, strict=True)):
                 convolution = Convolution(
-                    self.channels, around, self.radial_layers, self.neighbours[i], name=f"convolution_{t}_{i}"
+                    self.channels,
+                    around,
+                    self.radial_layers,
+                    self.neighbours[i],
+                    self.separate,
+                    name=f"convolution_{t}_{i}",
                 )
                 given, kinds = (features, None) if t else ({SCALAR: embedding[:, None]}, onehot)
                 sums.append(convolution(given, basis, angles, table.receivers, kinds))

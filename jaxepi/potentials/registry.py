@@ -8,6 +8,9 @@ from jaxepi.errors import InputError
 from jaxepi.potentials import lammps, parameter_files
 from jaxepi.potentials.base import Potential
 
+PICKLED = (".model", ".pt", ".pth")
+"""How names of files end that torch writes."""
+
 
 def available() -> tuple[str, ...]:
     """Names of the published sets and of the shipped models that `load` knows."""
@@ -33,8 +36,15 @@ def load(name: str | Path, member: str | None = None) -> Potential:
         return read(checkpoint or name)[0]
     if str(name).endswith(lammps.ENDING):
         return lammps.read(Path(name))
-    if isinstance(name, Path) or name.endswith(".json"):
+    if str(name).endswith(".json"):
         return parameter_files.read(Path(name), member)
+    name = str(name)
+    if name.endswith(PICKLED):
+        raise InputError(
+            f"potential {name} is a file of torch, which is not unpickled here: convert a model of mace-torch with "
+            f"python scripts/convert_mace.py {name} model.npz where both are installed, or take force constants from its ASE "
+            "calculator (sampling.ForceConstants.from_ase)"
+        )
     sets = parameter_files.shipped()
     if name not in sets:
         known = ", ".join(available())

@@ -36,6 +36,13 @@ class MaceSettings(Settings):
     interactions: int = setting(2, "rounds of messages", least=1, most=16)
     radial_features: int = setting(8, "radial functions", least=1, most=256)
     radial_layers: tuple[int, ...] = setting((64, 64, 64), "widths of the radial network", least=1, most=4096)
+    cutoff_power: int = setting(5, "of the polynomial that ends the radial functions", least=2, most=20)
+    readout: int = setting(16, "width of the last readout", least=1, most=1024)
+    mixing: str = setting(
+        "shared",
+        'of products that give one angular momentum: summed first ("shared"), or each with weights of its own ("separate")',
+        choices=("shared", "separate"),
+    )
     relations: str = setting(
         "homogeneous",
         'one set of weights, or "layers": weights of their own within and between layers',

@@ -232,3 +232,8 @@ def test_a_model_cut_short_is_refused(tmp_path):
     path.write_text(path.read_text()[:-200])
     with pytest.raises(InputError, match=r"model.json cannot be read"):
         hamiltonians.load(path)
+
+
+def test_a_checkpoint_is_not_unpickled_and_the_converter_is_named():
+    with pytest.raises(InputError, match=r"is not unpickled here: .* scripts/convert_deeptb.py nnsk.pth model.json"):
+        hamiltonians.load("nnsk.pth")
