@@ -139,12 +139,12 @@ def _opened(path: str | os.PathLike) -> h5py.File:
         raise InputError(f"{path} is not a file; give the path of a result written by jaxepi")
     try:
         file = h5py.File(path, "r")
+        found, version = file.attrs.get("format"), file.attrs.get("version")
     except OSError as error:
         raise InputError(
             f"{path} cannot be read as HDF5 ({error}): it is truncated or of another format; delete it and run again, "
             "or pass --overwrite"
         ) from error
-    found, version = file.attrs.get("format"), file.attrs.get("version")
     if found == FORMAT and version == VERSION:
         return file
     file.close()

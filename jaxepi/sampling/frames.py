@@ -40,6 +40,8 @@ def positions_of(images: "Sequence[ase.Atoms]") -> Float[np.ndarray, "f n 3"]:
     Raises:
         InputError: no frames, other atoms or another cell than the first frame's, or NaN; names the frame, counted from zero.
     """
+    from ase.data import chemical_symbols
+
     if not len(images):
         raise InputError("no frames: give at least one")
     first = images[0]
@@ -47,6 +49,9 @@ def positions_of(images: "Sequence[ase.Atoms]") -> Float[np.ndarray, "f n 3"]:
     origin = called(first)
     for f, atoms in enumerate(images):
         name = called(atoms, f)
+        unknown = [int(z) for z in atoms.numbers if not 0 < z < len(chemical_symbols)]
+        if unknown:
+            raise InputError(f"{name}: there is no element {unknown[0]}; repair the file, or name its elements")
         if len(atoms) != len(first):
             raise InputError(f"{name} has {len(atoms)} atoms, {origin} has {len(first)}; give frames of one crystal")
         if sorted(atoms.numbers) != sorted(first.numbers):

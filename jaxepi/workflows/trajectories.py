@@ -49,6 +49,7 @@ def snapshots(settings: TrajectorySettings, crystal: Material) -> tuple[Material
     try:
         kelvin = _temperatures(images, settings.temperatures)
         kept = [atoms for atoms, t in zip(images, kelvin, strict=True) if t is not None]
+        frames.positions_of(kept)  # refuses what is no crystal before it is compared with one
         crystal, reference = _at_rest(settings, crystal, kept, held)
         reference = reference.astype(crystal.primitive.positions.dtype)
         found = []

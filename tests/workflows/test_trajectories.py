@@ -196,6 +196,10 @@ def bad(kind, folder):
         images = [bulk("Ge", a=5.65).repeat(2)] * 2
     if kind == "nan":
         images[1].positions[0] = np.nan
+    elif kind == "nan at once":
+        images[0].positions[0] = np.nan
+    elif kind == "no element":
+        images[1].numbers[0] = 0
     ase.io.write(path, images, format="vasp-xdatcar" if "xdatcar" in kind else "extxyz")
     text = path.read_text()
     if kind == "empty":
@@ -212,6 +216,8 @@ def bad(kind, folder):
     [
         ("other crystal", "run.xyz: frame 0 is Ge16, silicon is Si2; give the crystal of the trajectory"),
         ("nan", "run.xyz: frame 1: positions or cell hold NaN"),
+        ("nan at once", "run.xyz: frame 0: positions or cell hold NaN"),
+        ("no element", "run.xyz: frame 1: there is no element 0"),
         ("empty", "run.xyz (cannot be read as a trajectory|holds no frames)"),
         ("text", "run.xyz cannot be read as a trajectory"),
         ("truncated", r"run.xyz, frame 2: it is cut off or damaged .* \(--frames :2\)"),
