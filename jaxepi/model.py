@@ -102,8 +102,8 @@ class Module:
             if self.species and z not in self.species:
                 known = ", ".join(chemical_symbols[s] for s in self.species)
                 raise InputError(
-                    f"atom {i} is {chemical_symbols[z]}; {self.called} has parameters for {known} only: choose another model, "
-                    "or train one on data that holds it"
+                    f"atom {i} is {chemical_symbols[z]}; {self.called} has parameters for {known} only: choose another model "
+                    f"(jaxepi materials --elements {chemical_symbols[z]} lists them), or train one (jaxepi train --example)"
                 )
 
     def novelty(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, ""]:
