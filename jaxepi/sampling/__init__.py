@@ -23,7 +23,7 @@ from jaxepi.sampling.phonons import (
     shortest_images,
 )
 from jaxepi.sampling.polar import Polar
-from jaxepi.sampling.resampling import resampled
+from jaxepi.sampling.resampling import in_primitive_cells, resampled
 from jaxepi.sampling.snapshots import Snapshots
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "harmonic",
     "images_of",
     "in_base",
+    "in_primitive_cells",
     "mean_square_displacements",
     "molecular_dynamics",
     "resampled",

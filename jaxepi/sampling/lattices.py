@@ -101,8 +101,6 @@ def sites(structure: Structure, base: Structure, name: str = "the force constant
             f"{_rows(structure.cell)} angstrom (within {STRAIN:.0%}; orientations must agree); give the crystal that they "
             "were computed for"
         )
-    if strain > NOTED:
-        warnings.warn(f"{name}: the lattice constant differs by {strain:.2%} from the crystal's", stacklevel=3)
     own = np.asarray(base.positions, dtype=float) @ np.linalg.inv(lattice)
     given = x @ np.linalg.inv(cell) @ matrix
     if len(given) != count * len(own):
@@ -130,6 +128,12 @@ def sites(structure: Structure, base: Structure, name: str = "the force constant
     shift = np.mean(offset - np.rint(offset), axis=0)
     translation = np.rint(offset - shift).astype(np.int64)
     return Sites(atom, translation - translation[0], matrix, strain)
+
+
+def warn_of_strain(found: Sites, name: str) -> None:
+    """Warn of a crystal at another lattice constant."""
+    if found.strain > NOTED:
+        warnings.warn(f"{name}: the lattice constant differs by {found.strain:.2%} from the crystal's", stacklevel=3)
 
 
 def _counterparts(given, own, species, known, lattice) -> tuple[np.ndarray, np.ndarray]:

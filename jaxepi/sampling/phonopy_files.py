@@ -145,7 +145,8 @@ def _pair(path: Path) -> tuple[Path, Path | None]:
 
 def _beside(described: Path, header: Any) -> Path | None:
     """Where the numbers are that a yaml file has not itself."""
-    if header.force_constants is not None or "forces" in str(header.dataset or "")[: 10**6]:
+    dataset = header.dataset or {}
+    if header.force_constants is not None or any("forces" in one for one in (dataset, *dataset.get("first_atoms", ()))):
         return None
     for name in (*CONSTANTS, *FORCES):
         if (described.parent / name).is_file():

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxepi import symmetry
 from jaxepi.errors import InputError
 from jaxepi.sampling.force_constants import ForceConstants
-from jaxepi.sampling.lattices import diagonal, sites
+from jaxepi.sampling.lattices import diagonal, sites, warn_of_strain
 from jaxepi.sampling.phonons import Images, images_of, interpolated, short_ranged
 from jaxepi.sampling.polar import Polar
 from jaxepi.structure import Structure
@@ -27,7 +28,7 @@ def resampled(
 
     Args:
         supercell: of the same crystal, at rest, made by `Structure.supercell` (or any cell, repeats 1). The force constants
-            may be of a slightly different lattice constant: `sites` warns beyond 0.2%.
+            may be of a slightly different lattice constant: there is a warning beyond 0.2%.
         images: `images_of(fc)`; needed when the force constants are traced. name: of where they come from, for messages.
 
     Raises:
@@ -35,6 +36,7 @@ def resampled(
     """
     images = images_of(fc) if images is None else images
     found = sites(supercell, fc.base, name)
+    warn_of_strain(found, name)
     cells = int(np.prod(supercell.repeats))
     b, count = len(supercell) // cells, round(np.linalg.det(found.matrix))
     _refuse_repeats(found.atom, b, name)
@@ -52,6 +54,38 @@ def resampled(
     polar = None if fc.polar is None else Polar(fc.polar.charges[atoms], fc.polar.dielectric)
     supercell = supercell.astype(fc.matrix.dtype)
     return ForceConstants(supercell, matrix, polar, None if fc.weights is None else fc.weights[atoms])
+
+
+def in_primitive_cells(fc: ForceConstants) -> ForceConstants:
+    """The same force constants with a primitive base cell, as the mean of rows that translations make equal; those whose base
+    cell is primitive come back as they are.
+
+    Raises:
+        InputError: masses that differ between atoms that translations make equal.
+    """
+    base = fc.base
+    small = symmetry.primitive(base)
+    if small is base:
+        return fc
+    found = sites(fc.supercell, small)
+    _, counts, right = diagonal(found.matrix)
+    b, rows, count = len(small), len(base), int(np.prod(counts))
+    cells = found.translation @ right
+    steps = (cells[None] - cells[:rows, None]) % np.asarray(counts)
+    place = np.ravel_multi_index(tuple(np.moveaxis(steps, -1, 0)), counts)
+    blocks = jnp.transpose(fc.matrix, (0, 2, 3, 1, 4)).reshape(rows, -1, 3, 3)
+    matrix = jnp.zeros((b, count, b, 3, 3), fc.matrix.dtype)
+    matrix = matrix.at[found.atom[:rows, None], place, found.atom[None]].add(blocks) * (b / rows)
+    lattice = np.linalg.inv(right) @ np.asarray(small.cell)
+    supercell = Structure(small.positions, jnp.asarray(lattice), small.species, base.pbc).supercell(counts)
+    first = np.unique(found.atom[:rows], return_index=True)[1]
+    if fc.weights is not None and not np.allclose(fc.weights, fc.weights[first][found.atom[:rows]], rtol=1e-6):
+        raise InputError(
+            "masses differ between atoms that translations make equal: give a crystal whose cell has them all"
+        )
+    weights = None if fc.weights is None else fc.weights[first]
+    polar = None if fc.polar is None else Polar(fc.polar.charges[first], fc.polar.dielectric)
+    return ForceConstants(supercell, jnp.transpose(matrix, (0, 3, 1, 2, 4)), polar, weights)
 
 
 @jax.jit

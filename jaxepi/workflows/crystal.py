@@ -11,8 +11,8 @@ from jaxepi.datasets.structure_files import read_structure
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.materials import Material
-from jaxepi.sampling import ForceConstants, phonopy_files, polar
-from jaxepi.sampling.lattices import sites
+from jaxepi.sampling import ForceConstants, in_primitive_cells, phonopy_files, polar
+from jaxepi.sampling.lattices import sites, warn_of_strain
 from jaxepi.structure import Structure
 from jaxepi.workflows.settings import AbsorptionSettings, GapSettings, VibrationSettings
 
@@ -55,7 +55,9 @@ def bound(crystal: Material, settings: VibrationSettings) -> Material:
             return crystal
         return dataclasses.replace(crystal, polar=polar.of_file(settings.born, crystal.primitive))
     constants = ForceConstants.from_phonopy(path, settings.born)
-    sites(crystal.primitive, constants.base, path)  # refuses another crystal before any work
+    if len(constants.base) > len(crystal.primitive):
+        constants = in_primitive_cells(constants)
+    warn_of_strain(sites(crystal.primitive, constants.base, path), path)  # refuses another crystal before any work
     if constants.polar is None and crystal.polar is not None:
         order = sites(constants.base, crystal.primitive, crystal.name).atom
         charges = polar.Polar(crystal.polar.charges[order], crystal.polar.dielectric)

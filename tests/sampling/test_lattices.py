@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from jaxepi.errors import InputError
-from jaxepi.sampling.lattices import diagonal, sites
+from jaxepi.sampling.lattices import diagonal, sites, warn_of_strain
 from jaxepi.structure import Structure
 
 GAAS = Structure.from_ase(bulk("GaAs", "zincblende", a=5.65))
@@ -71,4 +71,4 @@ def test_another_crystal_is_refused_by_name():
     inverted.positions *= -1
     refused(inverted, r"atom 1 \(As\) of the structure has no counterpart in phonopy.yaml: .* 2.83 angstrom")
     with pytest.warns(UserWarning, match="phonopy.yaml: the lattice constant differs by 0.50%"):
-        sites(GAAS.scaled(1.005), GAAS, "phonopy.yaml")
+        warn_of_strain(sites(GAAS.scaled(1.005), GAAS), "phonopy.yaml")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
+from spring_crystals import springs
 
 from jaxepi import sampling
 from jaxepi.errors import InputError
@@ -116,6 +117,21 @@ def test_a_foreign_order_of_atoms_is_laid_out_in_the_crystals_own(tmp_path):
     at_x = np.asarray(sampling.frequencies_thz(given, [[0.5, 0, 0.5]]))[0]
     for frequency in at_x:
         assert np.abs(folded - frequency).min() < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("repeats", [(1, 1, 1), (2, 1, 1)])
+def test_a_base_cell_that_is_not_primitive_is_reduced(repeats):
+    """The conventional cell's modes, folded, are those of the primitive cell at the wave vectors that fit the supercell."""
+    cubic = springs(Structure.from_ase(bulk("GaAs", "zincblende", a=5.6532, cubic=True)).supercell(repeats))
+    found = sampling.in_primitive_cells(cubic)
+    assert found.matrix.shape == (2, 3, 4 * np.prod(repeats), 2, 3)
+
+    def all_modes(fc):
+        return np.sort(np.asarray(sampling.frequencies_thz(fc, fc.commensurate())).ravel())
+
+    np.testing.assert_allclose(all_modes(found)[3:], all_modes(cubic)[3:], atol=1e-6)
+    assert sampling.in_primitive_cells(found) is found
 
 
 @pytest.mark.slow

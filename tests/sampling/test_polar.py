@@ -77,6 +77,25 @@ def test_a_wave_vector_is_the_same_in_every_zone(matrices):
     np.testing.assert_allclose(moved, matrices(q, jnp.zeros(3)), atol=1e-7)
 
 
+@pytest.mark.slow
+def test_charges_can_be_differentiated_by(charged):
+    """w_LO^2 - w_TO^2 goes with the square of the charges, and with one over the dielectric constant; by the cell too."""
+    images = sampling.images_of(charged)
+
+    @jax.jit
+    @jax.grad
+    def slopes(scales):
+        scaled = Polar(charged.polar.charges * scales[0], charged.polar.dielectric * scales[1])
+        base = charged.supercell.scaled(scales[2])
+        fc = dataclasses.replace(charged, polar=scaled, supercell=base)
+        d = sampling.dynamical_matrix(fc, jnp.zeros(3), images, [0.5, 0.0, 0.5])
+        return jnp.trace(d).real
+
+    mass = 1 / (np.asarray(charged.inverse_root_masses)[:, 0] ** 2).sum()
+    split = 4 * np.pi * COULOMB * Z**2 / (EPSILON * float(GAAS.volume) * mass)
+    np.testing.assert_allclose(slopes(jnp.ones(3)), [2 * split, -split, -3 * split], rtol=1e-6)
+
+
 def born_file(tmp_path, text):
     path = tmp_path / "BORN"
     path.write_text(text)
