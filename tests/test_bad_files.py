@@ -19,11 +19,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxepi import checkpoint, datasets, hamiltonians, potentials
+from jaxepi import checkpoint, datasets, hamiltonians, materials, potentials
 from jaxepi.datasets import deeptb, extxyz
 from jaxepi.datasets import wannier as wannier_files
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import parameter_files, wannier
+from jaxepi.workflows import trajectories
+from jaxepi.workflows.settings import GapSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -131,6 +133,28 @@ def test_parameter_files_of_hamiltonians(folder, name):
         path = folder / "set.json"
         path.write_text(json.dumps(tree))
         loads_or_refuses(hamiltonians.load, path)
+
+    check()
+
+
+@pytest.fixture(scope="module")
+def silicon():
+    return materials.load("silicon")
+
+
+@pytest.mark.parametrize("name", ["bad.xyz", "XDATCAR"])
+def test_trajectories(folder, silicon, name):
+    images = [bulk("Si", a=5.431) for _ in range(2)]
+    images[1].positions[0] += 0.1
+    path = folder / name
+    ase.io.write(path, images, format="vasp-xdatcar" if name == "XDATCAR" else "extxyz")
+    asked = GapSettings(crystal="silicon", trajectory=str(path), temperatures=(300.0,))
+
+    @MANY
+    @given(texts(path.read_text()))
+    def check(content):
+        path.write_bytes(content)
+        loads_or_refuses(lambda _: trajectories.snapshots(asked, silicon), path)
 
     check()
 

@@ -2,12 +2,14 @@
 vasprun.xml). Flows in: a file and which of its frames. Flows out: `ase.Atoms`, in the order of the file.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jaxepi.errors import InputError, shown
+from jaxepi.structure import MOST_ATOMS
 
 if TYPE_CHECKING:
     import ase
@@ -96,6 +98,8 @@ def _frames(path: str | os.PathLike) -> "Iterator[ase.Atoms]":
 
     name = os.fspath(path)
     kind = filetype(name)
+    if kind in ("xyz", "extxyz"):
+        _refuse_endless(name)
     for atoms in _xdatcar(name) if kind == "vasp-xdatcar" else ase.io.iread(name, index=":", format=kind):
         if kind == "vasp-xml" and atoms.calc is not None:
             atoms.info |= _thermostat(atoms.calc.parameters)
@@ -110,6 +114,27 @@ def _thermostat(parameters: Mapping[str, Any]) -> dict[str, float]:
     return {"temperature": float(target)} if held and moving else {}
 
 
+def _refuse_endless(path: str) -> None:
+    """Refuse an XYZ file with a frame of more atoms than the file has lines: ASE would look for them for ever.
+
+    Raises:
+        ValueError: names the frame.
+    """
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = sum(1 for _ in file)
+        file.seek(0)
+        for frame in itertools.count():
+            words = next(file, "").split()
+            if not words or not words[0].isdigit():
+                return  # the end, or what ASE will complain of
+            if int(words[0]) > lines:
+                raise ValueError(
+                    f"frame {frame} says that it has {words[0][:12]} atoms, and the file has {lines} lines"
+                )
+            for _ in itertools.islice(file, int(words[0]) + 1):
+                pass
+
+
 def _xdatcar(path: str) -> "Iterator[ase.Atoms]":
     """Frames of VASP's XDATCAR, whose header may come again where the cell changes; ASE reads it whole or not at all."""
     import numpy as np
@@ -122,11 +147,13 @@ def _xdatcar(path: str) -> "Iterator[ase.Atoms]":
             if not line.strip():
                 continue
             if "configuration=" not in line.replace(" ", ""):
-                scale = float(next(file))
-                cell = scale * np.array([[float(x) for x in next(file).split()] for _ in range(3)])
-                names, counts = next(file).split(), [int(n) for n in next(file).split()]
+                scale = float(next(file, ""))
+                cell = scale * np.array([[float(x) for x in next(file, "").split()] for _ in range(3)])
+                names, counts = next(file, "").split(), [int(n) for n in next(file, "").split()]
+                if sum(counts) > MOST_ATOMS:
+                    raise ValueError(f"{sum(counts):.3g} atoms")
                 species = [name for name, n in zip(names, counts, strict=True) for _ in range(n)]
-                next(file)
+                next(file, "")
             rows = []
             for _ in species:
                 rows.append([float(x) for x in next(file, "").split()])
