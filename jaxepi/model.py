@@ -106,6 +106,11 @@ class Module:
                     f"(jaxepi materials --elements {chemical_symbols[z]} lists them), or train one (jaxepi train --example)"
                 )
 
+    @property
+    def measures_novelty(self) -> bool:
+        """Whether `novelty` says anything of this model."""
+        return False
+
     def novelty(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, ""]:
         """How far the strangest atom is from the training data: 1 is the edge, 0 where the model has no such measure."""
         return jnp.zeros((), structure.positions.dtype)

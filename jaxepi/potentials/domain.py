@@ -34,6 +34,8 @@ def extrapolations(module: EnergyModule, closest: float, novelty: float) -> Iter
 
 def warn_at_rest(potential: Potential, structure: Structure, graph: Graph) -> None:
     """Warn where atoms at rest are unlike all that a potential was trained on; of distances its graph has warned already."""
+    if not potential.module.measures_novelty:
+        return
     novelty = float(potential.novelty(structure, graph))
     for _, what in extrapolations(potential.module, np.inf, novelty):
         warnings.warn(
@@ -51,13 +53,14 @@ def warn_of_snapshots(
     Args:
         structure: at rest. positions: of the snapshots, angstrom. temperature: kelvin, for the message.
     """
-    graph = potential.graph(structure)
-    if graph.n_edges == 0:
+    module = potential.module
+    if not (module.measures_novelty or module.minimum_distance):
         return
+    graph = potential.graph(structure)
     closest, novelty = _largest(potential, structure, graph, positions)
     if float(potential.novelty(structure, graph)) > 1:
         novelty = 0 * novelty  # the crystal at rest is outside already, of which `warn_at_rest` tells
-    for _, what in extrapolations(potential.module, float(closest), float(novelty)):
+    for _, what in extrapolations(module, float(closest), float(novelty)):
         warnings.warn(f"snapshots at {temperature:g} K have {what}; its forces there are extrapolated", stacklevel=3)
 
 

@@ -130,6 +130,11 @@ class NetworkEnergy(TrainableEnergy):
         vectors = tuple(table.vectors(structure.positions, structure.cell) for table in tables)
         return self.site_features(variables, self._index(structure), vectors, tables)
 
+    @property
+    def measures_novelty(self) -> bool:
+        """Once it is trained: a network that was never trained is at distance 0 from everything."""
+        return True
+
     def novelty(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, ""]:
         """How far the strangest atom is from the training data: 1 is the farthest training atom, 0 where unknown.
 

@@ -24,6 +24,10 @@ class Trained(ValenceForceField):
     def minimum_distance(self):
         return 2.2
 
+    @property
+    def measures_novelty(self):
+        return True
+
     def novelty(self, variables, structure, graph):
         return self.at_rest + 5 * jnp.abs(graph.vectors(structure) - graph.reference).max()
 
