@@ -8,6 +8,9 @@ from jaxtyping import install_import_hook
 from threadpoolctl import threadpool_limits
 
 jax.config.update("jax_enable_x64", True)
+# The package says where types and ranks change: nothing is promoted on the way.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 # Most of the time goes into compiling: code that runs for milliseconds is not worth LLVM's optimization.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 install_import_hook("jaxepi", "beartype.beartype")

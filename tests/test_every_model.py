@@ -104,7 +104,7 @@ def case(make, kind):
     """A model with the graph of the crystal at rest, and snapshots; H(R) of a file is of the crystal at rest alone."""
     h = make(kind)
     moves = np.random.default_rng(2).normal(scale=0.0 if kind in FIXED else 0.04, size=(2, 2, 3))
-    return h, h.graph(CELL), Snapshots(CELL, CELL.positions + moves, 300.0)
+    return h, h.graph(CELL), Snapshots(CELL, CELL.positions[None] + moves, 300.0)
 
 
 @pytest.mark.slow

@@ -198,7 +198,9 @@ CASES = {
         + CELL.scaled(1 + t).reciprocal.sum()
         + (CELL.scaled(1 + t).supercell(2).positions ** 2).sum()
     ),
-    "linalg.alike": lambda t: jnp.multiply(*linalg.alike(hermitian(t), hermitian(t, 2) + 1j * t)).real.sum(),
+    "linalg.alike": lambda t: jnp.multiply(
+        *linalg.alike(hermitian(t), jax.lax.complex(hermitian(t, 2), t * jnp.ones((5, 5))))
+    ).real.sum(),
     "linalg.call_lapack": lambda t: linalg.call_lapack(5, jnp.linalg.eigvalsh, hermitian(t))[0],
     "linalg.degeneracy_tolerance": lambda t: linalg.degeneracy_tolerance(jnp.array([1.0, 2.0]) + t),
     "linalg.divided_differences": lambda t: linalg.divided_differences(

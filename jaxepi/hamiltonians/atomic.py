@@ -9,6 +9,7 @@ from jaxtyping import Array, Complex, Float
 from jaxepi.hamiltonians.base import Blocks
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.two_centre import D_TENSORS
+from jaxepi.linalg import alike
 
 
 def dipole_pairs(basis: Basis) -> tuple[tuple[str, str], ...]:
@@ -56,12 +57,14 @@ def spin_orbit(basis: Basis, strengths: Float[Array, "kinds shells"]) -> Complex
         l, kept = SHELLS[name]
         own = angular_momentum(l)[:, np.array(kept)][:, :, np.array(kept)]
         block[i, :, place, :, place] = np.einsum("kab,kst->satb", own, pauli)
-    return jnp.einsum("ks,sab->kab", strengths, jnp.asarray(block.reshape(len(where), 2 * width, 2 * width)))
+    dtype = np.result_type(strengths.dtype, np.complex64)
+    blocks = jnp.asarray(block.reshape(len(where), 2 * width, 2 * width), dtype)
+    return jnp.einsum("ks,sab->kab", strengths.astype(dtype), blocks)
 
 
 def with_spin_orbit(blocks: Blocks, basis: Basis, strengths: Float[Array, "kinds shells"]) -> Blocks:
     """Blocks of a spinless model in the spinor basis `basis`, with spin-orbit coupling on every atom."""
     blocks = blocks.as_spinor()
     coupling = spin_orbit(basis, strengths)[jnp.asarray(basis.kinds(blocks.species))]
-    coupling = coupling.astype(jnp.result_type(blocks.onsite.dtype, jnp.complex64))
-    return dataclasses.replace(blocks, onsite=blocks.onsite + coupling)
+    onsite, coupling = alike(blocks.onsite, coupling.astype(np.result_type(blocks.onsite.dtype, np.complex64)))
+    return dataclasses.replace(blocks, onsite=onsite + coupling)

@@ -108,7 +108,7 @@ def bloch_many(
     of_pairs = jnp.where(images.mask, phase[:, images.edges], 0)
 
     def assemble(diagonal: Array, edges: Array) -> Array:
-        values = edges.reshape(-1, width * width)[images.edges].astype(jnp.result_type(phase, edges))
+        values = edges.reshape(-1, width * width)[images.edges].astype(np.result_type(phase.dtype, edges.dtype))
         h = jnp.einsum("kpm,pmo->kpo", of_pairs, values).reshape(-1, n, n, width, width)
         atoms = jnp.arange(n)
         h = h.at[:, atoms, atoms].add(diagonal.astype(h.dtype))

@@ -129,7 +129,7 @@ class BondNetwork(nn.Module):
         def evaluate(first: Array, second: Array) -> list[Array]:
             x = jnp.concatenate([basis, first, second], axis=1)
             for i, (w, b) in enumerate(weights):
-                x = x @ (w.astype(dtype) / w.shape[0] ** 0.5) + b.astype(dtype)
+                x = x @ (w.astype(dtype) / w.shape[0] ** 0.5) + b.astype(dtype)[None]
                 x = normalised_silu(x) if i < len(weights) - 1 else x
             return jnp.split(fade * x, [self.hoppings, self.hoppings + self.onsite], axis=1)
 

@@ -124,7 +124,7 @@ def boykin(terms: Terms) -> Float[Array, "n o o"]:
     constants = basis.by_orbital(basis.by_orbital(p["C"]).mT).mT
     weight = p["strength"] * constants[terms.pair] / (a[:, :, None] + b[:, None, :] - 2 * p["shift"])
     shifts = terms.sum_bonds((weight.astype(a.dtype) * (before**2 - after**2)).sum(axis=2))
-    return terms.diagonal() + axes.T @ (shifts[:, :, None] * axes)
+    return terms.diagonal() + axes.T @ (shifts[:, :, None] * axes[None])
 
 
 def _published_axes(basis: Basis) -> Array:

@@ -117,21 +117,25 @@ class Wannier(BlockModule):
     def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
         """Blocks of H in eV: each edge's own, zero where the file has none; see `Hamiltonian.blocks`."""
         params, base = variables["params"], len(self.basis.sites)
-        kinds, repeats = self.basis.kinds(structure.species), np.array(structure.repeats)
-        cells = jnp.asarray(np.stack(np.unravel_index(np.arange(len(kinds)) // base, structure.repeats), axis=1))
-        shifts = graph.shifts * repeats + cells[graph.receivers] - cells[graph.senders]
+        kinds, whole = self.basis.kinds(structure.species), graph.shifts.dtype
+        cells = np.stack(np.unravel_index(np.arange(len(kinds)) // base, structure.repeats), axis=1)
+        cells = jnp.asarray(cells, whole)
+        shifts = (
+            graph.shifts * jnp.asarray(structure.repeats, whole)[None] + cells[graph.receivers] - cells[graph.senders]
+        )
         low = self.rows[:, 2:].min(axis=0)
         table = np.full((base, base, *(self.rows[:, 2:].max(axis=0) - low + 1)), len(self.rows), np.int32)
         table[tuple((self.rows - np.array([0, 0, *low])).T)] = np.arange(len(self.rows))
-        place = jnp.clip(shifts - low, 0, np.array(table.shape[2:]) - 1)
+        wanted = shifts - jnp.asarray(low, whole)[None]
+        place = jnp.clip(wanted, 0, jnp.asarray(table.shape[2:], whole)[None] - 1)
         i, j = graph.senders % base, graph.receivers % base
         row = jnp.asarray(table)[i, j, place[:, 0], place[:, 1], place[:, 2]]
-        row = jnp.where((place == shifts - low).all(axis=1), row, len(self.rows))
+        row = jnp.where((place == wanted).all(axis=1), row, len(self.rows))
         dtype = structure.positions.dtype
         own = table[np.arange(base), np.arange(base), *(-low)]
 
         def on_edges(values: Array) -> tuple[Array, Array]:
-            values = values.astype(dtype if self.real else jnp.result_type(dtype, jnp.complex64))
+            values = values.astype(dtype if self.real else np.result_type(dtype, np.complex64))
             values = jnp.concatenate([values, jnp.zeros_like(values[:1])])
             return values[own][kinds], values[row]
 
@@ -140,7 +144,7 @@ class Wannier(BlockModule):
             dipoles, between = on_edges(params["positions"])
             return Blocks(onsite, hopping, None, self.basis, structure.species, dipoles, between)
         centres = jnp.moveaxis(params["centres"].astype(dtype), -1, 1)
-        dipoles = centres[..., None] * jnp.eye(self.basis.block_size, dtype=dtype)
+        dipoles = centres[..., None] * jnp.eye(self.basis.block_size, dtype=dtype)[None, None]
         return Blocks(onsite, hopping, None, self.basis, structure.species, dipoles[kinds])
 
 

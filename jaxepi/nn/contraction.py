@@ -86,10 +86,10 @@ class SymmetricContraction(nn.Module):
             first, second = np.triu_indices(c)
             twice = np.where(first == second, 1.0, 2.0).astype(a.dtype)
             pairs = a[:, first] * a[:, second]
-            rows = couplings[1][:, first, second] * twice[:, None]
+            rows = couplings[1][:, first, second] * twice[None, :, None]
             total = total + jnp.einsum("kpm,kpn->knm", rows, pairs)
         if self.order > 2:
-            rows = (couplings[2][:, first, second] * twice[:, None, None]).reshape(k, len(first), -1)
+            rows = (couplings[2][:, first, second] * twice[None, :, None, None]).reshape(k, len(first), -1)
             partial = jnp.einsum("kpr,kpn->krn", rows, pairs).reshape(k, c, -1, n)
             total = total + jnp.einsum("kcmn,kcn->knm", partial, a)
         return jnp.transpose(total, (1, 2, 0))

@@ -80,7 +80,7 @@ class Convolution(nn.Module):
             for z in range(kinds):
                 h = hidden if kinds == 1 else hidden * species[:, z][receivers][..., None]
                 moment = jnp.sum(harmonics[l][..., :, None] * h[..., None, :], axis=1)
-                terms.append((moment @ w) * scalars[z])
+                terms.append((moment @ w) * scalars[None, z, None])
             out[irrep] = sum(terms[1:], terms[0])
         return out
 

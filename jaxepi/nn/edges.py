@@ -36,7 +36,7 @@ class EdgeScalars(nn.Module):
         for i, width in enumerate(self.layers):
             w = self.param(f"w{i}", nn.initializers.normal(1.0), (x.shape[-1], width))
             b = self.param(f"b{i}", nn.initializers.zeros, (width,))
-            x = normalised_silu(x @ (w.astype(x.dtype) / x.shape[-1] ** 0.5) + b.astype(x.dtype))
+            x = normalised_silu(x @ (w.astype(x.dtype) / x.shape[-1] ** 0.5) + b.astype(x.dtype)[None])
         return fade[:, None] * x
 
 

@@ -65,7 +65,8 @@ def select(values: Float[Array, "s n *rest"], index: Int[Array, "n"]) -> Float[A
     """values[index[i], i] for each atom i, by masks: species are few, and nothing is scattered backwards."""
     if values.shape[0] == 1:
         return values[0]
-    chosen = (jnp.arange(values.shape[0])[:, None] == index).astype(values.dtype)
+    kinds = jnp.arange(values.shape[0], dtype=index.dtype)
+    chosen = (kinds[:, None] == index[None]).astype(values.dtype)
     return jnp.sum(values * chosen.reshape(*chosen.shape, *[1] * (values.ndim - 2)), axis=0)
 
 

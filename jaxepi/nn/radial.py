@@ -10,7 +10,7 @@ def bessel(r: Float[Array, "*e"], cutoff: float, count: int) -> Float[Array, "*e
     Args:
         r: lengths, angstrom. cutoff: c, angstrom.
     """
-    order = jnp.arange(1, count + 1, dtype=r.dtype)
+    order = jnp.arange(1, count + 1, dtype=r.dtype).reshape(*(1,) * r.ndim, count)
     # sinc(x) = sin(pi x)/(pi x) and its derivatives stay finite at zero.
     return (2 / cutoff) ** 0.5 * jnp.pi * order / cutoff * jnp.sinc(order * r[..., None] / cutoff)
 

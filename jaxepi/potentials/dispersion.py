@@ -96,7 +96,7 @@ class Dispersion:
         weight = jax.nn.softmax(-_WEIGHT * (count[:, None] - coordination) ** 2, axis=1)
         # C6 is a sum of few products of one factor an atom, so that no table of pairs of references is ever formed.
         g = jnp.einsum("na,nar->nr", weight, factors)
-        c6 = jnp.einsum("nr,nmr->nm", g * jnp.asarray(table.signs, dtype), g[receivers])
+        c6 = jnp.einsum("nr,nmr->nm", g * jnp.asarray(table.signs, dtype)[None], g[receivers])
         ratio = 3 * quotient[:, None] * quotient[receivers]
         size = self.a1 * jnp.sqrt(ratio) + self.a2 * Bohr
         damped = self.s6 / (r**6 + size**6) + self.s8 * ratio / (r**8 + size**8)

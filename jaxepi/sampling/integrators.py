@@ -160,7 +160,7 @@ def engine(integration: Integration) -> Engine:
             leaving = jnp.any(moved > 0.5 * model.graph.skin) & ~hot.any()
             # A step that leaves the graph is not made: its forces would lack pairs.
             kept = jax.tree.map(partial(jnp.where, leaving), chunk.states, moved_on)
-            return Chunk(kept, chunk.done + ~leaving, leaving, hot, temperature)
+            return Chunk(kept, chunk.done + jnp.where(leaving, 0, 1), leaving, hot, temperature)
 
         nobody = jnp.zeros(kelvin.shape, bool)
         return jax.lax.while_loop(go_on, once, Chunk(states, jnp.asarray(0), jnp.asarray(False), nobody, kelvin))
@@ -211,7 +211,7 @@ def _integrator(integration: Integration, energy: Callable[..., Array], kt: Arra
 
 def _rest(momentum: Array, mass: Array) -> Array:
     """Momenta with the centre of mass at rest."""
-    return momentum - mass * momentum.sum(axis=0) / mass.sum()
+    return momentum - mass * momentum.sum(axis=0, keepdims=True) / mass.sum()
 
 
 def _momenta(structure: Structure, key: Array, kelvin: Array) -> Array:
@@ -228,7 +228,8 @@ def _start(integration: Integration, structure: Structure, forces: Array, key: A
     if integration.ensemble == "nve":
         momenta = momenta * jnp.sqrt(freedom * integration.heating * KB * kelvin / jnp.sum(momenta**2 / mass))
     init, _ = _integrator(integration, lambda x, **_: forces, KB * kelvin)
-    state = init(inner, structure.positions, mass=mass, momenta=momenta)
+    with jax.numpy_dtype_promotion("standard"):
+        state = init(inner, structure.positions, mass=mass, momenta=momenta)
     if integration.ensemble == "nose-hoover":
         # jax-md counts 3n degrees of freedom; the centre of mass is at rest here.
         state = state.set(chain=state.chain.set(degrees_of_freedom=freedom))
@@ -247,17 +248,18 @@ def _redraw(structure: Structure, state: Any, key: Array, kelvin: Array) -> Any:
 def _step(integration: Integration, model: Model, state: Any, kelvin: Array) -> tuple[Any, Array, Array]:
     """One step of one run: its state, how far an atom is from where its graph was built (angstrom), and its kelvin."""
     mass = _mass(model.structure)
-    state = _integrator(integration, model.energy, KB * kelvin)[1](state)
+    with jax.numpy_dtype_promotion("standard"):  # jax-md mixes single and double precision
+        state = _integrator(integration, model.energy, KB * kelvin)[1](state)
     state = state.set(momentum=_rest(state.momentum, mass))
     away = state.position - model.graph.positions.astype(state.position.dtype)
-    away = away - away.mean(axis=0)
+    away = away - away.mean(axis=0, keepdims=True)
     temperature = jnp.sum(state.momentum**2 / mass) / (_freedom(model.structure) * KB)
     return state, jnp.sqrt((away**2).sum(axis=1).max()), temperature
 
 
 def _observe(model: Model, state: Any) -> Frame:
     mass, graph = _mass(model.structure), model.graph
-    drift = jnp.sum(mass * (state.position - model.structure.positions), axis=0) / mass.sum()
+    drift = jnp.sum(mass * (state.position - model.structure.positions), axis=0, keepdims=True) / mass.sum()
     positions = state.position - drift
     structure = model.structure.with_positions(positions)
     kinetic = 0.5 * jnp.sum(state.momentum**2 / mass)

@@ -104,7 +104,7 @@ def test_time_reversal(case):
 def test_translation_and_a_change_of_cell_leave_the_matrix_alone(case):
     """In the atomic gauge H(k) knows bond vectors only: not the origin, nor which image of an atom is listed."""
     here, _ = case.at(K)
-    shifted = case.moved.with_positions(case.moved.positions + jnp.array([0.3, -1.1, 0.7]))
+    shifted = case.moved.with_positions(case.moved.positions + jnp.array([[0.3, -1.1, 0.7]]))
     np.testing.assert_allclose(case.at(K, shifted)[0], here, atol=1e-10)
     image = case.ideal.with_positions(case.ideal.positions.at[1].add(case.ideal.cell[0] - case.ideal.cell[1]))
     graph = case.hamiltonian.graph(image)

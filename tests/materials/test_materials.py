@@ -119,6 +119,6 @@ def test_precision_changes_everywhere_and_complex_numbers_stay_complex():
     assert single.structure.positions.dtype == jnp.float32
     assert {x.dtype for x in jax.tree.leaves((single.electrons, single.ions))} == {jnp.dtype("float32")}
     held = dataclasses.replace(
-        material, electrons=dataclasses.replace(material.hamiltonian, params={"h": jnp.ones(2) * 1j})
+        material, electrons=dataclasses.replace(material.hamiltonian, params={"h": jnp.full(2, 1j)})
     )
     assert held.astype("float32").hamiltonian.params["h"].dtype == jnp.complex64

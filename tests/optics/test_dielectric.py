@@ -86,7 +86,7 @@ def test_sum_rules_equal_integrals_of_the_spectrum(coarse):
 def test_crystals_of_the_cube_are_isotropic(coarse):
     eps2 = coarse.spectrum(ENERGIES, WIDE).eps2[0]
     scale = float(eps2.max())
-    np.testing.assert_allclose(eps2, eps2[:, :1, :1] * np.eye(3), atol=1e-9 * scale)
+    np.testing.assert_allclose(eps2, eps2[:, :1, :1] * np.eye(3)[None], atol=1e-9 * scale)
 
 
 @pytest.mark.slow

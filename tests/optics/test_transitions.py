@@ -124,8 +124,8 @@ def test_binning_then_broadening_equals_broadening_every_line():
     bins = deposit(GRID, jnp.asarray(energies), jnp.ones((1, 40)))[0]
     at = jnp.linspace(0.8, 5.2, 60)
     width = 0.08
-    binned = Gaussian(width).profile(at[:, None] - GRID.nodes, GRID.step) @ bins
-    every = Gaussian(width).profile(at[:, None] - energies, 0.0).sum(axis=1)
+    binned = Gaussian(width).profile(at[:, None] - GRID.nodes[None], GRID.step) @ bins
+    every = Gaussian(width).profile(at[:, None] - energies[None], 0.0).sum(axis=1)
     np.testing.assert_allclose(binned, every, atol=2e-3 * every.max())
 
 

@@ -193,11 +193,12 @@ class _Loop:
         """One update; compiled once for every shape of plan."""
         value = jax.value_and_grad(self.problem.loss, has_aux=True)
         (loss, added), gradient = value(device["params"], arrays, plan)
-        updates, optimizer = self.transform.update(gradient, device["optimizer"], device["params"])
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to whole numbers
+            updates, optimizer = self.transform.update(gradient, device["optimizer"], device["params"])
         params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, device["params"], updates)
         steps = device["steps"] + 1
         # The average forgets its beginning quickly, then has the decay that was asked for.
-        decay = jnp.minimum(self.average, steps / (steps + 9.0))
+        decay = jnp.minimum(self.average, steps.astype(rate.dtype) / (steps.astype(rate.dtype) + 9.0))
         average = jax.tree.map(lambda a, p: p + decay.astype(p.dtype) * (a - p), device["average"], params)
         sums = jax.tree.map(lambda s, x: s + x, sums, {**added, "loss": loss})
         return {"params": params, "optimizer": optimizer, "average": average, "steps": steps}, sums, loss

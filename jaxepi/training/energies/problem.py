@@ -102,7 +102,7 @@ def predict(module: TrainableEnergy, params: Any, batch: Batch) -> Prediction:
     count = batch.cell.shape[0]
 
     def total(positions, strain):
-        deformation = jnp.eye(3, dtype=positions.dtype) + 0.5 * (strain + strain.mT)
+        deformation = jnp.eye(3, dtype=positions.dtype)[None] + 0.5 * (strain + strain.mT)
         moved = jnp.einsum("ia,iab->ib", positions, deformation[batch.slots])
         cell = (batch.cell @ deformation)[batch.slots]
         vectors = tuple(table.vectors(moved, cell) for table in batch.tables)
