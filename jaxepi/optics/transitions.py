@@ -55,7 +55,7 @@ class EdgeOperator:
             blocks, receivers = slot
             return total + jnp.einsum("anij,njm->anim", blocks, rows[receivers]), None
 
-        start = jnp.zeros((3, *rows.shape), jnp.result_type(self.blocks, vectors))
+        start = jnp.zeros((3, *rows.shape), np.result_type(self.blocks.dtype, vectors.dtype))
         total, _ = jax.lax.scan(add, start, (jnp.moveaxis(self.blocks, 2, 0), self.receivers.T))
         flat = jnp.zeros((3, self.size, vectors.shape[1]), total.dtype)
         return flat.at[:, self.index.reshape(-1)].add(total.reshape(3, -1, vectors.shape[1]), mode="drop")
