@@ -132,13 +132,13 @@ def momentum_operator(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"]
     weighted = jax.vmap(lambda x: phased(x, blocks.hopping))(jnp.multiply(*alike(phase[:, None], vectors)).T)
     receivers, neighbours = graph.receivers, graph.neighbours
     if blocks.dipoles is not None:
-        d = jnp.moveaxis(blocks.dipoles, 1, 0)
-        hopping = phased(phase, blocks.hopping)
+        d, hopping = alike(jnp.moveaxis(blocks.dipoles, 1, 0), phased(phase, blocks.hopping))
         weighted = weighted - d[:, graph.senders] @ hopping + hopping @ d[:, graph.receivers]
     padded = jnp.concatenate([weighted, jnp.zeros_like(weighted[:, :1])], axis=1)[:, neighbours]
     receivers = jnp.concatenate([receivers, jnp.zeros(1, receivers.dtype)])[neighbours]
     if blocks.dipoles is not None:
-        own = (blocks.onsite @ d - d @ blocks.onsite).astype(padded.dtype)
+        onsite, d = alike(blocks.onsite, jnp.moveaxis(blocks.dipoles, 1, 0))
+        own = (onsite @ d - d @ onsite).astype(padded.dtype)
         padded = jnp.concatenate([padded, own[:, :, None]], axis=2)
         itself = jnp.arange(graph.n_atoms, dtype=receivers.dtype)
         receivers = jnp.concatenate([receivers, itself[:, None]], axis=1)

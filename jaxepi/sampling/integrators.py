@@ -193,20 +193,32 @@ def _ceiling(integration: Integration, freedom: int) -> float:
 
 def _integrator(integration: Integration, energy: Callable[..., Array], kt: Array) -> tuple[Callable, Callable]:
     """jax-md's `init` and `step` for one run; `energy` may give forces instead."""
-    from jax_md import simulate, space
+    with jax.numpy_dtype_promotion("standard"):
+        from jax_md import simulate, space
 
     _, shift = space.free()
     dt = integration.timestep / FS_PER_TIME_UNIT
     if integration.ensemble == "nve":
         init, step = simulate.nve(energy, shift, dt)
-        return partial(init, kT=kt), step
+        return _lenient(partial(init, kT=kt)), _lenient(step)
     if integration.ensemble == "langevin":
         gamma = integration.friction * FS_PER_TIME_UNIT
         init, step = simulate.nvt_langevin(energy, shift, dt, kt, gamma=gamma)
     else:
         tau = integration.relaxation / FS_PER_TIME_UNIT
-        init, step = simulate.nvt_nose_hoover(energy, shift, dt, kt, chain_length=3, tau=tau)
-    return partial(init, kT=kt), partial(step, kT=kt)
+        with jax.numpy_dtype_promotion("standard"):
+            init, step = simulate.nvt_nose_hoover(energy, shift, dt, kt, chain_length=3, tau=tau)
+    return _lenient(partial(init, kT=kt)), _lenient(partial(step, kT=kt))
+
+
+def _lenient(function: Callable) -> Callable:
+    """jax-md mixes single and double precision, which strict promotion of types forbids."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"):
+            return function(*arguments, **options)
+
+    return call
 
 
 def _rest(momentum: Array, mass: Array) -> Array:
@@ -228,8 +240,7 @@ def _start(integration: Integration, structure: Structure, forces: Array, key: A
     if integration.ensemble == "nve":
         momenta = momenta * jnp.sqrt(freedom * integration.heating * KB * kelvin / jnp.sum(momenta**2 / mass))
     init, _ = _integrator(integration, lambda x, **_: forces, KB * kelvin)
-    with jax.numpy_dtype_promotion("standard"):
-        state = init(inner, structure.positions, mass=mass, momenta=momenta)
+    state = init(inner, structure.positions, mass=mass, momenta=momenta)
     if integration.ensemble == "nose-hoover":
         # jax-md counts 3n degrees of freedom; the centre of mass is at rest here.
         state = state.set(chain=state.chain.set(degrees_of_freedom=freedom))
@@ -248,8 +259,7 @@ def _redraw(structure: Structure, state: Any, key: Array, kelvin: Array) -> Any:
 def _step(integration: Integration, model: Model, state: Any, kelvin: Array) -> tuple[Any, Array, Array]:
     """One step of one run: its state, how far an atom is from where its graph was built (angstrom), and its kelvin."""
     mass = _mass(model.structure)
-    with jax.numpy_dtype_promotion("standard"):  # jax-md mixes single and double precision
-        state = _integrator(integration, model.energy, KB * kelvin)[1](state)
+    state = _integrator(integration, model.energy, KB * kelvin)[1](state)
     state = state.set(momentum=_rest(state.momentum, mass))
     away = state.position - model.graph.positions.astype(state.position.dtype)
     away = away - away.mean(axis=0, keepdims=True)

@@ -156,7 +156,7 @@ class Snapshots:
             groups = frames.groups_of(images)
         if groups and len(groups) != len(images):
             raise InputError(f"{len(groups)} groups for {len(images)} frames: give one a frame")
-        positions = rest.positions + jnp.asarray(away, rest.positions.dtype)
+        positions = rest.positions[None] + jnp.asarray(away, rest.positions.dtype)
         named = frames.weights_of(images)
         weights = None if named is None else jnp.asarray(named, positions.dtype)
         return cls(rest, positions, float(kelvin), weights, tuple(groups), said)

@@ -66,8 +66,8 @@ class Case:
 
     def direct(self, k, where=None):
         """H(k) summed from the file's content with orbitals at `where` (the origin: gauge of the cell)."""
-        where = np.zeros((10, 3)) if where is None else where
-        q = 2 * np.pi * np.linalg.inv(self.cell) @ k
+        where = np.zeros((10, 3)) if where is None else np.asarray(where)
+        q = 2 * np.pi * np.linalg.inv(self.cell) @ np.asarray(k)
         apart = (self.vectors @ self.cell)[:, None, None] + where[None, None] - where[None, :, None]
         return (np.exp(1j * apart @ q) * self.matrices / self.degeneracies[:, None, None]).sum(axis=0)
 

@@ -110,7 +110,7 @@ def test_a_crystal_fills_the_cell_of_its_frames(name):
 def test_what_a_set_says_of_itself_survives_a_file():
     rest = Structure.from_ase(make_supercell(CRYSTALS["silicon"], SKEW))
     u, _ = moved(rest.to_ase())
-    before = Snapshots(rest, rest.positions + u, 250.0, jnp.array([1.0, 2, 3, 4]), (0, 1, 0, 1), "classical")
+    before = Snapshots(rest, rest.positions[None] + u, 250.0, jnp.array([1.0, 2, 3, 4]), (0, 1, 0, 1), "classical")
     text = io.StringIO()
     ase.io.write(text, before.to_ase(), format="extxyz")
     text.seek(0)

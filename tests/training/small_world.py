@@ -30,7 +30,7 @@ class Density(nn.Module):
         inside = length < self.cutoff
         taper = jnp.where(inside, (1 - jnp.where(inside, length, 0.0) / self.cutoff) ** 2, 0.0)
         centres = jnp.linspace(1.5, self.cutoff, 8, dtype=length.dtype)
-        features = jnp.sum(taper[..., None] * jnp.exp(-4 * (length[..., None] - centres) ** 2), axis=1)
+        features = jnp.sum(taper[..., None] * jnp.exp(-4 * (length[..., None] - centres[None, None]) ** 2), axis=1)
         table = self.param("species", nn.initializers.normal(1.0), (self.species, 8)).astype(features.dtype)
         x = nn.tanh(nn.Dense(16, param_dtype=features.dtype, dtype=features.dtype)(features + table[species]))
         return nn.Dense(1, param_dtype=features.dtype, dtype=features.dtype)(x)[:, 0]

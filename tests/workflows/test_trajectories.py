@@ -101,7 +101,7 @@ def test_what_sample_and_md_wrote_is_read_with_all_it_says(shape, silicon, tmp_p
     supercell = silicon.structure.supercell(1)
     noise = 0.05 * np.random.default_rng(0).normal(size=(2, 3, 2, 8, 3))
     noise -= noise.mean(axis=-2, keepdims=True)
-    x = supercell.positions + noise
+    x = jnp.broadcast_to(supercell.positions, noise.shape) + noise
     zero = jnp.zeros((2, 3, 2))
     run = Trajectory(supercell, jnp.arange(3.0), x, jnp.array([100.0, 300.0]), zero, zero, zero)
     path = tmp_path / "run.h5"

@@ -193,8 +193,7 @@ class _Loop:
         """One update; compiled once for every shape of plan."""
         value = jax.value_and_grad(self.problem.loss, has_aux=True)
         (loss, added), gradient = value(device["params"], arrays, plan)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to whole numbers
-            updates, optimizer = self.transform.update(gradient, device["optimizer"], device["params"])
+        updates, optimizer = self.transform.update(gradient, device["optimizer"], device["params"])
         params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, device["params"], updates)
         steps = device["steps"] + 1
         # The average forgets its beginning quickly, then has the decay that was asked for.
@@ -302,4 +301,10 @@ def transformation(settings: OptimizerSettings) -> optax.GradientTransformation:
     ]
     matrices = partial(jax.tree.map, lambda x: np.ndim(x) > 1)
     decay = optax.add_decayed_weights(settings.weight_decay, matrices)
-    return optax.chain(optax.clip_by_global_norm(settings.clip), moments(), decay)
+    chain = optax.chain(optax.clip_by_global_norm(settings.clip), moments(), decay)
+
+    def update(*arguments: Any) -> tuple[Any, Any]:
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to whole numbers
+            return chain.update(*arguments)
+
+    return optax.GradientTransformation(chain.init, update)

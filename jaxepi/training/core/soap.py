@@ -65,7 +65,7 @@ def scale_by_soap() -> optax.GradientTransformation:
         matrices = [_matrices(g) for g in jax.tree.leaves(gradients)]
         sides = _refreshed(state.sides, matrices, count)
         # The second moment begins a step later, in the basis that the first gradient found.
-        begun, unbiased = count > 1, [1 - DECAY**n for n in (count, jnp.maximum(count - 1, 1))]
+        begun, unbiased = count > 1, [1 - DECAY ** n.astype(float) for n in (count, jnp.maximum(count - 1, 1))]
         directions, second = [], []
         for g, m, v, pair in zip(matrices, jax.tree.leaves(first), state.second, sides, strict=True):
             v = jnp.where(begun, DECAY * v + (1 - DECAY) * _turned(g, pair) ** 2, v)
