@@ -118,8 +118,8 @@ class Wannier(BlockModule):
         """Blocks of H in eV: each edge's own, zero where the file has none; see `Hamiltonian.blocks`."""
         params, base = variables["params"], len(self.basis.sites)
         kinds, whole = self.basis.kinds(structure.species), graph.shifts.dtype
-        cells = np.stack(np.unravel_index(np.arange(len(kinds)) // base, structure.repeats), axis=1)
-        cells = jnp.asarray(cells, whole)
+        places = np.unravel_index(np.arange(len(kinds)) // base, structure.repeats)
+        cells = jnp.asarray(np.stack(places, axis=1), whole)
         shifts = (
             graph.shifts * jnp.asarray(structure.repeats, whole)[None] + cells[graph.receivers] - cells[graph.senders]
         )
