@@ -7,6 +7,7 @@ atom's 3 x 3 blocks follow from all of them by least squares, those of its equiv
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,10 @@ from jaxepi.structure import Structure
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
+
+
+HARMONIC = 0.05
+"""Angstrom: larger displacements leave the parabola in most crystals (thermal ones of silicon at 300 K: 0.08)."""
 
 
 class Operation(NamedTuple):
@@ -55,6 +60,11 @@ def rows(
     """
     if not 0 < float(number("displacement", displacement, "angstrom")) <= 0.5:
         raise InputError(f"displacement {displacement} angstrom: give 0.005 to 0.05")
+    if displacement > HARMONIC:
+        warnings.warn(
+            f"displacement {displacement:g} angstrom: beyond {HARMONIC:g} forces are hardly harmonic, and frequencies may be off",
+            stacklevel=3,
+        )
     b = len(supercell) // int(np.prod(supercell.repeats))
     found = list(operations(supercell))
     parents = np.array([min(int(o.images[i]) % b for o in found) for i in range(b)])

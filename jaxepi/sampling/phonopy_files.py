@@ -16,6 +16,7 @@ from jaxtyping import Float
 from jaxepi.datasets.born import read_born
 from jaxepi.errors import InputError
 from jaxepi.files import whole
+from jaxepi.sampling.finite_displacements import HARMONIC
 from jaxepi.sampling.lattices import diagonal
 from jaxepi.sampling.polar import ROUNDING, Polar, checked, from_born, note_excess
 from jaxepi.structure import Structure
@@ -27,9 +28,6 @@ YAML = ("phonopy_params.yaml", "phonopy.yaml", "phonopy_disp.yaml")
 CONSTANTS = ("FORCE_CONSTANTS", "force_constants.hdf5")
 FORCES = ("FORCE_SETS",)
 """Files of numbers alone, in the order in which phonopy looks for them."""
-
-HARMONIC = 0.05
-"""Angstrom: larger displacements leave the parabola in most crystals (thermal ones of silicon at 300 K: 0.08)."""
 
 
 class Read(NamedTuple):
