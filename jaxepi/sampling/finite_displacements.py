@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 HARMONIC = 0.05
-"""Angstrom: larger displacements leave the parabola in most crystals (thermal ones of silicon at 300 K: 0.08)."""
+"""Angstrom: larger displacements leave the parabola in most crystals (thermal ones of silicon at 300 K: 0.13)."""
 
 
 class Operation(NamedTuple):
@@ -62,7 +62,7 @@ def rows(
         raise InputError(f"displacement {displacement} angstrom: give 0.005 to 0.05")
     if displacement > HARMONIC:
         warnings.warn(
-            f"displacement {displacement:g} angstrom: beyond {HARMONIC:g} forces are hardly harmonic, and frequencies may be off",
+            f"displacement {displacement:g} angstrom: beyond {HARMONIC:g} forces are hardly harmonic; frequencies may be off",
             stacklevel=3,
         )
     b = len(supercell) // int(np.prod(supercell.repeats))
