@@ -103,12 +103,13 @@ def summary(result: AbsorptionResult) -> str:
     """The study as text: what was computed, the gaps, the comparison with experiment."""
     settings = result.settings
     first = result.snapshots[0]
-    pairs = " in antithetic pairs" if first.groups == antithetic_pairs(len(first)) else ""
+    drawn = settings.trajectory is None  # two frames of one run have the groups of a pair
+    pairs = " in antithetic pairs" if drawn and first.groups == antithetic_pairs(len(first)) else ""
     lines = [
         f"{settings.crystal}: {len(first.structure)} atoms, {len(first)} snapshots a temperature{pairs} "
         f"({_origin(settings, first)}), {_points(settings)}, "
         f"{settings.broadening} of {1e3 * settings.width:g} meV, scissor {settings.scissor:g} eV"
-        + (f", seed {settings.seed}" if settings.trajectory is None else "")
+        + (f", seed {settings.seed}" if drawn else "")
     ]
     if result.edges is not None:
         rest = float(result.edges.gap) + settings.scissor
