@@ -232,11 +232,15 @@ def _materials(settings: w.MaterialsSettings, files: s.Settings, _: str) -> None
 
     double_precision()
     chosen = settings.name
-    if chosen and chosen not in materials.available() and (chosen in potentials.available() or chosen.endswith(".npz")):
-        print(json.dumps(potentials.card(chosen), indent=2, ensure_ascii=False))
-        return
     if not chosen:
         print("\n".join(materials.models.material_lines(settings.elements)))
+        return
+    cards = [card for card in materials.models.shipped() if card.name == chosen]
+    if cards and chosen not in materials.available():
+        print("\n".join(materials.models.lines(cards)))
+    if any(card.learned_potential for card in cards) or chosen.endswith(".npz"):
+        print(json.dumps(potentials.card(chosen), indent=2, ensure_ascii=False))
+    if cards or chosen.endswith(".npz"):
         return
     for key, text in materials.load(chosen).card:
         print(f"{key:12} {text}")

@@ -277,7 +277,6 @@ def test_bad_structures_are_refused(run, folder, message):
         ("sample silicon --output out.cif", "out.cif"),
         ("materials lead", "no material 'lead'"),
         ("materials --elements Xx", "elements 'Xx': that is no element"),
-        ("materials silicon-mvff", "no card of 'silicon-mvff'"),
         ("guess", "invalid choice: 'guess'"),
     ],
 )
@@ -347,6 +346,8 @@ def test_gap_bands_phonons_and_materials_print_known_numbers(run, folder):
     assert status == 0
     assert "galliumarsenide  As Ga " in out
     assert "silicon-mvff" not in run("materials", "--elements", "Ge")[1]
+    assert "15.65 THz at Gamma" in run("materials", "silicon-mvff")[1]
+    assert "hamiltonian  silicon-pbe " in run("materials", "silicon-pbe")[1]
     assert "niquet" in run("materials", "silicon")[1]
     assert '"forces_rmse"' in run("materials", "silicon-pbe")[1]
 

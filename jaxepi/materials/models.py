@@ -39,6 +39,11 @@ class ModelCard(NamedTuple):
     errors: str
     citation: str
 
+    @property
+    def learned_potential(self) -> bool:
+        """Whether `potentials.card` says more of it."""
+        return self.kind == "potential" and self.level != EMPIRICAL
+
 
 def catalogue() -> dict[str, dict[str, Any]]:
     """Entries of the shipped materials, by name."""

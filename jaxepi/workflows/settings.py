@@ -385,7 +385,7 @@ class TrainSettings(Settings):
 class MaterialsSettings(Settings):
     """What is listed, or whose card is printed."""
 
-    name: str | None = setting(None, "print the card of this material, or of a learned potential", positional=True)
+    name: str | None = setting(None, "print the card of this material or model", positional=True)
     elements: tuple[str, ...] = setting((), "only what holds all of these (default: everything)", metavar="SYMBOL")
 
     def __post_init__(self) -> None:
