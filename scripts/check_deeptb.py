@@ -107,6 +107,23 @@ def drawn() -> dict[str, dict[str, Any]]:
         hopping = {"method": "powerlaw", "rs": rs, "w": 0.1}
         nnsk = {**base, "onsite": {"method": "none"}, "hopping": hopping, "soc": {"method": "uniform_noref"}}
         found[f"cutoffs of {name}"] = {"nnsk": nnsk, "basis": both, "overlap": False, "structure": BN}
+    net = {"activation": "tanh", "if_batch_normalized": False}
+    for name, method, overlap in (("uniform", "uniform", True), ("strain", "strain", False)):
+        onsite = {"method": method, "rs": 2.5, "w": 0.2}
+        found[f"surroundings {name}"] = {
+            "nnsk": {**base, "onsite": onsite, "hopping": {"method": "powerlaw", "rs": 2.2, "w": 0.1}},
+            "embedding": {
+                "method": "se2",
+                "rs": 2.0,
+                "rc": 3.2,
+                "n_axis": 4,
+                "radial_net": {"neurons": [6, 8, 10], **net},
+            },
+            "prediction": {"method": "sktb", "neurons": [12, 12, 9], **net},
+            "basis": {"B": ["2s", "2p"], "N": ["2s", "2p", "d*"]},
+            "overlap": overlap,
+            "structure": BN,
+        }
     return {name: {"seed": i, **task} for i, (name, task) in enumerate(found.items())}
 
 

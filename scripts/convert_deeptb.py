@@ -36,12 +36,19 @@ def model_of(path: str, options: str | None = None) -> NNSK:
     if "model_options" not in held or "common_options" not in held:
         raise SystemExit(f"{path} does not hold its model_options: give the training input with --options input.json")
     others = sorted(set(held["model_options"]) - {"nnsk"})
+    embedding, prediction = ((held["model_options"].get(name) or {}) for name in ("embedding", "prediction"))
+    if (
+        others == ["embedding", "prediction"]
+        and embedding.get("method") == "se2"
+        and prediction.get("method") == "sktb"
+    ):
+        others = []
     if others or "nnsk" not in held["model_options"]:
         part = others[0] if others else "nnsk (missing)"
         method = (held["model_options"].get(part) or {}).get("method", "")
         raise SystemExit(
-            f"{path}: the part {part} {method} of this model has no counterpart in jaxepi; Slater-Koster models (nnsk alone) "
-            "have one"
+            f"{path}: the part {part} {method} of this model has no counterpart in jaxepi; Slater-Koster models (nnsk, alone "
+            "or with the embedding se2) have one"
         )
     if path.endswith(".json"):
         settings = {key: held[key] for key in ("model_options", "common_options")}
@@ -107,8 +114,73 @@ def _on_atoms(model: NNSK, table: torch.Tensor, same: bool = True) -> dict[str, 
     return out
 
 
+def _network(net: torch.nn.Module) -> dict:
+    """Matrices of a residual network; how a block passes its input on is a matrix too (`skip`)."""
+    blocks = []
+    for layer in net.layers:
+        mlp, wide = layer.layer, torch.eye(layer.layer.in_layer.in_features, dtype=torch.float64)
+        if mlp.if_batch_normalized:
+            raise SystemExit("the part batch normalisation of this model has no counterpart in jaxepi")
+        width = mlp.out_layer.out_features
+        pool = torch.nn.functional.interpolate if len(wide) < width else torch.nn.functional.adaptive_avg_pool1d
+        skip = wide if len(wide) == width else pool(wide.unsqueeze(1), width).squeeze(1)
+        parts = {
+            "w0": mlp.in_layer.weight,
+            "b0": mlp.in_layer.bias,
+            "w1": mlp.out_layer.weight,
+            "b1": mlp.out_layer.bias,
+        }
+        blocks.append({name: value.detach().double().tolist() for name, value in (*parts.items(), ("skip", skip.T))})
+    last = getattr(net.out_layer, "linear", net.out_layer)
+    layers = [last] if isinstance(last, torch.nn.Linear) else [last.in_layer, last.out_layer]
+    return {
+        "blocks": blocks,
+        "last": [{"w": x.weight.detach().double().tolist(), "b": x.bias.detach().double().tolist()} for x in layers],
+    }
+
+
+def _environment(model: torch.nn.Module) -> dict:
+    """How surroundings scale energies and integrals, with jaxepi's names of shells."""
+    nnenv, mapper = model.nnenv, model.nnsk.idp_sk
+    descriptor = nnenv.embedding.descriptor
+
+    def shell(full: str) -> str:
+        return full[1:] + "*" * (int(full[0]) - 1)
+
+    if not all(mapper.mask_diag):
+        raise SystemExit(
+            "the part embedding of a model with two shells of one angular momentum has no counterpart in jaxepi"
+        )
+    bonds = {}
+    for pair, place in mapper.orbpair_maps.items():
+        a, b = pair.split("-")
+        bonds |= {
+            place.start + i: f"{shell(a)}-{shell(b)}:{name}"
+            for i, name in enumerate(("sigma", "pi", "delta")[: place.stop - place.start])
+        }
+    energies = {place.start: shell(pair.split("-")[0]) for pair, place in mapper.skonsite_maps.items()}
+    radial, predicted = model.model_options["embedding"]["radial_net"], model.model_options["prediction"]
+    if radial["activation"] != predicted["activation"]:
+        raise SystemExit(
+            "the part embedding has another activation than prediction, which has no counterpart in jaxepi"
+        )
+    return {
+        "inner": float(descriptor.rs),
+        "outer": float(descriptor.rc),
+        "axes": int(descriptor.n_axis),
+        "activation": predicted["activation"],
+        "shells": [energies[i] for i in sorted(energies)],
+        "bonds": [bonds[i] for i in sorted(bonds)],
+        "radial": _network(descriptor.embedding_net),
+        "energies": _network(nnenv.node_prediction_h),
+        "integrals": _network(nnenv.edge_prediction_h),
+    }
+
+
 def exported(model: NNSK, electrons: dict[str, float] | None = None) -> dict:
-    """The model as JSON of version 2, complete."""
+    """The model as JSON of version 2, complete; that of a model with surroundings has a table `environment` more."""
+    if hasattr(model, "nnenv"):
+        return {**exported(model.nnsk, electrons), "environment": _environment(model)}
     options = {
         name: dict(held or {}) for name, held in (("hopping", model.hopping_options), ("onsite", model.onsite_options))
     }

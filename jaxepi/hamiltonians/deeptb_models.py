@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 
 from jaxepi import schema
 from jaxepi.errors import InputError, refuse_unknown, shown
@@ -47,7 +47,10 @@ MODEL = schema.Table(
             },
         ),
     },
-    {"electrons": schema.Entries(schema.Number(0, 100), tuple(chemical_symbols[1:]))},
+    {
+        "electrons": schema.Entries(schema.Number(0, 100), tuple(chemical_symbols[1:])),
+        "environment": schema.Table({"outer": _RANGE}, others=True),
+    },
     others=True,
 )
 """What is read of a model."""
@@ -99,7 +102,7 @@ def translated(data: Mapping[str, Any], where: str) -> dict[str, Any]:
             belong to no shell.
     """
     model = _checked(data, where)
-    symbols = list(model.shells)
+    symbols = sorted(model.shells, key=atomic_numbers.__getitem__)
     overlap = bool(data["common_options"].get("overlap", False))
     if overlap != (model.numbers.get("overlap") is not None):
         raise InputError(f"{where}: overlap is {overlap}, which its model_params do not fit; export the model again")
@@ -115,7 +118,8 @@ def translated(data: Mapping[str, Any], where: str) -> dict[str, Any]:
     reach = [pair["shared"]["reach"] for pair in pairs] + [
         held["shared"]["reach"] for held in parameters.get("bonds", [])
     ]
-    cutoff = max([*reach, parameters.get("switch", 0.0)])
+    surroundings = {"environment": data["environment"]} if "environment" in data else {}
+    cutoff = max([*reach, parameters.get("switch", 0.0), surroundings.get("environment", {}).get("outer", 0.0)])
     given = data.get("electrons", {})
     refuse_unknown(given, symbols, f"{where}, electrons")
     return {
@@ -130,6 +134,7 @@ def translated(data: Mapping[str, Any], where: str) -> dict[str, Any]:
         "pairs": pairs,
         "onsite_model": environment,
         **({"onsite_parameters": parameters} if parameters else {}),
+        **surroundings,
     }
 
 
@@ -148,7 +153,8 @@ def _checked(data: Mapping[str, Any], where: str) -> _Model:
         kind = (options.get(part) or {}).get("method", "")
         raise InputError(
             f"{where}: the part {part!r}{f' ({kind})' if kind else ''} of this model of DeePTB "
-            f"{'is missing' if part == 'nnsk' else 'is not represented here'}: Slater-Koster models (nnsk alone) are"
+            f"{'is missing' if part == 'nnsk' else 'is not represented here'}: Slater-Koster models (nnsk) are, and those with "
+            f"the embedding se2 once converted ({CONVERTER})"
         )
     nnsk = options["nnsk"]
     number: dict[str, schema.Kind] = {"rs": schema.Anything(), "w": schema.Number(1e-3, 10, "angstrom")}

@@ -324,6 +324,11 @@ def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, dict[str
             f"{published.name} cannot be the base of a learned Hamiltonian: its on-site terms refer to the directions of a "
             "perfect crystal; choose a set with constant, Niquet's or density-dependent ones"
         )
+    if published.environment is not None:
+        raise InputError(
+            f"{published.name} cannot be the base of a learned Hamiltonian: its integrals depend on their surroundings "
+            "already; choose a set without environment"
+        )
     base = dataclasses.replace(published, switch=c.switch)
     found = integrals(base.basis)
     count = sum(n for _, _, n in found)

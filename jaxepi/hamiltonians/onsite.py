@@ -44,6 +44,7 @@ class Terms(NamedTuple):
     graph: Graph
     law: str
     weight: Float[Array, " e"] | None = None
+    deltas: dict[str, Array] | None = None
 
     def sum_bonds(self, values: Array) -> Array:
         """Sum of per-edge values over the bonds of each sender, times the weights of the bonds if there are any."""
@@ -57,7 +58,11 @@ class Terms(NamedTuple):
 
     def diagonal(self) -> Array:
         """Tabulated energies as diagonal blocks (n, o, o), and what couples shells of equal angular momentum."""
-        energies = jax.vmap(jnp.diag)(self.energies()[self.kinds])
+        values = self.energies()[self.kinds]
+        if self.deltas is not None:
+            scales = jnp.stack([1 + self.deltas[shell] for shell in self.basis.all_shells], axis=1)
+            values = values * self.basis.by_orbital(scales)
+        energies = jax.vmap(jnp.diag)(values)
         if "mixing" not in self.params:
             return energies
         mixing = self.basis.by_orbital(self.basis.by_orbital(self.params["mixing"]).mT).mT * _equal_components(

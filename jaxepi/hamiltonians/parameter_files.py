@@ -13,7 +13,7 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from jaxepi import schema
 from jaxepi.errors import InputError, refuse_unknown, shown
-from jaxepi.hamiltonians import deeptb_models, onsite
+from jaxepi.hamiltonians import deeptb_models, environment, onsite
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.laws import LAWS
@@ -76,6 +76,7 @@ HEAD = schema.Table(
         "lattice_constant": schema.Number(0.1, 100, "angstrom"),
         "note": schema.Text(),
         "onsite_parameters": schema.Entries(schema.Anything()),
+        "environment": schema.Table({}, others=True),
     },
 )
 """What a parameter file holds, but for what depends on its shells and law."""
@@ -155,6 +156,27 @@ def check(data: Any, where: str, sizes: bool = True) -> None:
     if len({"overlap" in pair for pair in data["pairs"]}) > 1:
         raise InputError(f"{where}: some pairs have an overlap and others none; give it to all or none")
     _check_onsite(data, shells, where)
+    if "environment" in data:
+        _check_environment(data, shells, where)
+
+
+def _check_environment(data: Any, shells: dict[str, tuple[str, ...]], where: str) -> None:
+    """Refuse surroundings that do not belong to the shells, or that go with nothing else in the set."""
+    mixed = any("mixing" in entry for entry in data["species"].values())
+    if mixed or data["onsite_model"] not in ("constant", "bonds"):
+        raise InputError(
+            f"{where}: environment goes with the on-site models constant and bonds, and without mixing of shells"
+        )
+    fixed, _ = environment.build(data["environment"], len(shells), where)
+    needed = {shell for names in shells.values() for shell in names}
+    needed |= {name for pair in data["pairs"] for name in pair["hopping"]}
+    known = {*fixed.shells, *fixed.bonds, *map(environment.turned, fixed.bonds)}
+    if needed - known:
+        raise InputError(f"{where}: environment has no factor of {min(needed - known)}; give it in shells or bonds")
+    if fixed.outer > data["cutoff"]:
+        raise InputError(
+            f"{where}: environment reaches to {fixed.outer:g} angstrom, beyond cutoff; give a longer cutoff"
+        )
 
 
 def _known(shell: str, where: str) -> bool:
@@ -292,6 +314,9 @@ def build(data: dict, spin_orbit: bool = False) -> tuple[SlaterKoster, dict[str,
     params: dict[str, Any] = {"hopping": hopping, "onsite": _onsite_energies(data, symbols, basis)}
     if any("overlap" in pair for pair in data["pairs"]):
         params["overlap"] = _tables(data, symbols, "overlap")
+    surroundings = None
+    if "environment" in data:
+        surroundings, params["environment"] = environment.build(data["environment"], len(symbols), data["name"])
     params |= _onsite_parameters(data, symbols, basis) | _mixing(data, symbols, basis)
     couplings = [tuple(float(s.get("spin_orbit", {}).get(shell, 0.0)) for shell in basis.all_shells) for s in species]
     module = SlaterKoster(
@@ -303,6 +328,7 @@ def build(data: dict, spin_orbit: bool = False) -> tuple[SlaterKoster, dict[str,
         cutoff=float(data["cutoff"]),
         skin=float(data["skin"]),
         couplings=tuple(couplings) if any(any(row) for row in couplings) else (),
+        environment=surroundings,
         name=data["name"],
         citation=data["citation"],
     )

@@ -16,6 +16,7 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians import atomic, onsite
 from jaxepi.hamiltonians.base import BlockModule, Blocks
 from jaxepi.hamiltonians.basis import SHELLS, Basis
+from jaxepi.hamiltonians.environment import Environment
 from jaxepi.hamiltonians.laws import LAWS, smooth_step
 from jaxepi.hamiltonians.two_centre import BONDS, two_centre
 from jaxepi.model import label
@@ -31,6 +32,7 @@ class SlaterKoster(BlockModule):
         law: distance law (`jaxepi.hamiltonians.laws`). onsite: on-site model (`jaxepi.hamiltonians.onsite`).
         overlap: whether the set has an overlap between atoms.
         couplings: spin-orbit lambda (of a p shell, Delta/3), eV, of every species and shell; empty where the set has none.
+        environment: how surroundings scale hoppings and energies; None where they do not.
         switch: bonds count fully up to the first length, smoothly less up to the second, angstrom; None counts every edge.
     """
 
@@ -43,6 +45,7 @@ class SlaterKoster(BlockModule):
     overlap: bool = False
     couplings: tuple[tuple[float, ...], ...] = ()
     switch: tuple[float, float] | None = None
+    environment: Environment | None = None
     name: str = label()
     citation: str = label()
 
@@ -88,14 +91,29 @@ class SlaterKoster(BlockModule):
         vectors = graph.vectors(structure)
         distance = jnp.sqrt((vectors**2).sum(axis=1))
         direction = vectors / distance[:, None]
-        hopping = self.edge_blocks(params["hopping"], pair, direction, distance)
+        energies, integrals = None, None
+        if self.environment is not None:
+            count = len(self.basis.species)
+            energies, integrals = self.environment.deltas(params["environment"], kinds, count, graph, vectors)
+        hopping = self.edge_blocks(params["hopping"], pair, direction, distance, integrals)
         overlap = None
         if self.overlap:
             overlap = self.edge_blocks(params["overlap"], pair, direction, distance)
         spinless = dataclasses.replace(self.basis, spinor=False)
         weight = None if self.switch is None else smooth_step(distance, *self.switch)
         terms = onsite.Terms(
-            self.basis, self.edge_blocks, params, kinds, pair, direction, distance, hopping, graph, self.law, weight
+            self.basis,
+            self.edge_blocks,
+            params,
+            kinds,
+            pair,
+            direction,
+            distance,
+            hopping,
+            graph,
+            self.law,
+            weight,
+            energies,
         )
         diagonal = onsite.MODELS[self.onsite](terms)
         if weight is not None:
@@ -108,9 +126,17 @@ class SlaterKoster(BlockModule):
         blocks = Blocks(diagonal, hopping, overlap, spinless, structure.species, dipoles)
         return atomic.with_spin_orbit(blocks, self.basis, params["spin_orbit"]) if self.basis.spinor else blocks
 
-    def edge_blocks(self, tables: dict, pair, direction: Float[Array, "e 3"], distance: Float[Array, " e"]) -> Array:
+    def edge_blocks(
+        self,
+        tables: dict,
+        pair,
+        direction: Float[Array, "e 3"],
+        distance: Float[Array, " e"],
+        deltas: dict[str, Float[Array, " e"]] | None = None,
+    ) -> Array:
         """Two-centre blocks (e, o, o) of every edge. `tables` holds arrays (species, species) a law parameter and integral;
-        what it says of a bond and of the bond reversed is averaged, so that H stays Hermitian when they are trained."""
+        what it says of a bond and of the bond reversed is averaged, so that H stays Hermitian when they are trained. `deltas`:
+        relative changes by integral."""
         slices = {name: i for i, name in enumerate(self.basis.all_shells)}
         shells = self.basis.all_shells
         rows: list[list[Array]] = [
@@ -123,6 +149,8 @@ class SlaterKoster(BlockModule):
             reverse = tables[f"{b}-{a}:{bond}"]
             values = {k: ((v + reverse[k].T) / 2)[pair].astype(distance.dtype) for k, v in tables[name].items()}
             radial = LAWS[self.law](distance, **values)
+            if deltas is not None:
+                radial = radial * (1 + deltas[name])
             (l1, keep1), (l2, keep2) = SHELLS[a], SHELLS[b]
             factor = two_centre(l1, l2, direction)[BONDS.index(bond)][:, np.array(keep1)][:, :, np.array(keep2)]
             i, j = slices[a], slices[b]

@@ -17,6 +17,7 @@ import dptb
 from ase import Atoms
 from convert_deeptb import exported, model_of
 from dptb.data import AtomicData, AtomicDataDict
+from dptb.nn.deeptb import MIX
 from dptb.nn.hr2hk import HR2HK
 from dptb.nn.nnsk import NNSK
 from dptb.nn.sktb import socbasic
@@ -27,11 +28,14 @@ def trained(task: dict) -> NNSK:
     """A model with parameters drawn at random, of the size that training gives them."""
     torch.manual_seed(task["seed"])
     common = {"basis": task["basis"], "overlap": task["overlap"], "dtype": "float64", "device": "cpu"}
-    model = NNSK(**task["nnsk"], **common)
+    if "embedding" in task:
+        model = MIX(nnsk=task["nnsk"], embedding=task["embedding"], prediction=task["prediction"], **common)
+    else:
+        model = NNSK(**task["nnsk"], **common)
     for parameter in model.parameters():
         parameter.data = 0.1 * torch.randn_like(parameter)
     if task["overlap"]:
-        model.overlap_param.data *= 0.1
+        getattr(model, "nnsk", model).overlap_param.data *= 0.1
     return model
 
 
@@ -42,9 +46,10 @@ def matrices(model: NNSK, structure: dict, kpoints: list) -> dict[str, np.ndarra
     lengths = {"r_max": r_max, "er_max": er_max, "oer_max": oer_max}
     data = AtomicData.from_ase(atoms, **{k: v for k, v in lengths.items() if v is not None})
     data[AtomicDataDict.KPOINT_KEY] = torch.nested.as_nested_tensor([torch.tensor(kpoints, dtype=torch.float64)])
-    data = model(model.idp_sk(AtomicData.to_AtomicDataDict(data)))
+    set_ = getattr(model, "nnsk", model)
+    data = model(set_.idp_sk(AtomicData.to_AtomicDataDict(data)))
     out = {}
-    common = {"idp": model.hamiltonian.idp, "dtype": torch.float64}
+    common = {"idp": set_.hamiltonian.idp, "dtype": torch.float64}
     data = HR2HK(**common, gauge=True, derivative=not data[AtomicDataDict.NODE_SOC_SWITCH_KEY].all())(data)
     out["h"] = data[AtomicDataDict.HAMILTONIAN_KEY].detach().numpy()
     if AtomicDataDict.HAMILTONIAN_DERIV_KEY in data:
