@@ -6,19 +6,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxepi import html, plotting
+from jaxepi import html, materials, plotting
 from jaxepi.electrons import BandEdges
 from jaxepi.kpoints import Path
 from jaxepi.optics import Spectrum
-from jaxepi.sampling import Snapshots
+from jaxepi.sampling import Snapshots, Trajectory
 from jaxepi.structure import Structure
 from jaxepi.workflows.bands import Bands, GapSummary, ThermalGaps
+from jaxepi.workflows.dynamics import Run
+from jaxepi.workflows.settings import DynamicsSettings
 
 CELL = Structure.create([[0.0, 0, 0], [2.0, 2, 2]], 4 * np.eye(3), [31, 33])
 EDGES = BandEdges(jnp.zeros((1, 3)), jnp.ones((6, 3)), jnp.array(0.0), jnp.array(1.25), jnp.array(3.0), (3, 1))
-SNAPSHOTS = Snapshots(CELL, CELL.positions + jnp.array([[[0.1, 0, 0]] * 2] * 4), 300.0, None, (0, 1, 0, 1), "quantum")
+SNAPSHOTS = Snapshots(
+    CELL, CELL.positions[None] + jnp.array([[[0.1, 0, 0]] * 2] * 4), 300.0, None, (0, 1, 0, 1), "quantum"
+)
 ENERGIES = jnp.linspace(1.0, 2.0, 11)
-EPS = jnp.ones((4, 11, 1, 1)) * ENERGIES[:, None, None]
+EPS = jnp.ones((4, 11, 1, 1)) * ENERGIES[None, :, None, None]
 SPECTRUM = Spectrum(ENERGIES, 10 * EPS, EPS)
 GAPS = ThermalGaps((SNAPSHOTS,), np.array([[1.0, 1.1, 1.1, 1.2]]))
 
@@ -37,6 +41,17 @@ def test_numbers_of_results_stand_in_the_page():
     shown(EDGES, "1.2500, indirect", "at 6 k, 1 states each")
     shown(GapSummary(EDGES, np.zeros(3), np.zeros(3), {"G": 3.0}), "1.2500", "vertical gap at G", "3.0000")
     shown(GAPS, "300 K", "1.100 +- 0.050 eV")
+
+
+def test_materials_and_runs_show_what_they_are(tmp_path):
+    silicon = materials.load("silicon")
+    shown(silicon, "silicon", "si-niquet2009", "silicon-mvff", "measured lattice constant", "Structure")
+    zero = jnp.full((1, 4, 2), 290.0)
+    run = Trajectory(CELL, jnp.arange(1.0, 5.0), jnp.zeros((1, 4, 2, 2, 3)), jnp.array([300.0]), zero, zero, zero)
+    none = np.zeros((1, 4, 2))
+    settings = DynamicsSettings(crystal="silicon", replicas=2)
+    found = Run(settings, run, none, none, "an atom left", (), (tmp_path / "md.h5",))
+    shown(found, "Molecular dynamics of silicon", "4 to 0.004 ps", "290.0, spread 0.0", "an atom left", "md.h5")
 
 
 def test_nothing_is_shown_of_what_is_traced():

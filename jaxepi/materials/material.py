@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxepi import sampling, tree
+from jaxepi import html, sampling, tree
 from jaxepi.errors import InputError, whole_number
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.materials import models
@@ -43,6 +43,12 @@ class Material:
     card: tuple[tuple[str, str], ...] = static(default=())
     constants: ForceConstants | None = None
     polar: Polar | None = None
+
+    def _repr_html_(self) -> str | None:
+        cell = self.primitive._repr_html_()
+        known = {"hamiltonian": self.hamiltonian_name, "potential": self.potential_name, "phonons": self.constants_name}
+        names = [(what, name) for what, name in known.items() if name != "none" and what not in dict(self.card)]
+        return cell and html.table(self.name, [*self.card, *names]) + cell
 
     @property
     def hamiltonian(self) -> Hamiltonian:

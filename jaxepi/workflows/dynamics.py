@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from jaxepi import results, signals
+from jaxepi import html, results, signals
 from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
 from jaxepi.guards import refuse_beyond_memory
 from jaxepi.materials import Material
@@ -49,6 +49,23 @@ class Run(NamedTuple):
     stopped: str
     warnings: tuple[str, ...]
     files: tuple[Path, ...]
+
+    def _repr_html_(self) -> str:
+        run, settings = self.trajectory, self.settings
+        frames = len(run.times)
+        length = f"{frames} to {float(run.times[-1]) / 1e3:g} ps" if frames else "none"
+        rows: list[tuple[str, Any]] = [
+            ("atoms", len(run.structure)),
+            ("frames", length),
+            ("ensemble", settings.ensemble),
+        ]
+        for target, kelvin in zip(
+            settings.temperatures, np.asarray(run.kinetic_temperatures)[:, frames // 4 :], strict=True
+        ):
+            if frames:
+                rows.append((f"temperature at {target:g} K (K)", f"{kelvin.mean():.1f}, spread {kelvin.std():.1f}"))
+        rows += [("stopped", self.stopped)] * bool(self.stopped) + [("files", ", ".join(map(str, self.files)))]
+        return html.table(f"Molecular dynamics of {settings.crystal}", rows)
 
 
 def molecular_dynamics(
