@@ -65,16 +65,15 @@ class Terms(NamedTuple):
         energies = jax.vmap(jnp.diag)(values)
         if "mixing" not in self.params:
             return energies
-        mixing = self.basis.by_orbital(self.basis.by_orbital(self.params["mixing"]).mT).mT * _equal_components(
-            self.basis
-        )
+        mixing = self.basis.by_orbital(self.basis.by_orbital(self.params["mixing"]).mT).mT
+        mixing = mixing * _equal_components(self.basis)[None].astype(mixing.dtype)
         return energies + mixing[self.kinds].astype(energies.dtype)
 
 
 def _equal_components(basis: Basis) -> Array:
     """One between equal components of two shells of one angular momentum, else zero: shape (o, o)."""
     marks = np.array([(SHELLS[name][0], m) for name in basis.all_shells for m in SHELLS[name][1]])
-    return jnp.asarray((marks[:, None] == marks[None]).all(axis=2))
+    return jnp.asarray((marks[:, None] == marks[None]).all(axis=2), float)
 
 
 def constant(terms: Terms) -> Float[Array, "n o o"]:

@@ -7,6 +7,7 @@ of all pairs within the cutoff (more pairs do no harm). Flows out: the energy.
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -120,7 +121,7 @@ class StillingerWeberAlloy(EnergyModule):
         pairs = p["epsilon"] * p["A"] * (p["B"] * x ** -p["p"] - x ** -p["q"]) * _decay(x - p["range"], 1.0)
         weight = _decay(x - p["range"], p["gamma"])
         # Moments of the neighbours of each element, as in `StillingerWeber`.
-        own = weight[..., None] * (other[..., None] == jnp.arange(len(self.species)))
+        own = weight[..., None] * jax.nn.one_hot(other, len(self.species), dtype=weight.dtype)
         zeroth = jnp.sum(own, axis=1)
         first = jnp.einsum("ijz,ija->iza", own, n)
         second = jnp.einsum("ijz,ija,ijb->izab", own, n, n)
