@@ -61,8 +61,12 @@ def phonopy() -> Any:
 
 def is_phonopy(path: str | os.PathLike) -> bool:
     """Whether a name is that of a file that phonopy writes."""
-    name = Path(path).name
-    return name in (*CONSTANTS, *FORCES) or name.endswith((".yaml", ".yml", ".yaml.xz", ".yaml.gz"))
+    return _numbers_alone(Path(path)) or Path(path).name.endswith((".yaml", ".yml", ".yaml.xz", ".yaml.gz"))
+
+
+def _numbers_alone(path: Path) -> bool:
+    """Whether a file holds forces or force constants, and not the crystal that they are of."""
+    return path.name.startswith(("FORCE_CONSTANTS", "FORCE_SETS")) or path.suffix == ".hdf5"
 
 
 def read(path: str | os.PathLike, born: str | os.PathLike | None = None) -> Read:
@@ -81,10 +85,12 @@ def read(path: str | os.PathLike, born: str | os.PathLike | None = None) -> Read
     numbers = numbers or _beside(described, header)
     options: dict[str, Any] = {"is_nac": False, "log_level": 0}
     if numbers is not None:
-        kind = "force_constants_filename" if numbers.name in CONSTANTS else "force_sets_filename"
+        kind = "force_sets_filename" if numbers.name.startswith("FORCE_SETS") else "force_constants_filename"
         options[kind] = numbers
     try:
-        found = phonopy().load(described, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of defaults that are none here, and of its own coming versions
+            found = phonopy().load(described, **options)
     except Exception as error:
         raise InputError(f"{numbers or described} does not fit {described} ({_reason(error)})") from error
     if found.force_constants is None:
@@ -131,7 +137,7 @@ def _pair(path: Path) -> tuple[Path, Path | None]:
     """The file that describes the crystal, and the one with its numbers where that was given."""
     with path.open("rb"):
         pass  # what the system refuses is not a matter of its format
-    if path.name not in (*CONSTANTS, *FORCES) and path.suffix != ".hdf5":
+    if not _numbers_alone(path):
         return path, None
     for name in YAML:
         if (path.parent / name).is_file():

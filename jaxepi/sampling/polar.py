@@ -170,8 +170,8 @@ class Waves(NamedTuple):
 
     def near(self, q: Float[Array, "*k 3"]) -> Float[Array, "*k 3"]:
         """The same wave vectors close to zero, to which the truncated sum belongs."""
-        own = q @ jnp.linalg.inv(self.reduced)
-        return q - jax.lax.stop_gradient(jnp.round(own)) @ self.reduced
+        reduced = jnp.asarray(self.reduced, q.dtype)
+        return q - jax.lax.stop_gradient(jnp.round(q @ jnp.linalg.inv(reduced))) @ reduced
 
 
 def waves(base: Structure) -> Waves:
@@ -219,18 +219,19 @@ def dipole_dipole(
     def charged(field, phase):
         found = jnp.einsum("gab,gij->iajb", field.astype(phase.dtype), phase)
         z = polar.charges.astype(phase.dtype)
-        return jnp.einsum("iac,iajb,jbd->icjd", z, found, z) * (4 * jnp.pi * COULOMB / base.volume)
+        scale = 4 * jnp.pi * COULOMB / base.volume
+        return jnp.einsum("iac,iajb,jbd->icjd", z, found, z) * scale.astype(phase.dtype)
 
     between = base.positions[:, None] - base.positions[None]
     angle = 2 * jnp.pi * jnp.einsum("ga,ija->gij", g, between)
     phase = jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
-    field = tensors(g + start)
+    field = tensors(g + start[None])
     if direction is not None:
         along = direction @ inverse.T
         length = along @ polar.dielectric @ along
         macroscopic = along[:, None] * along[None] / jnp.where(length > 0, length, 1.0)
         centre = jnp.all(waves.integers == 0, axis=1) & (jnp.sum(start**2) <= _AT_GAMMA**2)
-        field = field + centre[:, None, None] * macroscopic
+        field = field + jnp.where(centre[:, None, None], macroscopic[None], 0.0)
     gauge = 2 * jnp.pi * (between @ start)
     moved = charged(field, phase) * jax.lax.complex(jnp.cos(gauge), jnp.sin(gauge))[:, None, :, None]
     # The acoustic sum rule: what the field of a lattice that moves as a whole does to each atom.

@@ -94,8 +94,8 @@ def _blocks(fc: ForceConstants, images: Images, points: Array, translations: Arr
     short = short_ranged(fc, images)
     waves = jax.lax.map(lambda k: interpolated(fc, short, k, images), points, batch_size=32)
     angle = -2 * jnp.pi * (translations @ points.T)
-    phase = jax.lax.complex(jnp.cos(angle), jnp.sin(angle)) / len(points)
-    of_pairs = jnp.einsum("tq,qiajb->tiajb", phase, waves).real
+    phase = jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
+    of_pairs = jnp.einsum("tq,qiajb->tiajb", phase, waves).real / len(points)
     return of_pairs[where, atom[: len(where), None], :, atom[None], :]
 
 

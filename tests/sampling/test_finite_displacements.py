@@ -100,7 +100,7 @@ def test_lennard_jones_agrees_with_its_own_derivatives():
 
     def energy(u):
         """Twice the energy of the first atom's pairs; its own derivatives see every other atom once."""
-        d = (x + u)[None] - (x[0] + u[0]) + steps[:, None]
+        d = (x + u)[None] - (x[0] + u[0])[None, None] + steps[:, None]
         r2 = jnp.sum(d**2, axis=-1)
         near = (r2 < reach**2) & (r2 > 1e-6)
         s6 = (sigma**2 / jnp.where(near, r2, 1.0)) ** 3

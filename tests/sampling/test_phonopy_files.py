@@ -141,7 +141,7 @@ def test_what_is_written_is_read_again(tmp_path, spring_gaas):
     import jax.numpy as jnp
 
     pytest.importorskip("phonopy", reason="needs phonopy: pip install 'jaxepi[phonopy]'")
-    polar = sampling.Polar(Z * jnp.array([1.0, -1.0])[:, None, None] * jnp.eye(3), 10.88 * jnp.eye(3))
+    polar = sampling.Polar(Z * jnp.array([1.0, -1.0])[:, None, None] * jnp.eye(3)[None], 10.88 * jnp.eye(3))
     isotopes = dataclasses.replace(spring_gaas, polar=polar, weights=jnp.array([71.0, 74.92]))
     isotopes.write_phonopy(tmp_path / "phonopy_params.yaml", "jaxepi phonons 0123")
     assert (tmp_path / "phonopy_params.yaml").read_text().startswith("# jaxepi phonons 0123\n")

@@ -23,7 +23,7 @@ BORN = f"default\n{EPSILON} 0 0 0 {EPSILON} 0 0 0 {EPSILON}\n{Z} 0 0 0 {Z} 0 0 0
 
 @pytest.fixture(scope="module")
 def charged(spring_gaas):
-    charges = jnp.array([Z, -Z])[:, None, None] * jnp.eye(3)
+    charges = jnp.array([Z, -Z])[:, None, None] * jnp.eye(3)[None]
     return dataclasses.replace(spring_gaas, polar=Polar(charges, EPSILON * jnp.eye(3)))
 
 
