@@ -10,6 +10,7 @@ of filled bands). Then, for each, `jaxepi train --example` and `jaxepi train`.
 import argparse
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -75,20 +76,23 @@ def write_folder(path: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Typed:
-    """A command line that was run: its words, seconds and output."""
+    """A command line that was run: its words, seconds by the clock and of processors, and output."""
 
     words: tuple[str, ...]
     seconds: float
+    processor: float
     output: str
 
 
 def run(folder: Path, *words: str) -> Typed:
     """Run `jaxepi` in a folder."""
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), os.times()
     done = subprocess.run([sys.executable, "-m", "jaxepi", *words], cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"jaxepi {' '.join(words)}: {done.stderr}")
-    return Typed(words, time.perf_counter() - begun, done.stdout)
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return Typed(words, time.perf_counter() - begun, used, done.stdout)
 
 
 @refusing
@@ -108,7 +112,9 @@ def main(arguments: list[str] | None = None) -> int:
                 wrote = run(folder, "train", "--example", kind, "--data", data)
                 trained = run(folder, "train", kind, f"{kind}.toml", "--epochs", str(options.epochs), "--no-progress")
                 for typed in (wrote, trained):
-                    print(f"{typed.seconds:6.1f} s  jaxepi {' '.join(typed.words)}")
+                    print(
+                        f"{typed.seconds:6.1f} s ({typed.processor:.1f} of processors)  jaxepi {' '.join(typed.words)}"
+                    )
                 print(trained.output.partition("Written: ")[0])
     return 0
 
