@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "absorb": "optical absorption at temperatures: snapshots, spectra, gaps, figures",
     "bands": "electronic bands of the lattice at rest along a path, eV",
-    "gap": "band gap of the lattice at rest, and with --temperatures (K) its change, eV",
+    "gap": "band gap of the lattice at rest, and with --temperatures (K) or --trajectory its change, eV",
     "phonons": "phonon frequencies at special points and along a path, THz",
     "sample": "snapshots at temperatures, to extended XYZ or HDF5",
     "train": "train a model on labelled configurations; errors in meV and angstrom",
