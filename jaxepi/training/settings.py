@@ -181,6 +181,14 @@ class BandLossSettings(Settings):
     )
     edge_width: float = setting(0.5, "where `edge` applies", "eV", above=0, infinite=True)
     gap: float = setting(1.0, "weight of the squared error of the gap on the k mesh", **WEIGHT)
+    levels: float = setting(
+        0.0,
+        "weight of the squared errors of the lowest empty levels above the valence top, each the mean of the states that are "
+        "degenerate in the crystal at rest (`jaxepi.training.bands.edges`), so that their shifts with vibrations and strain "
+        "are right; of groups that hold the crystal at rest",
+        **WEIGHT,
+    )
+    levels_within: float = setting(1.5, "of the lowest empty state: which levels count", "eV", above=0, most=1e3)
     bands: int = setting(0, "of the labels that are kept; 0 keeps all", least=0)
     points: int = setting(
         0,
@@ -207,8 +215,14 @@ class BandLossSettings(Settings):
         super().__post_init__()
         if not self.window[0] < self.window[1]:
             raise InputError(f"window {self.window}: give two energies in eV, the lower first")
-        if not self.eigenvalues + self.gap + self.hamiltonian + self.overlap > 0:
-            raise InputError("eigenvalues, gap, hamiltonian and overlap are all zero: nothing is left to learn from")
+        if self.levels and self.points:
+            raise InputError(
+                "levels and points: a level is the mean over k points of the mesh; leave one of the two at 0"
+            )
+        if not self.eigenvalues + self.gap + self.levels + self.hamiltonian + self.overlap > 0:
+            raise InputError(
+                "eigenvalues, gap, levels, hamiltonian and overlap are all zero: nothing is left to learn from"
+            )
 
     @property
     def matrices(self) -> bool:

@@ -23,6 +23,7 @@ from jaxepi.hamiltonians.bloch import Images, bloch_many, cartesian, phases, sig
 from jaxepi.kpoints import KPoints
 from jaxepi.progress import progress_bar
 from jaxepi.structure import Structure
+from jaxepi.training.bands import edges
 from jaxepi.training.blocks import BlockTargets, targets
 from jaxepi.training.settings import BandLossSettings
 
@@ -35,7 +36,7 @@ class Group:
         held: as read; energies are its eigenvalues at one level, eV, shape (s, k, b). weight: of its configurations.
         graphs, images: stacked, padded alike. real: whether H(k) is real at all its k points.
         blocks: H(R) and S(R) on the edges of the graphs, where they are learned. repeat: how often a training epoch goes
-            through them.
+            through them. rest: the row of the crystal at rest, if it is among them.
     """
 
     held: Configurations
@@ -46,6 +47,7 @@ class Group:
     real: bool
     blocks: BlockTargets | None = None
     repeat: int = 1
+    rest: int | None = None
 
     @classmethod
     def of(
@@ -80,7 +82,8 @@ class Group:
         real = hamiltonian.real and KPoints(held.kpoints, held.weights).is_real
         graphs = [padded(g, shape) for g in graphs]
         blocks = targets(held, graphs, hamiltonian, level) if matrices else None
-        return cls(held, energies, weight, _stacked(graphs), images, real, blocks, repeat)
+        rest = edges.at_rest(held, level)
+        return cls(held, energies, weight, _stacked(graphs), images, real, blocks, repeat, rest)
 
     @property
     def occupied(self) -> int:
@@ -152,6 +155,11 @@ def importance(group: Group, settings: BandLossSettings) -> Float[np.ndarray, "s
     return weight * k[:, None]
 
 
+def level_errors(error: Any, functional: Any) -> Any:
+    """Mean squared error of levels, eV^2, from errors of all eigenvalues (s, k, b); zero without levels."""
+    return ((error[:, None] * functional[None]).sum(axis=(2, 3)) ** 2).sum(axis=1) / max(len(functional), 1)
+
+
 def near_gap(group: Group, width: float) -> Bool[np.ndarray, "s k b"]:
     """States within some eV of the band edge on their side."""
     e, occupied = group.energies, group.occupied
@@ -176,7 +184,15 @@ def band_errors(
 
     gaps = gap(found[rows], occupied) - gap(label, occupied)
     loss = settings.eigenvalues * mean(weight) + settings.gap * gaps**2
+    loss = loss + settings.levels * level_errors(found[rows] - label, functionals(group, settings))
     return {"loss": loss, "bands": mean(counted), "near": mean(np.where(near, counted, 0.0)), "gap": gaps}
+
+
+def functionals(group: Group, settings: BandLossSettings) -> Float[np.ndarray, "l k b"]:
+    """What the loss compares of levels (`edges.functionals`); none where it does not, or without the crystal at rest."""
+    if not settings.levels or group.rest is None:
+        return np.zeros((0, *group.energies.shape[1:]))
+    return edges.functionals(group.energies[group.rest], group.occupied, settings.levels_within)
 
 
 HARTREE_EV, RYDBERG_EV = 27.211386, 13.605693

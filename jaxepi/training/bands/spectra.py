@@ -21,7 +21,18 @@ from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.structure import Structure
 from jaxepi.training.bands import penalties
-from jaxepi.training.bands.groups import Group, aligned, band_errors, bands, bloch, gap, importance, refuse
+from jaxepi.training.bands.groups import (
+    Group,
+    aligned,
+    band_errors,
+    bands,
+    bloch,
+    functionals,
+    gap,
+    importance,
+    level_errors,
+    refuse,
+)
 from jaxepi.training.blocks import block_errors
 from jaxepi.training.settings import BandLossSettings
 from jaxepi.tree import pytree, static
@@ -104,6 +115,7 @@ class BandProblem:
             found: dict[str, Any] = {"positions": held.positions, "cell": held.cell, "energies": group.energies}
             found |= {"graphs": group.graphs, "images": group.images}
             found |= {"kpoints": held.kpoints, "importance": importance(group, self.settings), "blocks": group.blocks}
+            found["levels"] = functionals(group, self.settings)
             out.append(jax.tree.map(number, found))
         return tuple(out)
 
@@ -190,6 +202,8 @@ class BandProblem:
             value = value + settings.eigenvalues * squares
         if settings.gap:
             value = value + settings.gap * (gap(found.energies, occupied) - gap(label, occupied)) ** 2
+        if len(data["levels"]):
+            value = value + settings.levels * level_errors(found.energies - label, data["levels"])
         if settings.matrices:
             value = value + found.blocks @ jnp.asarray([settings.hamiltonian, settings.overlap], value.dtype)
         average = group.weight * jnp.sum(jnp.where(present, value, 0.0)) / len(plan.members)

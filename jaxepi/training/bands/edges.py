@@ -1,0 +1,163 @@
+"""Band edges of a cell by the levels of its crystal at rest, and how far a model is off as the atoms move away.
+
+A small error of all bands can hide a wrong derivative: what a Hamiltonian is used for, the shift of band edges with the
+vibrations, is the change of their error from rest to large displacements (its drift). A level of the crystal at rest is
+degenerate, and displacements split it; its mean has no part linear in displacements that lower its symmetry, so thermal
+averages of it converge with few cells. Flows in: eigenvalues of labels and of a model. Flows out: rows of the drift.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxepi.datasets.dataset import Configurations
+from jaxepi.electrons.eigen import eigenvalues
+from jaxepi.hamiltonians.base import Hamiltonian
+from jaxepi.structure import Structure
+
+
+class Level(NamedTuple):
+    """States of the crystal at rest of one energy: the same bands at k points that symmetry joins.
+
+    Attributes:
+        points: rows of the k mesh. bands: first and one past the last.
+    """
+
+    points: tuple[int, ...]
+    bands: tuple[int, int]
+
+    def of(self, energies: Float[np.ndarray, "*s k b"]) -> Float[np.ndarray, "*s"]:
+        """Mean energy of its states."""
+        return energies[..., list(self.points), slice(*self.bands)].mean(axis=(-2, -1))
+
+    @property
+    def states(self) -> int:
+        """How many it has at a k point."""
+        return self.bands[1] - self.bands[0]
+
+
+def levels(
+    rest: Float[np.ndarray, "k b"], occupied: int, within: float = 1.0, width: float = 0.02
+) -> tuple[Level, list[Level]]:
+    """The valence top of a crystal at rest, and its lowest empty levels in the order of their energies.
+
+    Args:
+        rest: eigenvalues at rest, eV. occupied: filled bands. within: of the lowest empty state, eV. width: of a level, eV.
+    """
+    k = int(rest[:, occupied - 1].argmax())
+    first = int((rest[k, :occupied] < rest[k, occupied - 1] - width).sum())
+    empty = rest[:, occupied]
+    found: list[Level] = []
+    for row in np.argsort(empty, kind="stable"):
+        if empty[row] > empty.min() + within:
+            break
+        count = int((rest[row, occupied:] < empty[row] + width).sum())
+        bands = (occupied, occupied + count)
+        same = [i for i, level in enumerate(found) if level.bands == bands]
+        same = [i for i in same if abs(empty[found[i].points[0]] - empty[row]) < width / 10]
+        if same:
+            found[same[0]] = Level((*found[same[0]].points, int(row)), bands)
+        else:
+            found.append(Level((int(row),), bands))
+    return Level((k,), (first, occupied)), found
+
+
+def functionals(
+    rest: Float[np.ndarray, "k b"], occupied: int, within: float, width: float = 0.02
+) -> Float[np.ndarray, "l k b"]:
+    """The levels above the valence top as sums over all eigenvalues: level = sum_kb f_lkb E_kb."""
+    top, empty = levels(rest, occupied, within, width)
+    out = np.zeros((len(empty), *rest.shape))
+    for row, one in enumerate(empty):
+        for level, sign in ((one, 1.0), (top, -1.0)):
+            share = sign / (len(level.points) * level.states)
+            out[row, list(level.points), slice(*level.bands)] += share
+    return out
+
+
+def displacement(group: Configurations, rest: int) -> Float[np.ndarray, "s"]:
+    """Root mean square of the displacements' components from the configuration at rest, the drift of all atoms taken out;
+    angstrom."""
+    moved = group.positions - group.positions[rest]
+    moved = moved - moved.mean(axis=1, keepdims=True)
+    return np.sqrt((moved**2).mean(axis=(1, 2)))
+
+
+def at_rest(group: Configurations, level: str) -> int | None:
+    """The row of the crystal at rest in a group with eigenvalues of a level of theory; None without."""
+    if "eigenvalues" not in group.labels.get(level, {}):
+        return None
+    found = [i for i, kind in enumerate(group.kind) if kind == "unstrained"]
+    return found[0] if found else None
+
+
+def predicted(model: Hamiltonian, group: Configurations, rows: Sequence[int] | Int[np.ndarray, "r"]) -> np.ndarray:
+    """Eigenvalues of some configurations of a group that share a lattice, shape (r, k, N), eV."""
+    start = Structure.create(group.positions[rows[0]], group.cell[rows[0]], group.species, group.pbc)
+    graph = model.graph(start, 1.2)
+    bands = jax.jit(lambda x: eigenvalues(model, start.with_positions(x), group.kpoints, graph))
+    return np.stack([np.asarray(bands(jnp.asarray(group.positions[i], start.positions.dtype))) for i in rows])
+
+
+class Drift(NamedTuple):
+    """Errors of one level, of configurations of one interval of displacements; eV.
+
+    Attributes:
+        level: its place above the valence top at rest, and how many states at how many k points. above, below: root mean square
+            displacement, angstrom. count: of configurations. error: model less labels, mean. uncertainty: its standard error.
+    """
+
+    level: str
+    above: float
+    below: float
+    count: int
+    error: float
+    uncertainty: float
+
+
+BINS = (0.0, 1e-6, 0.02, 0.045, 0.06, 0.08)
+"""Limits of root mean square displacements, angstrom: at rest, the tail, less than zero point, zero point, room temperature
+of silicon."""
+
+
+def drift(
+    group: Configurations,
+    level: str,
+    found: Callable[[Sequence[int]], Float[np.ndarray, "r k N"]],
+    bins: Sequence[float] = BINS,
+    splits: Sequence[str] = ("train", "validation", "test"),
+) -> list[Drift]:
+    """Errors of the lowest levels less the valence top against displacement, of unstrained cells around the crystal at rest.
+
+    Args:
+        group: with a configuration at rest (`at_rest`). level: of theory. found: eigenvalues of rows of the group, eV.
+        splits: whose configurations count; the crystal at rest always does.
+    """
+    rest = at_rest(group, level)
+    if rest is None:
+        return []
+    labels, size = group.labels[level]["eigenvalues"], displacement(group, rest)
+    same = np.abs(group.cell - group.cell[rest]).max(axis=(1, 2)) < 1e-6
+    counted = np.array([s in splits for s in group.split])
+    rows = np.flatnonzero(same & (counted | (np.arange(len(group)) == rest)) & (size < bins[-1]))
+    model, out = found(rows)[:, :, : labels.shape[2]], []
+    top, empty = levels(labels[rest], group.occupied)
+    for one in empty:
+        error = (one.of(model) - top.of(model)) - (one.of(labels[rows]) - top.of(labels[rows]))
+        gap = float(one.of(labels[rest]) - top.of(labels[rest]))
+        name = f"{gap:.3f} eV, {one.states} states at {_point(group.kpoints[one.points[0]])}"
+        for low, high in itertools.pairwise(bins):
+            inside = error[(size[rows] >= low) & (size[rows] < high)]
+            if len(inside):
+                spread = float(inside.std(ddof=1) / len(inside) ** 0.5) if len(inside) > 1 else 0.0
+                out.append(Drift(name, low, high, len(inside), float(inside.mean()), spread))
+    return out
+
+
+def _point(k: Float[np.ndarray, "3"]) -> str:
+    return "(" + ", ".join(f"{x:g}" for x in np.round(k, 4)) + ")"
