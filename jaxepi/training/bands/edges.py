@@ -161,3 +161,71 @@ def drift(
 
 def _point(k: Float[np.ndarray, "3"]) -> str:
     return "(" + ", ".join(f"{x:g}" for x in np.round(k, 4)) + ")"
+
+
+class Slope(NamedTuple):
+    """How a level of strained crystals moves or splits, by the labels and by a model.
+
+    Attributes:
+        what: kind of strain, level. unit: "eV a unit of ln V" of its mean above the valence top, or "meV" of the splitting of its
+            states at the strain of the labels. label, model: the two values.
+    """
+
+    what: str
+    unit: str
+    label: float
+    model: float
+
+
+def slopes(
+    group: Configurations,
+    level: str,
+    found: Callable[[Sequence[int]], Float[np.ndarray, "r k N"]],
+    within: float = 1.5,
+) -> list[Slope]:
+    """Deformation of the valence top and of the lowest levels from pairs of opposite strains in a group with the crystal at rest.
+
+    Isotropic pairs give the slope of each level above the valence top by ln V; the others how far its states split (highest
+    less lowest), the mean over the pair.
+    """
+    rest = at_rest(group, level)
+    if rest is None:
+        return []
+    labels, out = group.labels[level]["eigenvalues"], []
+    top, empty = levels(labels[rest], group.occupied, within)
+    for i, j in _pairs(group):
+        both = [labels[[i, j]], found([i, j])[:, :, : labels.shape[2]]]
+        strain = group.strain[i]
+        size = 100 * float(np.abs(strain).max())
+        for one in [top, *empty]:
+            name = f"{group.kind[i]} {size:g}%, " + (
+                "valence top" if one is top else f"{one.states} states at {_point(group.kpoints[one.points[0]])}"
+            )
+            if group.kind[i] != "isotropic":
+                split = [1e3 * float(_spread(one, e).mean()) for e in both]
+                if max(split) < 1.0:  # symmetry forbids it
+                    continue
+                out.append(Slope(name, "meV", split[0], split[1]))
+            elif one is not top:
+                above = [one.of(e) - top.of(e) for e in both]
+                volume = np.log(np.linalg.det(np.eye(3) + group.strain[[i, j]]))
+                slope = [float((e[0] - e[1]) / (volume[0] - volume[1])) for e in above]
+                out.append(Slope(name, "eV a unit of ln V", slope[0], slope[1]))
+    return out
+
+
+def _pairs(group: Configurations) -> list[tuple[int, int]]:
+    """Rows of the same kind with opposite strains of the same lattice, without thermal displacements."""
+    found, thermal = [], ~np.isnan(group.temperature)
+    for i in range(len(group)):
+        for j in range(i + 1, len(group)):
+            same = group.kind[i] == group.kind[j] and group.around[i] == group.around[j]
+            if same and not (thermal[i] or thermal[j]) and np.abs(group.strain[i]).max() > 1e-6 and np.allclose(group.strain[i], -group.strain[j], atol=1e-6):
+                found.append((i, j) if np.trace(group.strain[i]) >= 0 else (j, i))
+    return found
+
+
+def _spread(level: Level, energies: Float[np.ndarray, "s k b"]) -> Float[np.ndarray, "s"]:
+    """Highest less lowest of the states of a level."""
+    states = energies[:, list(level.points), slice(*level.bands)]
+    return states.max(axis=(1, 2)) - states.min(axis=(1, 2))
