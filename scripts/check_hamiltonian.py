@@ -5,12 +5,15 @@
         --level r2scan --a 5.653
 
 The ab initio side are the 2-atom crystals of the data set, at rest and strained; each k mesh is a calculation of its own, so
-energies on different meshes share a zero only through their filled bands.
+energies on different meshes share a zero only through their filled bands. Of thermal cells, the errors of the lowest levels
+against displacement (their drift is what a model invents of the shift with temperature); of pairs of opposite strains, slopes
+and splittings of levels.
 """
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,6 +28,7 @@ from jaxepi import datasets, electrons, hamiltonians, units
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.kpoints import find
 from jaxepi.structure import Structure
+from jaxepi.training.bands import edges as edges_of
 from jaxepi.training.bands import spectra
 
 NAMED = {"Gamma": (0.0, 0.0, 0.0), "X": (0.0, 0.5, 0.5), "L": (0.0, 0.0, 0.5), "0.75 X": (0.375, 0.375, 0.0)}
@@ -105,6 +109,44 @@ def named_rows(model: Hamiltonian, data: datasets.DataSet, level: str, a: float)
     return rows
 
 
+def drift_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[str]:
+    """Errors of the lowest levels above the valence top against root mean square displacement, meV."""
+    rows = []
+    for group in data.groups:
+        found = (
+            [] if len(group.species) == 2 else edges_of.drift(group, level, partial(edges_of.predicted, model, group))
+        )
+        if len({(r.above, r.below) for r in found}) < 2:
+            continue
+        rows.append(f"{len(group.species)} atoms, {mesh_of(group)}: model less {level}, meV, by displacement, angstrom")
+        for name in dict.fromkeys(r.level for r in found):
+            own = [r for r in found if r.level == name]
+            errors = (
+                f"{'at rest' if r.below < 1e-5 else f'{r.above:.3f}-{r.below:.3f}'} {1e3 * r.error:+.0f}"
+                + (f" +- {1e3 * r.uncertainty:.0f} ({r.cells})" if r.cells > 1 else "")
+                for r in own
+            )
+            rows.append(f"    {name}: {', '.join(errors)}; drift {1e3 * (own[-1].error - own[0].error):+.0f}")
+    return rows
+
+
+def slope_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[str]:
+    """Slopes and splittings of levels of strained crystals, ab initio and model."""
+    rows = []
+    for group in crystals(data, level):
+        found = edges_of.slopes(group, level, lambda rows, g=group: _strained(model, g, rows))
+        if found:
+            rows.append(f"{mesh_of(group)}: {level}, model")
+            rows += [f"    {r.what}: {r.label:.3g}, {r.model:.3g} {r.unit}" for r in found]
+    return rows
+
+
+def _strained(model: Hamiltonian, group: datasets.Configurations, rows: Sequence[int]) -> np.ndarray:
+    """Eigenvalues of configurations of a group, each in its own cell."""
+    crystals_ = [Structure.create(group.positions[i], group.cell[i], group.species) for i in rows]
+    return np.stack([np.asarray(electrons.eigenvalues(model, c, group.kpoints)) for c in crystals_])
+
+
 def mass(band: Callable[[np.ndarray], float], centre: np.ndarray, axis: np.ndarray, cell: Structure) -> float:
     """Effective mass at the extremum of a band along a Cartesian axis, by differences of 0.01 / angstrom."""
     step = 0.01 * axis @ np.linalg.inv(np.asarray(cell.reciprocal))
@@ -171,7 +213,8 @@ def main() -> int:
     print(f"{options.model} against {options.level}, a = {options.a} angstrom")
     data = datasets.read(options.data)
     print("\n".join(named_rows(model, data, options.level, options.a)))
-    print("\n".join(strained_rows(model, data, options.level)))
+    for rows in (strained_rows, slope_rows, drift_rows):
+        print("\n".join(rows(model, data, options.level)))
     if species != (14, 14):
         print(direct(model, cell))
         return 0

@@ -14,7 +14,8 @@ ways that two centres forbid (s of one atom with the p across the bond of the ot
 
 with couplings C and learned factors t. The on-site block of an atom is that of the published set, whose energies a shell are
 trained too, plus a sum over neighbours of two-centre blocks with learned integrals: complete blocks between shells, not only
-diagonals. All of it turns with the crystal exactly. Flows in: structure and graph. Flows out: blocks.
+diagonals. Hoppings and on-site integrals may have a part that is linear in functions of the bond length alone (`radial`).
+All of it turns with the crystal exactly. Flows in: structure and graph. Flows out: blocks.
 """
 
 import dataclasses
@@ -177,17 +178,18 @@ class BondNetwork(nn.Module):
 class LearnedSlaterKoster(BlockModule):
     """Module of a learned Hamiltonian.
 
-    Parameters: `base` (those of the published set), `network`.
+    Parameters: `base` (those of the published set), `network`, and `radial` where there are functions of the length alone.
 
     Attributes:
         base: the published set, with its switch. network: corrections of bonds. skin: of the graph, angstrom.
-        scale: eV: size of a learned term where the network's output is one.
+        scale: eV: size of a learned term where the network's output is one. radial: how many functions of the length alone.
     """
 
     base: SlaterKoster
     network: BondNetwork
     skin: float = 1.2
     scale: float = 0.3
+    radial: int = 0
     citation: str = label()
 
     @property
@@ -244,7 +246,11 @@ class LearnedSlaterKoster(BlockModule):
         one, zero = jnp.zeros(1, jnp.int32), jnp.ones((1, 1, 3))
         table = Table(jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1, 3), jnp.int32), jnp.zeros((1, 1), bool))
         variables = jax.jit(self.network.init)(key, one, zero, table, one, one, jnp.ones(1), jnp.ones((1, 3)))
-        return {"base": dict(base), "network": variables["params"]}
+        found = {"base": dict(base), "network": variables["params"]}
+        if self.radial:
+            shape = (self.network.species, self.network.species, self.network.onsite, self.radial)
+            found["radial"] = {"hopping": jnp.zeros(shape), "onsite": jnp.zeros(shape)}
+        return found
 
     def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
         """Blocks of H (and S) in eV; see `Hamiltonian.blocks`."""
@@ -255,26 +261,35 @@ class LearnedSlaterKoster(BlockModule):
         distance = jnp.sqrt((vectors**2).sum(axis=1))
         dense = graph.tables[0].vectors(structure.positions, structure.cell)
         ends = (graph.senders, graph.receivers)
-        weights = {"params": params["network"]}
         unit = vectors / distance[:, None]
-        found: Any = self.network.apply(weights, kinds, dense, graph.tables[0], *ends, distance, unit)
-        there, back = found.there, found.back
+        found: Any = self.network.apply(
+            {"params": params["network"]}, kinds, dense, graph.tables[0], *ends, distance, unit
+        )
+        there, back, around = found.there, found.back, found.onsite
         spinless = dataclasses.replace(self.base, basis=basis)
         start = spinless.apply({"params": params["base"]}, structure, graph)
         angles = Angles.of(basis, unit)
         pairs, count = len(angles.pairs), angles.count
         hopping = start.hopping * (1 + angles.factors(there[:, :pairs], back[:, :pairs]))
         part = slice(pairs, pairs + count)
-        hopping = hopping + self.scale * angles.hoppings(there[:, part], back[:, part])
+        forward, reverse = there[:, part], back[:, part]
+        if self.radial:
+            basis_ = radial_basis(distance, self.cutoff, self.radial)
+            own, far = kinds[graph.senders], kinds[graph.receivers]
+            weights = jax.tree.map(lambda w: w.astype(distance.dtype), params["radial"])
+            forward = forward + jnp.einsum("ecn,en->ec", weights["hopping"][own, far], basis_)
+            reverse = reverse + jnp.einsum("ecn,en->ec", weights["hopping"][far, own], basis_)
+            around = around + jnp.einsum("ecn,en->ec", weights["onsite"][own, far], basis_)
+        hopping = hopping + self.scale * angles.hoppings(forward, reverse)
         paths = three_centre(basis, self.network.lmax)
         hopping = hopping + self.scale * angles.tensors(paths, found.tensors, found.reverse)
         overlap = start.overlap
         if overlap is not None:
             part = slice(pairs + count, pairs + 2 * count)
             overlap = overlap + 0.1 * angles.hoppings(there[:, part], back[:, part])
-        bonds = self.scale * angles.onsite(found.onsite)
-        around = jax.ops.segment_sum(bonds, graph.senders, graph.n_atoms, indices_are_sorted=True)
-        blocks = Blocks(start.onsite + around, hopping, overlap, basis, structure.species, start.dipoles)
+        bonds = self.scale * angles.onsite(around)
+        added = jax.ops.segment_sum(bonds, graph.senders, graph.n_atoms, indices_are_sorted=True)
+        blocks = Blocks(start.onsite + added, hopping, overlap, basis, structure.species, start.dipoles)
         if not self.basis.spinor:
             return blocks
         return atomic.with_spin_orbit(blocks, self.basis, params["base"]["spin_orbit"])
@@ -336,7 +351,7 @@ def configured(config: Mapping[str, Any]) -> tuple[LearnedSlaterKoster, dict[str
     sizes: dict[str, Any] = {n: getattr(c, n) for n in ("channels", "features", "correlation", "lmax", "hidden")}
     sizes["paths"] = tuple(l for _, _, l in three_centre(base.basis, c.lmax))
     network = BondNetwork(Relation(c.cutoff), len(base.basis.species), hoppings, count, **sizes)
-    return LearnedSlaterKoster(base, network, c.skin), params
+    return LearnedSlaterKoster(base, network, c.skin, radial=c.radial), params
 
 
 def write(hamiltonian: Hamiltonian, config: Mapping[str, Any], path: str | Path, card: Mapping[str, Any]) -> None:

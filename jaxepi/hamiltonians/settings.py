@@ -21,6 +21,13 @@ class SlaterKosterSettings(Settings):
     switch: tuple[float, float] = setting(
         (2.9, 3.3), "where the bonds of the set fade out, at most the cutoff", "angstrom", above=0, most=100
     )
+    radial: int = setting(
+        0,
+        "functions of the length of a bond that every integral has beside the network, linear in their weights: they follow "
+        "the crystal and its strains where a network is slow to learn; none for 0",
+        least=0,
+        most=64,
+    )
     channels: int = setting(8, "of the convolution", least=1, most=1024)
     features: int = setting(16, "invariants of an atom's surroundings", least=1, most=4096)
     hidden: tuple[int, ...] = setting((64, 64), "widths of the network of a bond", least=1, most=4096)

@@ -277,6 +277,12 @@ class RunSettings(Settings):
     dtype: str = setting("float32", "of all arithmetic", choices=("float32", "float64"))
     max_minutes: float = setting(math.inf, "stop after so many minutes of this call", least=0, infinite=True)
     save_minutes: float = setting(2.0, "the state is kept at least so often", least=0, infinite=True)
+    presolve: int = setting(
+        0,
+        "steps of L-BFGS by which `radial` terms of a Hamiltonian are fitted to its smallest cells before training; none for 0",
+        least=0,
+        most=10**6,
+    )
     start: str = setting("", "checkpoint whose parameters to begin from; none when empty")
 
 

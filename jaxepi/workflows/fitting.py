@@ -39,6 +39,8 @@ def configured(
         InputError: as `training.read_settings`, or a value that is refused.
     """
     settings = training.read_settings(Path(path), loss, model)
+    if settings.run.presolve and loss is LossSettings:
+        raise InputError(f"{path}: [run] presolve is of Hamiltonians; leave it out of the configuration of a potential")
     return dataclasses.replace(settings, run=dataclasses.replace(settings.run, **(run or {})))
 
 

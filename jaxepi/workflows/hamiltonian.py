@@ -23,6 +23,7 @@ from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.settings import SlaterKosterSettings
 from jaxepi.training import TrainingSettings, reading
 from jaxepi.training.bands import evaluation, spectra
+from jaxepi.training.bands.presolve import presolved
 from jaxepi.training.core.loop import Fit, Row
 from jaxepi.training.core.metrics import write_metrics
 from jaxepi.training.energies.evaluation import SPLITS
@@ -85,7 +86,9 @@ def train_hamiltonian(
 
     own = fitting.fingerprint(settings, config, data_hash(problem), _begun(settings, problem))
     with fitting.opened(folder, MODEL, resume):
-        fit, predict = fitting.fit(problem, problem.initial(), settings, folder, own, write_best, progress)
+        begun, steps = (folder / fitting.STATE).exists(), settings.run.presolve
+        first = presolved(problem, steps, progress) if steps and not begun else problem.initial()
+        fit, predict = fitting.fit(problem, first, settings, folder, own, write_best, progress)
         plans = [plan for split in SPLITS for plan in problem.plans(split)]
         outputs = jax.device_get([predict(fit.params, problem.arrays, plan) for plan in plans])
         found = problem.collect(plans, outputs)

@@ -8,7 +8,7 @@ averages of it converge with few cells. Flows in: eigenvalues of labels and of a
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ from jaxepi.datasets.dataset import Configurations
 from jaxepi.electrons.eigen import eigenvalues
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.structure import Structure
+
+Predicted = Callable[[Sequence[int] | Int[np.ndarray, "r"]], Float[np.ndarray, "r k N"]]
+"""Eigenvalues of a model at rows of a group, eV."""
 
 
 class Level(NamedTuple):
@@ -31,8 +34,8 @@ class Level(NamedTuple):
     points: tuple[int, ...]
     bands: tuple[int, int]
 
-    def of(self, energies: Float[np.ndarray, "*s k b"]) -> Float[np.ndarray, "*s"]:
-        """Mean energy of its states."""
+    def of(self, energies: Float[np.ndarray, "*s k b"]) -> Any:
+        """Mean energy of its states, shape (*s)."""
         return energies[..., list(self.points), slice(*self.bands)].mean(axis=(-2, -1))
 
     @property
@@ -42,7 +45,7 @@ class Level(NamedTuple):
 
 
 def levels(
-    rest: Float[np.ndarray, "k b"], occupied: int, within: float = 1.0, width: float = 0.02
+    rest: Float[np.ndarray, "k b"], occupied: int, within: float = 1.0, width: float = 0.003
 ) -> tuple[Level, list[Level]]:
     """The valence top of a crystal at rest, and its lowest empty levels in the order of their energies.
 
@@ -59,7 +62,7 @@ def levels(
         count = int((rest[row, occupied:] < empty[row] + width).sum())
         bands = (occupied, occupied + count)
         same = [i for i, level in enumerate(found) if level.bands == bands]
-        same = [i for i in same if abs(empty[found[i].points[0]] - empty[row]) < width / 10]
+        same = [i for i in same if abs(empty[found[i].points[0]] - empty[row]) < width]
         if same:
             found[same[0]] = Level((*found[same[0]].points, int(row)), bands)
         else:
@@ -68,7 +71,7 @@ def levels(
 
 
 def functionals(
-    rest: Float[np.ndarray, "k b"], occupied: int, within: float, width: float = 0.02
+    rest: Float[np.ndarray, "k b"], occupied: int, within: float, width: float = 0.003
 ) -> Float[np.ndarray, "l k b"]:
     """The levels above the valence top as sums over all eigenvalues: level = sum_kb f_lkb E_kb."""
     top, empty = levels(rest, occupied, within, width)
@@ -99,7 +102,7 @@ def at_rest(group: Configurations, level: str) -> int | None:
 def predicted(model: Hamiltonian, group: Configurations, rows: Sequence[int] | Int[np.ndarray, "r"]) -> np.ndarray:
     """Eigenvalues of some configurations of a group that share a lattice, shape (r, k, N), eV."""
     start = Structure.create(group.positions[rows[0]], group.cell[rows[0]], group.species, group.pbc)
-    graph = model.graph(start, 1.2)
+    graph = model.graph(start, 1.2 if model.module.ends_at_cutoff else None)
     bands = jax.jit(lambda x: eigenvalues(model, start.with_positions(x), group.kpoints, graph))
     return np.stack([np.asarray(bands(jnp.asarray(group.positions[i], start.positions.dtype))) for i in rows])
 
@@ -109,13 +112,13 @@ class Drift(NamedTuple):
 
     Attributes:
         level: its place above the valence top at rest, and how many states at how many k points. above, below: root mean square
-            displacement, angstrom. count: of configurations. error: model less labels, mean. uncertainty: its standard error.
+            displacement, angstrom. cells: how many. error: model less labels, mean. uncertainty: its standard error.
     """
 
     level: str
     above: float
     below: float
-    count: int
+    cells: int
     error: float
     uncertainty: float
 
@@ -128,7 +131,7 @@ of silicon."""
 def drift(
     group: Configurations,
     level: str,
-    found: Callable[[Sequence[int]], Float[np.ndarray, "r k N"]],
+    found: Predicted,
     bins: Sequence[float] = BINS,
     splits: Sequence[str] = ("train", "validation", "test"),
 ) -> list[Drift]:
@@ -167,8 +170,8 @@ class Slope(NamedTuple):
     """How a level of strained crystals moves or splits, by the labels and by a model.
 
     Attributes:
-        what: kind of strain, level. unit: "eV a unit of ln V" of its mean above the valence top, or "meV" of the splitting of its
-            states at the strain of the labels. label, model: the two values.
+        what: kind of strain, level. unit: "eV a unit of ln V" of its mean above the valence top, or "meV" of the splitting
+            of its states at the strain of the labels. label, model: the two values.
     """
 
     what: str
@@ -180,10 +183,10 @@ class Slope(NamedTuple):
 def slopes(
     group: Configurations,
     level: str,
-    found: Callable[[Sequence[int]], Float[np.ndarray, "r k N"]],
+    found: Predicted,
     within: float = 1.5,
 ) -> list[Slope]:
-    """Deformation of the valence top and of the lowest levels from pairs of opposite strains in a group with the crystal at rest.
+    """Deformation of the valence top and the lowest levels, from pairs of opposite strains in a group with the crystal at rest.
 
     Isotropic pairs give the slope of each level above the valence top by ln V; the others how far its states split (highest
     less lowest), the mean over the pair.
@@ -216,12 +219,12 @@ def slopes(
 
 def _pairs(group: Configurations) -> list[tuple[int, int]]:
     """Rows of the same kind with opposite strains of the same lattice, without thermal displacements."""
-    found, thermal = [], ~np.isnan(group.temperature)
-    for i in range(len(group)):
-        for j in range(i + 1, len(group)):
-            same = group.kind[i] == group.kind[j] and group.around[i] == group.around[j]
-            if same and not (thermal[i] or thermal[j]) and np.abs(group.strain[i]).max() > 1e-6 and np.allclose(group.strain[i], -group.strain[j], atol=1e-6):
-                found.append((i, j) if np.trace(group.strain[i]) >= 0 else (j, i))
+    found: list[tuple[int, int]] = []
+    rows = [i for i in range(len(group)) if np.isnan(group.temperature[i]) and np.abs(group.strain[i]).max() > 1e-6]
+    for i, j in itertools.combinations(rows, 2):
+        same = group.kind[i] == group.kind[j] and group.around[i] == group.around[j]
+        if same and np.allclose(group.strain[i], -group.strain[j], atol=1e-6):
+            found.append((i, j) if np.trace(group.strain[i]) >= 0 else (j, i))
     return found
 
 
