@@ -12,7 +12,8 @@ from small_spectra import MODEL, teacher
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import learned
 from jaxepi.training import OptimizerSettings, RunSettings, fit
-from jaxepi.training.bands import spectra
+from jaxepi.training.bands import edges, spectra
+from jaxepi.training.bands.presolve import presolved
 from jaxepi.training.settings import BandLossSettings, SetSettings
 
 
@@ -79,15 +80,49 @@ def test_steps_on_some_k_points_hold_the_band_edges(held):
     group = group_of(held)
     problem = spectra.BandProblem(start(), [group], BandLossSettings(points=3), 8, "float64")
     mean = group.energies.mean(axis=0)
-    edges = {int(mean[:, 3].argmax()), int(mean[:, 4].argmin())}
+    held_edges = {int(mean[:, 3].argmax()), int(mean[:, 4].argmin())}
     drawn = [plan.points for epoch in range(4) for plan in problem.plans("train", epoch)]
-    assert all(edges <= set(p.tolist()) and len(set(p.tolist())) == 3 for p in drawn)
+    assert all(held_edges <= set(p.tolist()) and len(set(p.tolist())) == 3 for p in drawn)
     assert len({tuple(sorted(p.tolist())) for p in drawn}) > 1
     assert problem.plans("train")[0].points is None
     plan = problem.plans("train", 0)[0]
     everything = dataclasses.replace(plan, points=None)
     values, whole = (problem.outputs(problem.initial(), problem.arrays, p).energies for p in (plan, everything))
     assert np.allclose(values, whole[:, plan.points], atol=1e-10)
+
+
+@pytest.mark.slow
+def test_levels_of_the_crystal_at_rest_count_by_their_means(held):
+    """Here the first crystal stands for the one at rest: an error of one level alone, whatever it does to single states."""
+    group = group_of(dataclasses.replace(held, kind=("unstrained", *held.kind[1:])))
+    assert group.rest == 0
+    settings = BandLossSettings(eigenvalues=0.0, gap=0.0, levels=2.0, levels_within=0.3)
+    problem = spectra.BandProblem(start(), [group], settings, 8, "float64")
+    rows = problem.rows(group, "train")
+    plans, params = problem.plans("train"), problem.initial()
+    outputs = [jax.jit(problem.outputs)(params, problem.arrays, plan) for plan in plans]
+    found = problem.collect(plans, outputs)[0]
+    top, empty = edges.levels(group.energies[0], 4, 0.3)
+    errors = [(level.of(e) - top.of(e)) for level in empty for e in (found[rows] - group.energies[rows],)]
+    expected = 2.0 * np.mean(np.square(errors))
+    assert expected > 1e-4
+    assert problem.scores("train", plans, outputs)["loss"] == pytest.approx(expected)
+    batches = [float(problem.loss(params, problem.arrays, p)[0]) * len(p.members) for p in plans]
+    assert sum(batches) / len(rows) == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_terms_of_the_distance_are_fitted_before_training(held):
+    with pytest.raises(InputError, match="give \\[model\\] radial"):
+        presolved(spectra.BandProblem(start(), [group_of(held)], BandLossSettings(), 8, "float64"), 3)
+    model = learned.build({**MODEL, "radial": 4}, jax.random.key(0))
+    problem = spectra.BandProblem(model, [group_of(held, model)], BandLossSettings(), 8, "float64")
+    before, after = problem.initial(), presolved(problem, 25)
+    scores = [problem.scores("test", *_outputs(problem, p))["bands_mev"] for p in (before, after)]
+    assert scores[1] < 0.5 * scores[0]
+    assert all(
+        np.array_equal(*x) for x in zip(*map(jax.tree.leaves, (before["network"], after["network"])), strict=True)
+    )
 
 
 @pytest.mark.parametrize("how", ["valence", "edge", "minimum"])
@@ -115,11 +150,11 @@ def test_states_near_the_gap_and_in_the_window_count(held):
     assert not weight[(e < -6) | (e > 5)].any()
     assert set(np.unique(np.round(weight[(e > -6) & (e < 5)], 9))) == {1.0, 3.0}
     assert (weight[e == 0] == 3.0).all()
-    edges = spectra.importance(group, dataclasses.replace(loss, edge=5.0, edge_width=0.2)) / np.maximum(weight, 1e-9)
+    weighted = spectra.importance(group, dataclasses.replace(loss, edge=5.0, edge_width=0.2)) / np.maximum(weight, 1e-9)
     bottom = e[:, :, 4:].min(axis=(1, 2), keepdims=True)
     inside = (e > -6) & (e < 5)
-    assert np.allclose(edges[inside], np.where((e >= -0.2) & (e <= bottom + 0.2), 5.0, 1.0)[inside])
-    assert (edges[e == 0] == 5.0).all()
+    assert np.allclose(weighted[inside], np.where((e >= -0.2) & (e <= bottom + 0.2), 5.0, 1.0)[inside])
+    assert (weighted[e == 0] == 5.0).all()
 
 
 @pytest.mark.slow
