@@ -41,6 +41,7 @@ DIRECTION = jnp.asarray(rng.normal(size=(2, 3)))
 FIXED = sampling.ForceConstants(CELL, sampling.force_constants(POTENTIAL, CELL).matrix)
 NOISE = jnp.asarray(rng.normal(size=(4, 2, 3)))
 IMAGES = sampling.shortest_images(CELL)
+DOUBLED = CELL.supercell((2, 1, 1))
 LEVELS = jnp.asarray(rng.normal(size=(2, 1, 8)))
 WEIGHTS = jnp.asarray(rng.normal(size=(8, 8)))
 EPS1, EPS2 = jnp.array([10.0, 12.0]), jnp.array([2.0, 1.0])
@@ -171,6 +172,7 @@ CASES = {
     "sampling.mean_square_displacements": lambda t: sampling.mean_square_displacements(
         FIXED, 300.0 * (1 + t), "classical"
     ).sum(),
+    "sampling.resampled": lambda t: (sampling.resampled(constants(t), DOUBLED, IMAGES).matrix ** 2).sum(),
     "sampling.white_noise": lambda t: (t * sampling.white_noise(jax.random.key(1), 2, 2)).sum(),
     "hamiltonians.Basis": lambda t: (HAMILTONIAN.basis.by_orbital(1 + t * jnp.arange(3.0)) ** 2).sum(),
     "hamiltonians.Blocks": lambda t: (jnp.abs(blocks(t).as_spinor().hopping) ** 2).sum(),
@@ -221,7 +223,11 @@ HOST = {
     "sampling.DynamicsError": "an exception",
     "sampling.Images": "indices, found on the host",
     "sampling.Integration": "settings",
+    "sampling.Polar": "a record of arrays; tests/sampling/test_polar.py differentiates by them",
     "sampling.Statistics": "a choice of words",
+    "sampling.images_of": "indices, found on the host",
+    "sampling.in_base": "wave vectors of another cell, found on the host",
+    "sampling.in_primitive_cells": "symmetry is found on the host",
     "sampling.canonical": "two numbers for reports",
     "sampling.average": "autocorrelation times of series on the host",
     "sampling.dispersion": "paths for figures; `frequencies_thz` is what it calls",

@@ -52,10 +52,13 @@ def images_of(fc: ForceConstants) -> Images:
     Raises:
         InputError: they are traced.
     """
-    if traced(fc.supercell, fc.polar):
+    if traced(fc.supercell):
         raise InputError("shortest images are found on the host: call images_of(fc) outside jit, and hand it in")
     found = shortest_images(fc.supercell)
-    return found if fc.polar is None else found._replace(waves=waves(fc.base))
+    if fc.polar is None:
+        return found
+    with jax.ensure_compile_time_eval():
+        return found._replace(waves=waves(fc.base))
 
 
 def shortest_images(supercell: Structure, tolerance: float = 1e-4) -> Images:

@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from jaxepi import symmetry
 from jaxepi.errors import InputError
+from jaxepi.guards import traced
 from jaxepi.sampling.force_constants import ForceConstants
 from jaxepi.sampling.lattices import diagonal, sites, warn_of_strain
 from jaxepi.sampling.phonons import Images, images_of, interpolated, short_ranged
@@ -32,10 +33,15 @@ def resampled(
         images: `images_of(fc)`; needed when the force constants are traced. name: of where they come from, for messages.
 
     Raises:
-        InputError: another crystal; names the first difference.
+        InputError: another crystal; names the first difference. Supercells that are traced.
     """
     images = images_of(fc) if images is None else images
-    found = sites(supercell, fc.base, name)
+    if traced(fc.supercell, supercell):
+        raise InputError(
+            "atoms of two supercells are matched on the host: let only force constants and charges be traced"
+        )
+    with jax.ensure_compile_time_eval():
+        found = sites(supercell, fc.base, name)
     warn_of_strain(found, name)
     cells = int(np.prod(supercell.repeats))
     b, count = len(supercell) // cells, round(np.linalg.det(found.matrix))
