@@ -35,7 +35,7 @@ def untrained(lmax, hidden, correlation, interactions, species):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sizes", [(1, 0, 1, 2, [14]), (2, 1, 2, 2, [31, 33]), (3, 1, 3, 3, [31, 33])])
+@pytest.mark.parametrize("sizes", [(1, 0, 1, 2, [14]), (2, 1, 2, 2, [31, 33]), (3, 2, 3, 3, [31, 33])])
 def test_energy_and_forces_are_those_of_mace_torch(sizes, tmp_path, monkeypatch):
     model = untrained(*sizes)
     torch.save(model, tmp_path / "mace.model")
