@@ -16,7 +16,7 @@ import jax
 import pytest
 
 import jaxepi
-from jaxepi import cli
+from jaxepi import cli, datasets
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -76,6 +76,14 @@ def test_commands_parse(name, tmp_path, monkeypatch):
         words = shlex.split(line)[1:]
         named = " ".join(words) in [*cli.COMMANDS, *cli.GROUPS]
         assert named or cli._parse(words)[0].run, line
+
+
+def test_the_example_of_labels_is_read(tmp_path):
+    (text,) = re.findall(r"`labels.xyz`:\n\n```text\n(.*?)^```", TEXTS["data.md"], re.M | re.S)
+    (tmp_path / "labels.xyz").write_text(text)
+    labels = datasets.extxyz.read(tmp_path / "labels.xyz", level="dft").groups[0].labels["dft"]
+    assert labels["energy"].tolist() == [-10.5]
+    assert labels["forces"][0].tolist() == [[0.1, 0, 0], [-0.1, 0, 0]]
 
 
 def resolved(names: list[str], known: dict) -> object | None:
