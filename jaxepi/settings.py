@@ -303,7 +303,10 @@ def _first(kind: Any, value: Any, rule: Rule) -> Any:
                 continue
     members = [member for member in typing.get_args(kind) if member is not types.NoneType]
     if len(members) == 1:
-        _convert(members[0], value, rule)  # says in its own words what is wrong
+        try:
+            return _convert(members[0], value, rule)
+        except _RefusedError as refused:  # which says in its own words what is wrong
+            raise _RefusedError(value, refused.args[1]) from None
     raise _RefusedError(value, allowed(kind, rule))
 
 

@@ -288,6 +288,7 @@ def test_bad_input_is_named_and_exits_with_two(run, arguments, message):
     assert len(err.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_imaginary_modes_are_refused_with_the_way_on(run, folder):
     write(folder / "squeezed.cif", bulk("Si", "diamond", a=4.6, cubic=True))
     status, _, err = run("absorb", "squeezed.cif", *MODELS, *TINY)

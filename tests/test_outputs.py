@@ -152,6 +152,7 @@ def test_an_input_is_never_replaced(run, folder):
     assert (folder / "cell.xyz").read_text() == before
 
 
+@pytest.mark.slow
 def test_stored_snapshots_are_read_again_and_others_refused(run, folder):
     words = [*SAMPLE, "--output", "a.h5"]
     assert run(*words)[0] == 0

@@ -30,14 +30,14 @@ class AbsorptionFiles(Files):
 class BandsFiles(Files):
     """Files of bands."""
 
-    output: str | None = setting(None, "figure (default: CRYSTAL-bands.png); energies in eV", metavar="FILE")
+    output: str | None = setting(None, "figure, energies in eV (default: CRYSTAL-bands.png)", metavar="FILE")
 
 
 @dataclasses.dataclass(frozen=True)
 class PhononsFiles(Files):
     """Files of phonons."""
 
-    output: str | None = setting(None, "figure (default: CRYSTAL-phonons.png); frequencies in THz", metavar="FILE")
+    output: str | None = setting(None, "figure, frequencies in THz (default: CRYSTAL-phonons.png)", metavar="FILE")
     write_phonopy: str | None = setting(
         None, "force constants and charges too, as a phonopy_params.yaml (needs phonopy)", metavar="FILE"
     )

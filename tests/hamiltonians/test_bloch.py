@@ -168,6 +168,7 @@ def test_rotated_crystals_have_the_same_energies(name):
     has_the_same_energies_turned(case, rotation)
 
 
+@pytest.mark.slow
 def test_mirrors_of_the_cube_leave_displaced_boykin_bands_alone():
     """Boykin's shifts refer to the cubic axes, so only the symmetry of the cube is left; that must be exact."""
     case = Case("gaas-boykin2002")
@@ -198,6 +199,7 @@ def test_spin_orbit_splits_p_into_quartet_and_doublet():
         np.testing.assert_allclose(e[2:-4], 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_without_coupling_a_spinor_doubles_every_level():
     case = Case("si-niquet2009")
     blocks = case.hamiltonian.blocks(case.moved, case.graph)

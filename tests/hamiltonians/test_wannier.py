@@ -286,6 +286,7 @@ def test_wigner_seitz_distances_complete_a_coarse_mesh(tmp_path):
         wannier.read(path)
 
 
+@pytest.mark.slow
 def test_spinors_are_complex_and_hold_one_electron_each(case, tmp_path):
     """A Hermitian, complex H(R) of functions of which the two atoms carry different numbers."""
     phase = np.exp(1j * np.random.default_rng(1).uniform(0, 2 * np.pi, 10))

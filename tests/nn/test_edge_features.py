@@ -114,6 +114,7 @@ def test_single_precision_turns_to_its_own_accuracy():
     np.testing.assert_allclose(hopping_turned, d @ hopping @ d.T, atol=1e-5 * np.abs(hopping).max())
 
 
+@pytest.mark.slow
 def test_blocks_hold_the_irreps_that_no_sum_over_harmonics_gives():
     structure, apply = world()
     _, hopping = apply(structure, graph_of(structure))

@@ -244,6 +244,7 @@ def test_an_atom_is_lost_when_the_network_no_longer_sees_it():
     assert (module.reach, module.cutoff) == (4.5, 12.0)
 
 
+@pytest.mark.slow
 def test_other_elements_are_refused_and_close_atoms_warned_of():
     p = potential()
     with pytest.raises(InputError, match=r"atom 0 is C; .* has parameters for Si only"):

@@ -81,6 +81,7 @@ def test_forces_and_stress_equal_finite_differences():
     laws.forces_and_stress_equal_finite_differences(*rattled("silicon-mvff"))
 
 
+@pytest.mark.slow
 def test_rotation_translation_and_permutation():
     potential, structure, graph = rattled("galliumarsenide-mvff")
     energy, forces = potential.energy(structure, graph), potential.forces(structure, graph)

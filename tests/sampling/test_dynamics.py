@@ -153,6 +153,7 @@ def test_a_restart_goes_on_with_the_same_noise(silicon):
     np.testing.assert_array_equal(again.advance(20).positions, straight.advance(20).positions)
 
 
+@pytest.mark.slow
 def test_one_temperature_gives_snapshots(silicon):
     snapshots = sampling.molecular_dynamics(
         *silicon, temperature=300.0, count=2, key=KEY, equilibration=5, interval=5, progress=False

@@ -46,6 +46,7 @@ def springs():
     return Potential({}, Springs())
 
 
+@pytest.mark.slow
 def test_layers_come_to_rest_where_their_springs_say(springs):
     ((pair, energy),) = check.relaxed_layers(springs, [layers(1, 3.4, 1.0)])
     assert energy == pytest.approx(0.0, abs=1e-8)

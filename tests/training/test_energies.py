@@ -62,6 +62,7 @@ def test_a_batch_gives_what_single_structures_give(path, dtype, tolerance):
         np.testing.assert_allclose(found.stress[c], potential.stress(one, graph), atol=tolerance)
 
 
+@pytest.mark.slow
 def test_precision_is_that_of_the_problem(path):
     for dtype in ("float32", "float64"):
         p = problem(path, dtype)

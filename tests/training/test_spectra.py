@@ -32,6 +32,7 @@ def start():
     return learned.build(MODEL, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_padding_does_not_change_spectra(held):
     h = teacher()
     problem = spectra.BandProblem(h, [group_of(held, h)], BandLossSettings(), 8, "float64")
@@ -132,6 +133,7 @@ def test_aligned_spectra_forget_their_zero(how):
     assert np.allclose(spectra.aligned(e, 3, "none"), e)
 
 
+@pytest.mark.slow
 def test_an_epoch_goes_through_a_repeated_set_as_often_as_asked(held):
     group = dataclasses.replace(group_of(held), repeat=3)
     problem = spectra.BandProblem(start(), [group], BandLossSettings(), 8, "float64")

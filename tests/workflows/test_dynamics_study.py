@@ -62,6 +62,7 @@ def test_files_hold_the_same_run(folder):
     assert [float(line.split()[0]) for line in lines[2:]] == [300, 600]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_been(folder, monkeypatch):
     settings = DynamicsSettings(**{**SMALL, "temperatures": (2500.0,)})
     whole = dynamics.molecular_dynamics(settings, "whole.h5", progress=False)
