@@ -115,7 +115,7 @@ def niquet(terms: Terms) -> Float[Array, "n o o"]:
 
 def boykin(terms: Terms) -> Float[Array, "n o o"]:
     """Diagonal shifts of Boykin et al.: const C_ab (V0_ab^2 - V_ab^2)/(E_a + E_b - 2 shift), summed over bonds."""
-    p = terms.params["boykin"]
+    p = jax.tree.map(lambda x: x.astype(terms.distance.dtype), terms.params["boykin"])
     reference = terms.graph.reference.astype(terms.distance.dtype)
     ideal = reference / jnp.linalg.norm(reference, axis=1, keepdims=True)
     length = p["length"][terms.pair].astype(terms.distance.dtype)

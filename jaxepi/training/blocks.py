@@ -212,8 +212,8 @@ def block_errors(
     atoms = present[:, :, None] & present[:, None, :]
     onsite = jnp.where(atoms, blocks.onsite - target.onsite, 0.0)
     hopping = jnp.where(kept, blocks.hopping - target.hopping, 0.0)
-    unit = jnp.where(atoms, jnp.eye(blocks.basis.block_size, dtype=onsite.dtype), 0.0)
-    count = atoms.sum() + kept.sum()
+    unit = jnp.where(atoms, jnp.eye(blocks.basis.block_size, dtype=onsite.dtype)[None], 0.0)
+    count = (atoms.sum() + kept.sum()).astype(onsite.dtype)
     if aligned:
         share = jnp.sum(unit * onsite)
         size = jnp.sum(unit)
@@ -225,4 +225,4 @@ def block_errors(
     if target.overlap is None or blocks.overlap is None:
         return h, jnp.zeros_like(h)
     s = jnp.where(kept, blocks.overlap - target.overlap, 0.0)
-    return h, jnp.sum(s**2) / jnp.maximum(kept.sum(), 1)
+    return h, jnp.sum(s**2) / jnp.maximum(kept.sum(), 1).astype(onsite.dtype)

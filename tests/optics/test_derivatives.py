@@ -106,7 +106,7 @@ def warm():
 
     def eps2(temperature, scissor, statistics="quantum"):
         u = displacements(fc, temperature, noise, statistics)
-        drawn = Snapshots(supercell, supercell.positions + u, temperature)
+        drawn = Snapshots(supercell, supercell.positions[None] + u, temperature)
         arguments = (silicon.hamiltonian, drawn, ENERGIES, 1, Gaussian(0.1), scissor)
         return dielectric(*arguments, graph=graph, grid=GRID, tensor=False).mean()[1].sum()
 

@@ -43,7 +43,7 @@ def test_the_momentum_operator_is_the_gradient_less_the_commutator(spin_orbit):
     none = jnp.zeros_like(blocks.hopping)
     w = momentum_operator(blocks, graph, vectors, phases(vectors, q)).apply(jnp.eye(blocks.size, dtype=complex))
     for a in range(3):
-        d = scatter(blocks.dipoles[:, a], none, blocks, graph)
+        d = scatter(blocks.dipoles[:, a], none, blocks, graph).astype(complex)
         velocity = gradient[a] - 1j * (d @ matrix - matrix @ d)
         assert np.allclose(1j * w[a], velocity, atol=1e-11)
         assert np.allclose(velocity, velocity.conj().T, atol=1e-11)

@@ -92,12 +92,13 @@ def test_derivatives_equal_finite_differences(real, tensor, kind):
         levels = np.where(levels > 0, levels - 1.988, levels)
     h, w, dh, dw = matrices(real, 1, levels)
     profile = jnp.asarray(np.random.default_rng(2).normal(size=(6 if tensor else 1, 1)))
-    smooth = profile * jnp.exp(-((GRID.nodes - 3.3) ** 2) / (2 * 1.1**2))
+    smooth = profile * jnp.exp(-((GRID.nodes[None] - 3.3) ** 2) / (2 * 1.1**2))
     if kind == "small gap":
-        smooth = profile * (1 + GRID.nodes / GRID.nodes[-1])
+        smooth = profile * (1 + GRID.nodes / GRID.nodes[-1])[None]
 
     @jax.jit
     def scalar(t, s):
+        t, s = (jnp.asarray(x).astype(h.dtype) for x in (t, s))
         operator = DenseOperator((w + s * dw)[None])
         bins, e = transition_histogram((h + t * dh)[None], operator, jnp.ones(1), OCCUPIED, GRID, tensor)
         return jnp.sum(bins * smooth) + 0.3 * e[0, :OCCUPIED].sum()

@@ -64,14 +64,14 @@ def test_symmetries(p, s, dtype, tolerance):
     turned = Structure(s.positions @ matrix.T, s.cell @ matrix.T, s.species, s.pbc)
     inverted = Structure(-s.positions, s.cell, s.species, s.pbc)
     permuted = Structure(s.positions[order], s.cell, tuple(s.species[i] for i in order), s.pbc)
-    moved = Structure(s.positions + jnp.asarray([0.3, -0.7, 0.9]), s.cell, s.species, s.pbc)
+    moved = Structure(s.positions + jnp.asarray([[0.3, -0.7, 0.9]]), s.cell, s.species, s.pbc)
     s = s.astype(dtype)
     p = dataclasses.replace(p, params=jax.tree.map(lambda x: x.astype(dtype), p.params))
     e, f = energy(p, s), p.forces(s, p.graph(s))
     scale = float(jnp.abs(f).max())
     assert e.dtype == dtype == f.dtype
     assert scale > 1e-3
-    for other, expected in ((turned, f @ matrix.T), (inverted, -f), (permuted, f[order]), (moved, f)):
+    for other, expected in ((turned, f @ matrix.T.astype(dtype)), (inverted, -f), (permuted, f[order]), (moved, f)):
         other = other.astype(dtype)
         assert abs(float(energy(p, other) - e)) < tolerance * abs(float(e))
         assert float(jnp.abs(p.forces(other, p.graph(other)) - expected).max()) < 10 * tolerance * scale
@@ -165,7 +165,7 @@ def test_force_constants_and_batches_work_like_for_any_potential():
     up, down = (p.forces(s.with_positions(s.positions.at[0, 0].add(x)), graph) for x in (h, -h))
     row = constants.matrix[0, 0].reshape(-1, 3)
     assert np.allclose(row, (down - up) / (2 * h), atol=1e-6)
-    shaken = s.positions + 0.01 * jax.random.normal(jax.random.key(0), (3, *s.positions.shape))
+    shaken = s.positions[None] + 0.01 * jax.random.normal(jax.random.key(0), (3, *s.positions.shape))
     together = jax.vmap(lambda x: p.forces(s.with_positions(x), graph))(shaken)
     assert np.allclose(together[1], p.forces(s.with_positions(shaken[1]), graph), atol=1e-11)
 

@@ -133,7 +133,7 @@ def test_a_shift_of_all_energies_is_no_error_unless_asked_for(overlapping):
     structure = Structure.create(group.held.positions[0], group.held.cell[0], group.held.species)
     own = teacher.blocks(structure, graph)
     unit = jnp.eye(own.onsite.shape[1])
-    shifted = dataclasses.replace(own, onsite=own.onsite + 0.7 * unit, hopping=own.hopping + 0.7 * own.overlap)
+    shifted = dataclasses.replace(own, onsite=own.onsite + 0.7 * unit[None], hopping=own.hopping + 0.7 * own.overlap)
     assert float(blocks.block_errors(shifted, target, graph, True)[0]) < 1e-20
     assert float(blocks.block_errors(shifted, target, graph, False)[0]) > 1e-3
 
@@ -198,10 +198,10 @@ def test_penalties_measure_the_distance_from_the_published_set(orthogonal):
     wide = padded(graph, tuple(n + 3 for n in shape_of(graph)))
     own = start.blocks(structure, wide)
     assert float(penalties.onsite_change(own, own)) == 0
-    lifted = dataclasses.replace(own, onsite=own.onsite + 0.4 * jnp.eye(5))
+    lifted = dataclasses.replace(own, onsite=own.onsite + 0.4 * jnp.eye(5)[None])
     assert float(penalties.onsite_change(lifted, own)) < 1e-15
     diagonal = jnp.diag(jnp.array([1.0, 0.0, 0.0, 0.0, 0.0]))
-    changed = dataclasses.replace(own, onsite=own.onsite + 0.5 * diagonal, hopping=1.1 * own.hopping)
+    changed = dataclasses.replace(own, onsite=own.onsite + 0.5 * diagonal[None], hopping=1.1 * own.hopping)
     assert np.isclose(penalties.onsite_change(changed, own), 0.25 * (0.2 - 0.2**2))
     assert np.isclose(penalties.hopping_change(changed, own, wide), 0.01)
     s = jnp.asarray(np.diag([0.02, 0.5, 1.0]))[None]

@@ -193,7 +193,7 @@ def test_fixed_pair_terms_and_references_are_only_moved_from_the_model_to_the_la
     whole = Potential({**params["model"], "reference": references.energies, "scale": 0.3}, module)
     one, atoms = few.structure(0), slice(0, few.first[1])
     graph = whole.graph(one)
-    energy = (whole.energy(one, graph) - few.energy[0]) / few.sizes[0]
+    energy = (whole.energy(one, graph) - few.energy[0]) / float(few.sizes[0])
     np.testing.assert_allclose(errors.energy[0], energy, atol=1e-9)
     np.testing.assert_allclose(errors.forces[atoms], whole.forces(one, graph) - few.forces[atoms], atol=1e-9)
     np.testing.assert_allclose(errors.stress[0], whole.stress(one, graph) - few.stress[0], atol=1e-9)
