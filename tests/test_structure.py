@@ -33,7 +33,7 @@ def test_a_supercell_is_the_same_crystal(counts):
     big = base.supercell(counts)
     assert len(big) == 2 * np.prod(counts)
     assert big.repeats == counts
-    np.testing.assert_allclose(big.volume, np.prod(counts) * base.volume)
+    np.testing.assert_allclose(big.volume, float(np.prod(counts)) * base.volume)
     # Every atom stands on a lattice site of its species.
     fraction = np.asarray(big.positions - jnp.tile(base.positions, (len(big) // 2, 1))) @ np.linalg.inv(base.cell)
     np.testing.assert_allclose(fraction, np.round(fraction), atol=1e-12)

@@ -73,7 +73,7 @@ def test_long_sides_are_left_and_types_kept(dtype):
 def test_it_descends_where_no_scale_per_weight_helps():
     """Regression on inputs whose stiff directions lie across the weights: Adam is slow, the turned basis is not."""
     keys = jax.random.split(jax.random.key(0), 4)
-    turn = jnp.linalg.qr(jax.random.normal(keys[0], (8, 8)))[0] * jnp.logspace(0, -3, 8)
+    turn = jnp.linalg.qr(jax.random.normal(keys[0], (8, 8)))[0] * jnp.logspace(0, -3, 8)[None]
     batches = jax.random.normal(keys[1], (600, 16, 8)) @ turn.T
     target = jax.random.normal(keys[2], (8, 4))
     gradient = jax.grad(lambda w, x: jnp.mean((x @ (w - target)) ** 2))
@@ -81,7 +81,8 @@ def test_it_descends_where_no_scale_per_weight_helps():
     def left(transform):
         def step(carry, given):
             (w, state), (x, rate) = carry, given
-            d, state = transform.update(gradient(w, x), state)
+            with jax.numpy_dtype_promotion("standard"):
+                d, state = transform.update(gradient(w, x), state)
             return (w - rate * d, state), None
 
         start = (jnp.zeros((8, 4)), transform.init(jnp.zeros((8, 4))))
