@@ -31,7 +31,6 @@ from typing import Any, NamedTuple
 import ase
 import numpy as np
 from ase.data import chemical_symbols
-from ase.io import Trajectory
 from jaxtyping import Float
 
 from jaxepi import archive
@@ -133,6 +132,8 @@ def _frames(folder: Path, info: Mapping[str, Any]) -> list[ase.Atoms]:
         if len(trajectories) > 1:
             raise InputError(f"{folder} holds {len(trajectories)} .traj files; expected one")
         try:
+            from ase.io import Trajectory  # takes half a second
+
             with Trajectory(trajectories[0]) as found:
                 frames = [*found]
         except Exception as error:  # whatever ASE meets in a damaged file
@@ -397,6 +398,8 @@ def _write_group(data: DataSet, group: Configurations, level: str, folder: Path)
         side["weights"] = group.weights.tolist()
         np.save(folder / "kpoints.npy", group.kpoints)
         np.save(folder / "eigenvalues.npy", labels["eigenvalues"])
+    from ase.io import Trajectory  # takes half a second
+
     with Trajectory(folder / "xdat.traj", "w") as file:
         for atoms in to_ase(DataSet(data.name, data.levels, (group,)), level):
             atoms.info = {}

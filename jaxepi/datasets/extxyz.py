@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import ase
-import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -68,8 +67,10 @@ def write(data: DataSet, level: str, path: str | os.PathLike) -> None:
     Raises:
         InputError: a level that the set does not define.
     """
+    from ase.io import write as write_frames  # takes half a second
+
     with whole(path) as temporary:
-        ase.io.write(temporary, to_ase(data, level), format="extxyz")
+        write_frames(temporary, to_ase(data, level), format="extxyz")
 
 
 def read(
@@ -111,9 +112,11 @@ def read(
 
 def _frames(path: Path) -> list[ase.Atoms]:
     """All frames of a file."""
+    from ase.io import iread  # takes half a second
+
     frames: list[ase.Atoms] = []
     try:
-        for atoms in ase.io.iread(path, index=":", format="extxyz"):
+        for atoms in iread(path, index=":", format="extxyz"):
             frames.append(atoms)
     except Exception as error:  # whatever ASE meets in a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
