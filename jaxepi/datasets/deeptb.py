@@ -55,9 +55,6 @@ class Options(NamedTuple):
     assumed: Mapping[str, float | int]
 
 
-SIDE_TEXTS = dataset.TEXTS[:4]
-"""What `jaxepi.json` says in words of every frame: kind, around, source, split."""
-
 PAIRED = 1e-3
 """eV: bands that come in pairs closer than this at every k point, and are farther apart from pair to pair, are spinors."""
 
@@ -302,7 +299,7 @@ def _configurations(
     species = tuple(int(z) for z in frames[0].numbers)
     geometry = np.stack([a.positions for a in frames]), np.stack([a.cell.array for a in frames])
     blocks = deeptb_blocks.read(folder, options.basis, species, *geometry, level)
-    for name in ("temperature", "seconds", "strain", *SIDE_TEXTS):
+    for name in ("temperature", "seconds", "strain", *deeptb_info.SIDE_TEXTS):
         if name in side and len(side[name]) != len(frames):
             raise InputError(
                 f"{folder / deeptb_info.SIDE} holds {len(side[name])} entries of {name} for {len(frames)} frames"
@@ -314,7 +311,7 @@ def _configurations(
         numbers = tuple(int(z) for z in atoms.numbers)
         if blocks is not None and numbers != species:
             raise InputError(f"{folder}, frame {i}: blocks need the same atoms in every frame")
-        about: dict[str, Any] = {n: side[n][i] for n in SIDE_TEXTS if n in side} or {"kind": folder.name}
+        about: dict[str, Any] = {n: side[n][i] for n in deeptb_info.SIDE_TEXTS if n in side} or {"kind": folder.name}
         about |= {n: side[n][i] for n in ("temperature", "seconds") if n in side and side[n][i] is not None}
         about |= {} if options.temperature is None else {"temperature": options.temperature}
         about |= {"strain": np.array(side["strain"][i])} if "strain" in side else {}
@@ -385,7 +382,7 @@ def _write_group(data: DataSet, group: Configurations, level: str, folder: Path)
     labels = group.labels[level]
     pbc = group.pbc[0] if len(set(group.pbc)) == 1 else list(group.pbc)
     info: dict[str, Any] = {"nframes": len(group), "natoms": len(group.species), "pos_type": "ase", "pbc": pbc}
-    side = {n: getattr(group, n) for n in SIDE_TEXTS} | {
+    side = {n: getattr(group, n) for n in deeptb_info.SIDE_TEXTS} | {
         "strain": group.strain.tolist(),
         "version": deeptb_info.VERSION,
     }

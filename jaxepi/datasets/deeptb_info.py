@@ -35,11 +35,14 @@ INFO = schema.Table(
 )
 """What is used of info.json."""
 
+SIDE_TEXTS = dataset.TEXTS[:4]
+"""What `jaxepi.json` says in words of every frame: kind, around, source, split."""
+
 _TEXTS, _NUMBERS = schema.List(schema.Text(), 0, 10**6), schema.List(schema.Maybe(schema.Number(0, 1e9)), 0, 10**6)
 SIDES = schema.Table(
     {"version": schema.Number(whole=True)},
     {
-        **dict.fromkeys(dataset.TEXTS[:4], _TEXTS),
+        **dict.fromkeys(SIDE_TEXTS, _TEXTS),
         **dict.fromkeys(("temperature", "seconds"), _NUMBERS),
         "strain": schema.List(schema.List(schema.List(schema.Number(-1, 10), 3, 3), 3, 3), 0, 10**6),
         "extra": schema.Entries(schema.List(schema.Number(-1e9, 1e9), 0, 10**6)),

@@ -52,6 +52,7 @@ def _nrl(p: list[float], radius: float) -> dict[str, float]:
 
 
 def nrl_overlap(p: list[float], radius: float) -> dict[str, float]:
+    """Parameters of an overlap of the law NRL1, whose constant is that of the orbitals with themselves."""
     return {"c1": p[0], "c2": p[1], "c3": p[2], "decay": p[3] ** 2}
 
 

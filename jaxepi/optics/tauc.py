@@ -20,12 +20,6 @@ Kind = Literal["indirect", "direct"]
 POOR = 0.1
 """Root mean square of what a line misses, over its mean ordinate, from which a fit is called poor."""
 
-POOR_FIT = (
-    f"poor fit: the line misses its curve by more than {100 * POOR:g}% of the mean ordinate (root mean square), falls, "
-    "gives no positive gap, or meets zero inside its window, past a tenth of it; choose another --tauc-window or --gap-kind"
-)
-"""What is meant by it, in words."""
-
 
 @stored
 @pytree
@@ -46,7 +40,8 @@ class TaucFit:
 
     @property
     def poor(self) -> Bool[Array, ""]:
-        """Whether the line misses its curve: see `POOR_FIT`."""
+        """Whether the line misses its curve by more than `POOR` of the mean ordinate, falls, gives no positive gap, or meets
+        zero inside its window, past a tenth of it."""
         low, high = self.window
         return ~((self.residual <= POOR) & (self.slope > 0) & (self.gap > 0) & (self.gap <= low + 0.1 * (high - low)))
 

@@ -47,10 +47,10 @@ class Displacement(NamedTuple):
 def rows(
     calculator: "Calculator",
     supercell: Structure,
-    displacement: float = 0.01,
-    folder: str | os.PathLike | None = None,
-    progress: bool = False,
-    force_tolerance: float = 1e-2,
+    displacement: float,
+    folder: str | os.PathLike | None,
+    progress: bool,
+    force_tolerance: float,
 ) -> Float[np.ndarray, "b 3 r b 3"]:
     """Hessian rows in the layout of `ForceConstants.matrix`, eV/angstrom^2; see `ForceConstants.from_ase`.
 

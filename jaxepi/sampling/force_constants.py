@@ -84,16 +84,15 @@ class ForceConstants:
 
         Args:
             calculator: of ASE, whatever computes forces of `ase.Atoms`. supercell: at rest, made by `Structure.supercell`.
-            displacement: of one atom, angstrom. folder: keeps the forces of each supercell; a second call goes on from there.
+            displacement: of one atom, angstrom. folder: keeps the forces of each supercell; a second call goes on from
+                there. It tells calculators apart by their class alone: give each model or setting a folder of its own.
             progress: a bar on stderr. force_tolerance: largest force accepted at rest, eV/angstrom.
 
         Raises:
             InputError: a structure that is not at rest, forces that are no numbers, a folder of another calculation.
         """
         _check_periodicity(supercell)
-        matrix = finite_displacements.rows(
-            calculator, supercell, displacement, folder, progress, force_tolerance=force_tolerance
-        )
+        matrix = finite_displacements.rows(calculator, supercell, displacement, folder, progress, force_tolerance)
         return cls(supercell, _settled(jnp.asarray(matrix), supercell.repeats))
 
     def write_phonopy(self, path: str | os.PathLike, made_by: str = "") -> None:

@@ -18,7 +18,7 @@ from jaxepi.errors import InputError
 from jaxepi.files import whole
 from jaxepi.sampling.finite_displacements import HARMONIC
 from jaxepi.sampling.lattices import diagonal
-from jaxepi.sampling.polar import ROUNDING, Polar, checked, from_born, note_excess
+from jaxepi.sampling.polar import Polar, checked, from_born, note_excess
 from jaxepi.structure import Structure
 from jaxepi.units import COULOMB
 
@@ -227,8 +227,7 @@ def _charges(given: Any, described: Path, born: Any, base: Structure) -> tuple[P
         polar, off = checked(given["born"], given["dielectric"], base, str(described))
     else:
         return None, None
-    if off > ROUNDING:
-        note_excess(str(path or described), off * len(base), off)
+    note_excess(str(path or described), off, len(base))
     return polar, path
 
 

@@ -118,18 +118,18 @@ def of_file(path: str | os.PathLike, base: Structure) -> Polar:
         InputError: as `from_born` and `checked`.
     """
     found, off = from_born(read_born(path), base, str(path))
-    if off > ROUNDING:
-        note_excess(str(path), off * len(base), off)
+    note_excess(str(path), off, len(base))
     return found
 
 
-def note_excess(name: str, total: float, each: float) -> None:
-    """Warn of charges whose sum is not quite zero."""
-    warnings.warn(
-        f"{name}: the charges sum to {total:.3f} elementary charges ({each:.3f} an atom); the excess is shared equally and "
-        "taken off",
-        stacklevel=4,
-    )
+def note_excess(name: str, each: float, atoms: int) -> None:
+    """Warn of charges whose sum, so many elementary charges an atom, is not zero by more than `ROUNDING`."""
+    if each > ROUNDING:
+        warnings.warn(
+            f"{name}: the charges sum to {atoms * each:.3f} elementary charges ({each:.3f} an atom); the excess is shared "
+            "equally and taken off",
+            stacklevel=4,
+        )
 
 
 def from_born(born: Born, base: Structure, name: str) -> tuple[Polar, float]:

@@ -76,19 +76,33 @@ def read_set(entry: SetSettings, data: DataSettings, electrons: Mapping[str, flo
     Raises:
         InputError: no such file, or one that the readers refuse.
     """
-    path = Path(entry.path)
+    return splits.divided(read_file(Path(entry.path), data.level, data.keys, entry.electrons, electrons), entry)
+
+
+def read_file(
+    path: Path,
+    level: str,
+    keys: Mapping[str, str] | None = None,
+    electrons: Mapping[str, float | int] | None = None,
+    assumed_electrons: Mapping[str, float | int] | None = None,
+) -> DataSet:
+    """A data set from HDF5, extended XYZ or folders of DeePTB's layout, divided as the files say.
+
+    Args:
+        level: of files that do not say theirs. keys: names of labels in extended XYZ. electrons: of each species in a folder.
+        assumed_electrons: where neither these nor the folder says how many bands are filled.
+
+    Raises:
+        InputError: no such file, or one that the readers refuse.
+    """
     if path.is_dir():
-        given = {symbol: float(count) for symbol, count in entry.electrons.items()}
-        found = deeptb.read(path, electrons=given or None, assumed_level=data.level, assumed_electrons=electrons)
-    elif not path.is_file():
+        given = {symbol: float(count) for symbol, count in (electrons or {}).items()}
+        return deeptb.read(path, electrons=given or None, assumed_level=level, assumed_electrons=assumed_electrons)
+    if not path.is_file():
         raise InputError(
             f"there is no data set {path}; give an HDF5 data set, extended XYZ, or a folder of DeePTB's layout"
         )
-    elif path.suffix in HDF5:
-        found = hdf5.read(path)
-    else:
-        found = extxyz.read(path, level=data.level, keys=data.keys)
-    return splits.divided(found, entry)
+    return hdf5.read(path) if path.suffix in HDF5 else extxyz.read(path, level=level, keys=keys)
 
 
 def with_eigenvalues(

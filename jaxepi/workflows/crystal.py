@@ -17,7 +17,7 @@ from jaxepi.structure import Structure
 from jaxepi.workflows.settings import AbsorptionSettings, GapSettings, VibrationSettings
 
 REDUCED = 1000
-"""Atoms of the largest cell that is searched for a smaller one: the time grows with their square."""
+"""Atoms of the largest cell whose symmetry is searched: the time grows with their square."""
 
 
 def for_settings(settings: AbsorptionSettings | GapSettings) -> Material:

@@ -23,14 +23,11 @@ POLAR = (
 )
 """What snapshots of a crystal lack whose symmetry allows effective charges."""
 
-SEARCHED = 1000
-"""Atoms of the largest base cell whose symmetry is searched for a remark: the time grows with their square."""
-
 
 def remarks(snapshots: Snapshots) -> tuple[str, ...]:
     """What snapshots do not have in them, in words."""
     base = snapshots.structure.base
-    return (POLAR,) if len(base) <= SEARCHED and symmetry.allows_charges(base) else ()
+    return (POLAR,) if len(base) <= crystals.REDUCED and symmetry.allows_charges(base) else ()
 
 
 def draw(

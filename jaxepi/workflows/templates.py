@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase.data import chemical_symbols
 
-from jaxepi.datasets import deeptb, extxyz, hdf5
-from jaxepi.datasets.dataset import DataSet
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians.settings import SlaterKosterSettings
 from jaxepi.materials import models
 from jaxepi.potentials.settings import MaceSettings
 from jaxepi.settings import Field, Settings, allowed, as_json, fields
-from jaxepi.training.reading import HDF5
+from jaxepi.training.reading import read_file
 from jaxepi.training.settings import (
     BandLossSettings,
     DataSettings,
@@ -86,7 +84,7 @@ def _tables(kind: str, data: str, seen: _Seen | None) -> Iterator[tuple[str, typ
         yield "model", SlaterKosterSettings, {"base": _base(seen), **lengths}
         yield "loss", BandLossSettings, {"window": [-25.0, 6.0], "edge": 4.0, "edge_width": 1.25, "points": 16}
     yield "optimizer", OptimizerSettings, OPTIMIZERS[kind]
-    yield "run", RunSettings, {"epochs": EPOCHS[kind], "batch_atoms": 64}
+    yield "run", RunSettings, {"epochs": EPOCHS, "batch_atoms": 64}
 
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -95,7 +93,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 }
 """Those of the shipped models. With few configurations SOAP's first steps throw bands about: Hamiltonians go without it."""
 
-EPOCHS = {"potential": 200, "hamiltonian": 200}
+EPOCHS = 200
 
 
 def _look(kind: str, data: str) -> _Seen:
@@ -104,7 +102,7 @@ def _look(kind: str, data: str) -> _Seen:
     Raises:
         InputError: there is none, it cannot be read, or it lacks the labels that the kind learns from.
     """
-    found = _read(data)
+    found = read_file(Path(data), LEVEL)
     level = next((n for n in found.levels if any(NEEDED[kind] in g.labels.get(n, {}) for g in found.groups)), None)
     if level is None:
         raise InputError(f"{data} holds no {NEEDED[kind]}, which a {kind} learns from; give another data set")
@@ -112,17 +110,6 @@ def _look(kind: str, data: str) -> _Seen:
     stress = any("stress" in group.labels.get(level, {}) for group in found.groups)
     group = found.groups[0]
     return _Seen(level, tuple(elements), stress, _bond(group.positions[0], group.cell[0]))
-
-
-def _read(data: str) -> DataSet:
-    path = Path(data)
-    if path.is_dir():
-        return deeptb.read(path, assumed_level=LEVEL)
-    if not path.is_file():
-        raise InputError(
-            f"there is no data set {path}; give one that is there, or leave it out and change [data] later"
-        )
-    return hdf5.read(path) if path.suffix in HDF5 else extxyz.read(path, level=LEVEL)
 
 
 def _bond(positions: np.ndarray, cell: np.ndarray) -> float:

@@ -44,25 +44,27 @@ class Level(NamedTuple):
         return self.bands[1] - self.bands[0]
 
 
-def levels(
-    rest: Float[np.ndarray, "k b"], occupied: int, within: float = 1.0, width: float = 0.003
-) -> tuple[Level, list[Level]]:
+WIDTH = 0.003
+"""eV: states of the crystal at rest closer than this are one level."""
+
+
+def levels(rest: Float[np.ndarray, "k b"], occupied: int, within: float = 1.0) -> tuple[Level, list[Level]]:
     """The valence top of a crystal at rest, and its lowest empty levels in the order of their energies.
 
     Args:
-        rest: eigenvalues at rest, eV. occupied: filled bands. within: of the lowest empty state, eV. width: of a level, eV.
+        rest: eigenvalues at rest, eV. occupied: filled bands. within: of the lowest empty state, eV.
     """
     k = int(rest[:, occupied - 1].argmax())
-    first = int((rest[k, :occupied] < rest[k, occupied - 1] - width).sum())
+    first = int((rest[k, :occupied] < rest[k, occupied - 1] - WIDTH).sum())
     empty = rest[:, occupied]
     found: list[Level] = []
     for row in np.argsort(empty, kind="stable"):
         if empty[row] > empty.min() + within:
             break
-        count = int((rest[row, occupied:] < empty[row] + width).sum())
+        count = int((rest[row, occupied:] < empty[row] + WIDTH).sum())
         bands = (occupied, occupied + count)
         same = [i for i, level in enumerate(found) if level.bands == bands]
-        same = [i for i in same if abs(empty[found[i].points[0]] - empty[row]) < width]
+        same = [i for i in same if abs(empty[found[i].points[0]] - empty[row]) < WIDTH]
         if same:
             found[same[0]] = Level((*found[same[0]].points, int(row)), bands)
         else:
@@ -70,11 +72,9 @@ def levels(
     return Level((k,), (first, occupied)), found
 
 
-def functionals(
-    rest: Float[np.ndarray, "k b"], occupied: int, within: float, width: float = 0.003
-) -> Float[np.ndarray, "l k b"]:
+def functionals(rest: Float[np.ndarray, "k b"], occupied: int, within: float) -> Float[np.ndarray, "l k b"]:
     """The levels above the valence top as sums over all eigenvalues: level = sum_kb f_lkb E_kb."""
-    top, empty = levels(rest, occupied, within, width)
+    top, empty = levels(rest, occupied, within)
     out = np.zeros((len(empty), *rest.shape))
     for row, one in enumerate(empty):
         for level, sign in ((one, 1.0), (top, -1.0)):
@@ -111,7 +111,7 @@ class Drift(NamedTuple):
     """Errors of one level, of configurations of one interval of displacements; eV.
 
     Attributes:
-        level: its place above the valence top at rest, and how many states at how many k points. above, below: root mean square
+        level: its place above the valence top at rest, how many states, at one of its k points. above, below: root mean square
             displacement, angstrom. cells: how many. error: model less labels, mean. uncertainty: its standard error.
     """
 
@@ -132,29 +132,25 @@ def drift(
     group: Configurations,
     level: str,
     found: Predicted,
-    bins: Sequence[float] = BINS,
-    splits: Sequence[str] = ("train", "validation", "test"),
 ) -> list[Drift]:
     """Errors of the lowest levels less the valence top against displacement, of unstrained cells around the crystal at rest.
 
     Args:
         group: with a configuration at rest (`at_rest`). level: of theory. found: eigenvalues of rows of the group, eV.
-        splits: whose configurations count; the crystal at rest always does.
     """
     rest = at_rest(group, level)
     if rest is None:
         return []
     labels, size = group.labels[level]["eigenvalues"], displacement(group, rest)
     same = np.abs(group.cell - group.cell[rest]).max(axis=(1, 2)) < 1e-6
-    counted = np.array([s in splits for s in group.split])
-    rows = np.flatnonzero(same & (counted | (np.arange(len(group)) == rest)) & (size < bins[-1]))
+    rows = np.flatnonzero(same & (size < BINS[-1]))
     model, out = found(rows)[:, :, : labels.shape[2]], []
     top, empty = levels(labels[rest], group.occupied)
     for one in empty:
         error = (one.of(model) - top.of(model)) - (one.of(labels[rows]) - top.of(labels[rows]))
         gap = float(one.of(labels[rest]) - top.of(labels[rest]))
         name = f"{gap:.3f} eV, {one.states} states at {_point(group.kpoints[one.points[0]])}"
-        for low, high in itertools.pairwise(bins):
+        for low, high in itertools.pairwise(BINS):
             inside = error[(size[rows] >= low) & (size[rows] < high)]
             if len(inside):
                 spread = float(inside.std(ddof=1) / len(inside) ** 0.5) if len(inside) > 1 else 0.0

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
-from tqdm import tqdm
 
 from jaxepi import signals
 from jaxepi.errors import InputError
+from jaxepi.progress import progress_bar
 from jaxepi.training.bands.spectra import BandProblem
 
 FITTED = ("base", "radial")
@@ -53,9 +53,8 @@ def presolved(problem: BandProblem, steps: int, progress: bool = False) -> Any:
             energy, slope = energy + share * float(one), slope + share * np.asarray(gradient, np.float64)
         return energy, slope
 
-    bar = tqdm(total=steps, desc="terms of distance", leave=False, disable=not progress)
     options: Any = {"maxiter": steps, "maxcor": 30, "maxfun": 2 * steps}
-    with bar:
+    with progress_bar(total=steps, desc="terms of distance", unit="step", leave=False, shown=progress) as bar:
         found = minimize(
             total,
             np.asarray(start, np.float64),

@@ -14,11 +14,17 @@ from jaxepi.files import whole
 from jaxepi.materials import measured
 from jaxepi.optics import Spectrum
 from jaxepi.optics.spectrum import CONSTANTS
-from jaxepi.optics.tauc import POOR_FIT
+from jaxepi.optics.tauc import POOR
 from jaxepi.sampling import Snapshots
 from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings
 from jaxepi.workflows.reports.tables import aligned, number, one_run, with_error
+
+POOR_FIT = (
+    f"poor fit: the line misses its curve by more than {100 * POOR:g}% of the mean ordinate (root mean square), falls, "
+    "gives no positive gap, or meets zero inside its window, past a tenth of it; choose another --tauc-window or --gap-kind"
+)
+"""What is meant by it (`TaucFit.poor`), in words."""
 
 SAME_TEMPERATURE = 15.0
 """Measured spectra are compared with a calculation at a temperature (K) this close."""
