@@ -20,8 +20,8 @@ LO_TO = (
 """What is missing from the phonons of a crystal whose symmetry allows effective charges."""
 
 CHARGED = (
-    "LO-TO splitting after Gonze and Lee; at Gamma the first line has no macroscopic field (transverse modes, and all modes of "
-    "a periodic supercell), the others have that of their direction"
+    "LO-TO splitting after Gonze and Lee: where Gamma is reached from another point it has the macroscopic field of that "
+    "direction; by itself, as in a periodic supercell, it has none"
 )
 
 NEUTRAL_POTENTIAL = (
