@@ -69,6 +69,10 @@ def constants(t):
     return replace(FIXED, matrix=FIXED.matrix * (1 + t))
 
 
+def vibrating(t):
+    return sampling.normal_modes(constants(t), POINT, IMAGES)
+
+
 def binned(t):
     return optics.Transitions(HISTOGRAM * (1 + t) ** 2, LEVELS, jnp.ones(1), jnp.asarray(4.0), GRID, 4)
 
@@ -172,6 +176,14 @@ CASES = {
     "sampling.mean_square_displacements": lambda t: sampling.mean_square_displacements(
         FIXED, 300.0 * (1 + t), "classical"
     ).sum(),
+    "sampling.mean_squares": lambda t: sampling.mean_squares(
+        constants(t), 300.0 * (1 + t), POINT, "classical", IMAGES
+    ).sum(),
+    "sampling.normal_modes": lambda t: vibrating(t).eigenvalues.sum(),
+    "sampling.free_energy": lambda t: sampling.free_energy(vibrating(t), 300.0 * (1 + t)),
+    "sampling.vibrational_energy": lambda t: sampling.vibrational_energy(vibrating(t), 300.0 * (1 + t)),
+    "sampling.entropy": lambda t: 1e3 * sampling.entropy(vibrating(t), 300.0 * (1 + t)),
+    "sampling.heat_capacity": lambda t: 1e3 * sampling.heat_capacity(vibrating(t), 300.0 * (1 + t)),
     "sampling.resampled": lambda t: (sampling.resampled(constants(t), DOUBLED, IMAGES).matrix ** 2).sum(),
     "sampling.white_noise": lambda t: (t * sampling.white_noise(jax.random.key(1), 2, 2)).sum(),
     "hamiltonians.Basis": lambda t: (HAMILTONIAN.basis.by_orbital(1 + t * jnp.arange(3.0)) ** 2).sum(),
@@ -223,6 +235,10 @@ HOST = {
     "sampling.DynamicsError": "an exception",
     "sampling.Images": "indices, found on the host",
     "sampling.Integration": "settings",
+    "sampling.Modes": "a record of arrays; `normal_modes` makes it",
+    "sampling.Thermodynamics": "a record of numbers",
+    "sampling.fine_mesh": "points are chosen on the host",
+    "sampling.thermodynamics": "a table on the host; `free_energy` and its like are what it calls",
     "sampling.Polar": "a record of arrays; tests/sampling/test_polar.py differentiates by them",
     "sampling.Statistics": "a choice of words",
     "sampling.images_of": "indices, found on the host",

@@ -25,6 +25,18 @@ from jaxepi.sampling.phonons import (
 from jaxepi.sampling.polar import Polar
 from jaxepi.sampling.resampling import in_primitive_cells, resampled
 from jaxepi.sampling.snapshots import Snapshots
+from jaxepi.sampling.vibrations import (
+    Modes,
+    Thermodynamics,
+    entropy,
+    fine_mesh,
+    free_energy,
+    heat_capacity,
+    mean_squares,
+    normal_modes,
+    thermodynamics,
+    vibrational_energy,
+)
 
 __all__ = [
     "Average",
@@ -34,9 +46,11 @@ __all__ = [
     "ForceConstants",
     "Images",
     "Integration",
+    "Modes",
     "Polar",
     "Snapshots",
     "Statistics",
+    "Thermodynamics",
     "Trajectory",
     "average",
     "canonical",
@@ -44,16 +58,24 @@ __all__ = [
     "dispersion",
     "displacements",
     "dynamical_matrix",
+    "entropy",
+    "fine_mesh",
     "force_constants",
+    "free_energy",
     "frequencies_thz",
     "harmonic",
+    "heat_capacity",
     "images_of",
     "in_base",
     "in_primitive_cells",
     "mean_square_displacements",
+    "mean_squares",
     "molecular_dynamics",
+    "normal_modes",
     "resampled",
     "shortest_images",
+    "thermodynamics",
     "trajectories",
+    "vibrational_energy",
     "white_noise",
 ]

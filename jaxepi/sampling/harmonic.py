@@ -30,25 +30,27 @@ Temperature = float | int | Num[Array, ""] | np.floating | np.integer
 # Eigenvalues of D below this (0.05 THz) count as unstable or free: far below any mode of a supercell that can be
 # treated, far above round-off in single precision. In eV/(angstrom^2 amu).
 SOFTEST_THZ = 0.05
-_SOFTEST = (SOFTEST_THZ * 2e-3 * np.pi) ** 2 * AMU_ANGSTROM2_PER_FS2
-# Below this temperature (kelvin) the quantum amplitude is the zero-point one to the last digit.
-_COLDEST = 1e-3
+SOFTEST = (SOFTEST_THZ * 2e-3 * np.pi) ** 2 * AMU_ANGSTROM2_PER_FS2
+COLDEST = 1e-3
+"""Kelvin: below, nuclei are in their ground state to the last digit."""
 
 
-def variance(eigenvalue: Array, temperature: Array, statistics: Statistics = "quantum") -> Array:
+def variance(
+    eigenvalue: Array, temperature: Array, statistics: Statistics = "quantum", softest: float = SOFTEST
+) -> Array:
     """Thermal variance <Q^2> of a normal mode, amu angstrom^2, differentiable down to and at zero temperature.
 
-    Quantum: hbar/(2w) coth(hbar w/2kT). Classical: kT/w^2. Zero for modes below `SOFTEST_THZ`, which are not bound.
+    Quantum: hbar/(2w) coth(hbar w/2kT). Classical: kT/w^2. Zero for modes below `softest`, which are not bound.
 
     Args:
-        eigenvalue: of the dynamical matrix, eV/(angstrom^2 amu), scalar. temperature: kelvin, scalar.
+        eigenvalue, softest: of the dynamical matrix, eV/(angstrom^2 amu), scalar. temperature: kelvin, scalar.
     """
-    stable = eigenvalue > _SOFTEST
+    stable = eigenvalue > softest
     safe = jnp.where(stable, eigenvalue, 1.0)
     if statistics == "classical":
         return jnp.where(stable, KB * temperature / safe, 0.0)
     half_quantum = 0.5 * HBAR * jnp.sqrt(safe / AMU_ANGSTROM2_PER_FS2)
-    warm = temperature > _COLDEST
+    warm = temperature > COLDEST
     ratio = jnp.where(warm, jnp.tanh(half_quantum / (KB * jnp.where(warm, temperature, 1.0))), 1.0)
     return jnp.where(stable, half_quantum / (safe * ratio), 0.0)
 
@@ -78,7 +80,7 @@ _VARIANCE = {"quantum": _quantum_variance, "classical": _classical_variance}
 _AMPLITUDE = {"quantum": _quantum_amplitude, "classical": _classical_amplitude}
 
 
-def _kelvin(temperature: Temperature, statistics: Statistics, dtype) -> Float[Array, ""]:
+def in_kelvin(temperature: Temperature, statistics: Statistics, dtype) -> Float[Array, ""]:
     """The temperature as an array. What is wrong and known is refused; see `_matrices` for what is traced."""
     number("temperature", temperature, "kelvin")
     if not traced(temperature) and not 0 <= float(temperature) < np.inf:
@@ -125,7 +127,7 @@ def displacements(
         raise InputError(
             f"noise has shape {noise.shape} for {len(fc.supercell)} atoms: give white_noise(key, count, n_atoms)"
         )
-    return _displacements(fc, _kelvin(temperature, statistics, fc.matrix.dtype), noise, statistics)
+    return _displacements(fc, in_kelvin(temperature, statistics, fc.matrix.dtype), noise, statistics)
 
 
 @partial(jax.jit, static_argnames="statistics")
@@ -146,7 +148,7 @@ def covariance(
     Raises:
         InputError: a temperature below zero or infinite (NaN under tracing), or other statistics.
     """
-    return _covariance(fc, _kelvin(temperature, statistics, fc.matrix.dtype), statistics)
+    return _covariance(fc, in_kelvin(temperature, statistics, fc.matrix.dtype), statistics)
 
 
 @partial(jax.jit, static_argnames="statistics")
@@ -205,7 +207,7 @@ def harmonic(
         InputError: negative temperature (NaN under tracing), a count that does not fit, imaginary modes, or what
             `force_constants` refuses.
     """
-    _kelvin(temperature, statistics, None)
+    in_kelvin(temperature, statistics, None)
     if imaginary not in ("error", "drop"):
         raise InputError(f"imaginary={imaginary!r}: choose 'error' or 'drop'")
     if isinstance(potential, ForceConstants):

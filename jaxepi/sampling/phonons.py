@@ -129,7 +129,8 @@ def interpolated(
     return 0.5 * (found + jnp.conj(jnp.transpose(found, (2, 3, 0, 1))))
 
 
-def _weighted(fc: ForceConstants, constants: Array) -> Array:
+def weighted(fc: ForceConstants, constants: Array) -> Complex[Array, "modes modes"]:
+    """D, eV/(angstrom^2 amu), of force constants at a wave vector, shape (b, 3, b, 3). Pure."""
     weight = fc.inverse_root_masses.astype(constants.dtype)
     size = weight.size
     return (constants * (weight[:, :, None, None] * weight[None, None])).reshape(size, size)
@@ -155,7 +156,7 @@ def dynamical_matrix(
     dtype = fc.matrix.dtype
     along = None if direction is None else jnp.asarray(direction, dtype)
     short = short_ranged(fc, images)
-    return _weighted(fc, interpolated(fc, short, jnp.asarray(q, dtype), images, along))
+    return weighted(fc, interpolated(fc, short, jnp.asarray(q, dtype), images, along))
 
 
 def frequencies_thz(
@@ -175,18 +176,21 @@ def frequencies_thz(
         raise InputError(f"directions have shape {np.shape(directions)} for {len(points)} points; give one a point")
     images = images_of(fc) if images is None else images
     along = None if directions is None else jnp.asarray(directions, fc.matrix.dtype)
-    return _frequencies_thz(fc, points, images, along)
+    return thz_from_eigenvalue(eigenvalues_at(fc, points, images, along))
 
 
 @jax.jit
-def _frequencies_thz(fc: ForceConstants, points: Array, images: Images, along: Array | None) -> Array:
+def eigenvalues_at(
+    fc: ForceConstants, points: Float[Array, "q 3"], images: Images, directions: Float[Array, "q 3"] | None = None
+) -> Float[Array, "q modes"]:
+    """Eigenvalues of D(q), eV/(angstrom^2 amu), ascending. Pure; arguments as of `frequencies_thz`."""
     short = short_ranged(fc, images)
 
-    def thz(each):
+    def of(each: tuple[Array, Array | None]) -> Array:
         q, direction = each
-        return thz_from_eigenvalue(jnp.linalg.eigvalsh(_weighted(fc, interpolated(fc, short, q, images, direction))))
+        return jnp.linalg.eigvalsh(weighted(fc, interpolated(fc, short, q, images, direction)))
 
-    return jax.lax.map(thz, (points, along), batch_size=32)
+    return jax.lax.map(of, (points, directions), batch_size=32)
 
 
 def dispersion(fc: ForceConstants, path: Any = None, count: int = 120, cell: Structure | None = None) -> Dispersion:
