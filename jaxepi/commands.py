@@ -13,6 +13,7 @@ from jaxepi.files import FIGURES, RESULTS, Output, claim, mark, whole
 from jaxepi.labelling.commands import ACTIONS
 from jaxepi.workflows import outputs as o
 from jaxepi.workflows import settings as w
+from jaxepi.workflows.crystal_settings import CrystalSettings
 
 
 class Command(NamedTuple):
@@ -25,14 +26,14 @@ class Command(NamedTuple):
     def add_options(self, parser: Any) -> None:
         """Add its options to a parser."""
         s.add_options(parser, self.settings, self.files)
-        if issubclass(self.settings, w.CrystalSettings):
+        if issubclass(self.settings, CrystalSettings):
             parser.add_argument(
                 "--config", metavar="FILE", help="TOML file with options by their long names; flags win"
             )
 
     def __call__(self, settings: s.Settings, files: s.Settings, arguments: Sequence[str]) -> None:
         """Run it; files that it writes carry the command line."""
-        if isinstance(settings, w.CrystalSettings) and settings.precision == "float64":
+        if isinstance(settings, CrystalSettings) and settings.precision == "float64":
             double_precision()
         self.run(settings, files, "jaxepi " + shlex.join(arguments))
 
@@ -161,7 +162,10 @@ def _phonons(settings: w.PhononsSettings, files: o.PhononsFiles, _: str) -> None
     outputs += [Output("--write-phonopy", copy, (".yaml",))] if copy else []
     made_by = _claim("phonons", settings, files, *outputs)
     loaded = crystal.bound(crystal.load(settings.crystal, potential=settings.potential), settings)
-    found = phonons.phonons(loaded, settings.supercell, settings.path, settings.points)
+    repeats = settings.supercell
+    if settings.calculator is not None:
+        loaded, repeats = phonons.with_calculator(loaded, settings, files.progress), None
+    found = phonons.phonons(loaded, repeats, settings.path, settings.points)
     along = found.dispersion
     title = Path(settings.crystal).stem
     drawn = plotting.phonons(along.path, along.frequencies, title, "; ".join(found.notes))

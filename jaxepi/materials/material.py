@@ -71,7 +71,7 @@ class Material:
         if self.ions is None:
             raise InputError(
                 f"{self.name} has no potential; {models.remedy('potential', self.primitive)}; phonons and "
-                "harmonic snapshots may have force constants instead (--phonons FILE)"
+                "harmonic snapshots may have force constants instead (--phonons FILE, --calculator NAME)"
             )
         return self.ions
 

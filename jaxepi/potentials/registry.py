@@ -43,7 +43,7 @@ def load(name: str | Path, member: str | None = None) -> Potential:
         raise InputError(
             f"potential {name} is a file of torch, which is not unpickled here: convert a model of mace-torch with "
             f"python scripts/convert_mace.py {name} model.npz where both are installed, or take force constants from its ASE "
-            "calculator (sampling.ForceConstants.from_ase)"
+            f"calculator (--calculator mace.calculators:MACECalculator --calculator-options model_paths={name})"
         )
     sets = parameter_files.shipped()
     if name not in sets:

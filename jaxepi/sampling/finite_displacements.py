@@ -44,11 +44,18 @@ class Displacement(NamedTuple):
     turned: Operation | None
 
 
+class Kept(NamedTuple):
+    """What the calculator is called, and the folder that keeps its forces, if any."""
+
+    name: str
+    folder: str | os.PathLike | None
+
+
 def rows(
     calculator: "Calculator",
     supercell: Structure,
     displacement: float,
-    folder: str | os.PathLike | None,
+    kept: Kept,
     progress: bool,
     force_tolerance: float,
 ) -> Float[np.ndarray, "b 3 r b 3"]:
@@ -69,7 +76,7 @@ def rows(
     found = list(operations(supercell))
     parents = np.array([min(int(o.images[i]) % b for o in found) for i in range(b)])
     planned = [d for atom in np.unique(parents) for d in directions(supercell, int(atom), found)]
-    slopes = _slopes(calculator, supercell, planned, displacement, folder, progress, force_tolerance)
+    slopes = _slopes(calculator, supercell, planned, displacement, kept, progress, force_tolerance)
     matrix = np.empty((b, 3, len(supercell), 3))
     for atom in np.unique(parents):
         blocks = _blocks(int(atom), planned, slopes, found)
@@ -143,7 +150,7 @@ def _slopes(
     supercell: Structure,
     planned: list[Displacement],
     displacement: float,
-    folder: str | os.PathLike | None,
+    kept: Kept,
     progress: bool,
     force_tolerance: float,
 ) -> list[np.ndarray]:
@@ -155,7 +162,7 @@ def _slopes(
         def forces(name: str, atom: int, move: Any) -> np.ndarray:
             atoms.positions = x
             atoms.positions[atom] += move
-            found = _kept(folder, name, atoms, calculator)
+            found = _forces(kept, name, atoms, calculator)
             bar.update()
             return found
 
@@ -179,30 +186,30 @@ def _slopes(
     return slopes
 
 
-def _kept(folder: str | os.PathLike | None, name: str, atoms: Any, calculator: "Calculator") -> np.ndarray:
+def _forces(kept: Kept, name: str, atoms: Any, calculator: "Calculator") -> np.ndarray:
     """Forces on a supercell, eV/angstrom: from the file of an earlier call, or computed, and kept where there is a folder."""
-    path = None if folder is None else Path(folder) / f"{name}.npz"
+    path = None if kept.folder is None else Path(kept.folder) / f"{name}.npz"
     held = [atoms.positions, atoms.cell.array, atoms.numbers, atoms.pbc]
     origin = hashlib.sha256(
         b"".join((np.round(np.asarray(a, dtype=float), 8) + 0.0).tobytes() for a in held)
     ).hexdigest()[:16]
-    header = {"supercell": origin, "calculator": type(calculator).__name__, "unit": "eV/angstrom"}
+    header = {"supercell": origin, "calculator": kept.name, "unit": "eV/angstrom"}
     if path is not None and path.exists():
         try:
             with archive.opened(path) as file:
-                found, forces = file.header, file.array("forces", (len(atoms), 3))
+                if file.header == header:
+                    return file.array("forces", (len(atoms), 3))
+                other = file.header.get("calculator")
         except archive.DamagedError as error:
             raise InputError(f"{path} is damaged ({error}); remove it, and it is computed again") from error
-        if found != header:
-            raise InputError(
-                f"{path} holds forces of another supercell, displacement or calculator ({found.get('calculator')}); give "
-                "another folder, or remove it"
-            )
-        return forces
+        raise InputError(
+            f"{path} holds forces of another supercell, displacement or calculator ({other}); give another folder (--forces), "
+            "or remove it"
+        )
     atoms.calc = calculator
     forces = np.asarray(atoms.get_forces(), dtype=float)
     if forces.shape != (len(atoms), 3) or not np.isfinite(forces).all():
-        raise InputError(f"{type(calculator).__name__} gives forces that are no numbers for {name} of {atoms.symbols}")
+        raise InputError(f"{kept.name} gives forces that are no numbers for {name} of {atoms.symbols}")
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         archive.write(path, header, {"forces": forces})

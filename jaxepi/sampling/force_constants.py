@@ -76,6 +76,7 @@ class ForceConstants:
         folder: str | os.PathLike | None = None,
         progress: bool = False,
         force_tolerance: float = 1e-2,
+        name: str | None = None,
     ) -> "ForceConstants":
         """From the forces of any ASE calculator on displaced supercells, as few as symmetry allows.
 
@@ -85,14 +86,16 @@ class ForceConstants:
         Args:
             calculator: of ASE, whatever computes forces of `ase.Atoms`. supercell: at rest, made by `Structure.supercell`.
             displacement: of one atom, angstrom. folder: keeps the forces of each supercell; a second call goes on from
-                there. It tells calculators apart by their class alone: give each model or setting a folder of its own.
+                there. It tells calculators apart by `name`: give each model or setting one, or a folder of its own.
             progress: a bar on stderr. force_tolerance: largest force accepted at rest, eV/angstrom.
+            name: of the calculator, for the folder and messages; that of its class, when left out.
 
         Raises:
             InputError: a structure that is not at rest, forces that are no numbers, a folder of another calculation.
         """
         _check_periodicity(supercell)
-        matrix = finite_displacements.rows(calculator, supercell, displacement, folder, progress, force_tolerance)
+        kept = finite_displacements.Kept(name or type(calculator).__name__, folder)
+        matrix = finite_displacements.rows(calculator, supercell, displacement, kept, progress, force_tolerance)
         return cls(supercell, _settled(jnp.asarray(matrix), supercell.repeats))
 
     def write_phonopy(self, path: str | os.PathLike, made_by: str = "") -> None:

@@ -230,7 +230,7 @@ class _Stages:
         if settings.width < 2 * DEFAULT_GRID.step:
             least = 2 * DEFAULT_GRID.step
             raise InputError(f"width {settings.width:g} eV: the energy bins resolve {least:g} eV or more; give that")
-        if not given:
+        if not given and settings.calculator is None:
             crystal.refuse_unbound()
         supercell = given[0].structure if given else crystal.structure.supercell(repeats)
         graph = crystal.hamiltonian.graph(supercell)

@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -11,7 +12,7 @@ from jaxepi.datasets.structure_files import read_structure
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.materials import Material
-from jaxepi.sampling import ForceConstants, in_primitive_cells, phonopy_files, polar
+from jaxepi.sampling import ForceConstants, in_primitive_cells, named_calculators, phonopy_files, polar
 from jaxepi.sampling.lattices import sites, warn_of_strain
 from jaxepi.structure import Structure
 from jaxepi.workflows.settings import AbsorptionSettings, GapSettings, VibrationSettings
@@ -49,6 +50,8 @@ def bound(crystal: Material, settings: VibrationSettings) -> Material:
         InputError: files that cannot be used, or of another crystal; charges of a crystal that cannot have any.
     """
     own = settings.potential is None and phonopy_files.is_phonopy(settings.crystal)
+    if settings.calculator is not None:
+        crystal, own = dataclasses.replace(crystal, ions=None, potential_name="none"), False
     path = settings.phonons or (settings.crystal if own else None)
     if path is None:
         if settings.born is None:
@@ -65,6 +68,28 @@ def bound(crystal: Material, settings: VibrationSettings) -> Material:
     return dataclasses.replace(
         crystal, ions=None, potential_name="none", constants=constants, constants_name=path, polar=constants.polar
     )
+
+
+def displaced(settings: VibrationSettings, supercell: Structure, progress: bool = False) -> ForceConstants:
+    """Force constants of a supercell from the calculator that settings name; forces that are known already are read.
+
+    Raises:
+        InputError: a calculator that cannot be made, that fails (what is done is kept), or that has the crystal not at rest.
+    """
+    assert settings.calculator is not None
+    name = " ".join((settings.calculator, *settings.calculator_options))
+    folder = settings.forces or f"{Path(settings.crystal).stem}-forces-{len(supercell)}"
+    forces = named_calculators.calculator(settings.calculator, settings.calculator_options)
+    options: dict[str, Any] = {"displacement": settings.displacement, "folder": folder, "progress": progress}
+    try:
+        return ForceConstants.from_ase(forces, supercell, **options, name=name)
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # whatever a calculator of others raises
+        raise InputError(
+            f"calculator {name} failed ({type(error).__name__}: {error}); forces that are done are kept in {folder}, and the "
+            "same line goes on from there"
+        ) from error
 
 
 def prepared(crystal: Material, cell: str, precision: str) -> Material:

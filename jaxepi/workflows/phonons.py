@@ -12,6 +12,11 @@ from jaxepi.errors import InputError
 from jaxepi.materials import Material, measured
 from jaxepi.sampling import Dispersion, ForceConstants
 from jaxepi.sampling.harmonic import SOFTEST_THZ
+from jaxepi.workflows.crystal import displaced
+from jaxepi.workflows.settings import PhononsSettings
+
+REPEATS = 4
+"""Of the primitive cell, where nobody says."""
 
 LO_TO = (
     "no LO-TO splitting: the long-range field of the atoms' effective charges (the non-analytic term) is not included; in a "
@@ -57,6 +62,18 @@ class Phonons(NamedTuple):
         return html.picture(plotting.png(plotting.phonons(along.path, along.frequencies, note="; ".join(self.notes))))
 
 
+def with_calculator(crystal: Material, settings: PhononsSettings, progress: bool = False) -> Material:
+    """The crystal with force constants from the calculator that settings name, in a supercell of its primitive cell.
+
+    Raises:
+        InputError: as `crystal.displaced`.
+    """
+    repeats = crystal.periodic(REPEATS if settings.supercell is None else settings.supercell)
+    constants = displaced(settings, crystal.primitive.supercell(repeats), progress)
+    constants = dataclasses.replace(constants, polar=crystal.polar)
+    return dataclasses.replace(crystal, constants=constants, constants_name=str(settings.calculator))
+
+
 def phonons(crystal: Material, supercell: int | None = None, path: str | None = None, count: int = 120) -> Phonons:
     """Phonons of the primitive cell from force constants of a supercell; with the non-analytic term where charges are known.
 
@@ -76,7 +93,7 @@ def phonons(crystal: Material, supercell: int | None = None, path: str | None = 
             )
         constants = crystal.constants
     else:
-        repeated = cell.supercell(crystal.periodic(4 if supercell is None else supercell))
+        repeated = cell.supercell(crystal.periodic(REPEATS if supercell is None else supercell))
         constants = dataclasses.replace(sampling.force_constants(crystal.potential, repeated), polar=crystal.polar)
     known = kpoints.special_points(cell)
     names = sorted(known, key=lambda name: (name != "G", name))

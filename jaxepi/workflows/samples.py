@@ -59,9 +59,13 @@ def draw(
             progress=progress,
         )
         return tuple(trajectory.snapshots())
-    constants = crystal.force_constants(supercell)
-    if settings.imaginary == "error" and crystal.constants is not None:
-        refuse_imaginary(constants, crystal.constants_name)
+    if settings.calculator is not None:
+        constants = crystals.displaced(settings, supercell, progress)
+    else:
+        constants = crystal.force_constants(supercell)
+    named = crystal.constants_name if settings.calculator is None else settings.calculator
+    if settings.imaginary == "error" and named != "none":
+        refuse_imaginary(constants, named)
     drawn = tuple(
         sampling.harmonic(
             constants,
@@ -102,10 +106,12 @@ def sample(
     if stored and resume and target.exists():
         results.read_provenance(target)  # refuses what is no result before the models are loaded
     found = crystals.bound(crystals.load(settings.crystal, potential=settings.potential), settings)
-    found.refuse_unbound()
+    if settings.calculator is None:
+        found.refuse_unbound()
     crystal = crystals.prepared(found, settings.cell, settings.precision)
     supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
-    origin = results.provenance(settings.asdict(), crystal.vibrating(), command)
+    bound = crystal.vibrating() if settings.calculator is None else {}
+    origin = results.provenance(settings.asdict(), bound, command)
     if stored and resume and target.exists():
         results.refuse_other_settings(target, results.read_provenance(target), origin)
         return results.read(target).contents["snapshots"]

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 from jaxepi.errors import InputError, shown
 from jaxepi.settings import Counts, Settings, fields, setting
+from jaxepi.workflows.crystal_settings import ElectronSettings, LatticeSettings, VibrationSettings
 
-RESOURCES = ("memory_gb", "workers")
+RESOURCES = ("memory_gb", "workers", "forces")
 """Settings that change how, not what, is computed: a run may be resumed with others."""
 
 MOST_POINTS = 10**6
@@ -21,60 +22,6 @@ MOST_ENERGIES = 20000
 """Photon energies of a spectrum: beyond, the matrix that broadens its bins fills memories."""
 
 SEED: dict[str, Any] = {"least": 0, "most": 2**32 - 1, "metavar": "N"}
-
-
-@dataclasses.dataclass(frozen=True)
-class CrystalSettings(Settings):
-    """What is studied, and in which precision."""
-
-    crystal: str = setting(
-        "silicon", "a material by name, or a structure file ASE reads (its cell at rest)", positional=True
-    )
-    precision: str = setting("float64", "of all arithmetic", choices=("float64", "float32"))
-
-
-@dataclasses.dataclass(frozen=True)
-class ElectronSettings(CrystalSettings):
-    """The Hamiltonian of a crystal."""
-
-    hamiltonian: str | None = setting(
-        None, "electrons: a set by name, or a file (default: the material's)", metavar="NAME"
-    )
-    spin_orbit: bool = setting(False, "spin-orbit coupling, in the spinor basis")
-
-
-@dataclasses.dataclass(frozen=True)
-class LatticeSettings(CrystalSettings):
-    """The potential of a crystal."""
-
-    potential: str | None = setting(
-        None, "energies of the lattice: a set by name, or a file (default: the material's)", metavar="NAME"
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class VibrationSettings(LatticeSettings):
-    """What holds the atoms of a crystal in place: a potential, or force constants of another code."""
-
-    phonons: str | None = setting(
-        None,
-        "force constants in place of a potential: phonopy.yaml or phonopy_params.yaml, FORCE_CONSTANTS, FORCE_SETS or "
-        "force_constants.hdf5 beside it",
-        metavar="FILE",
-    )
-    born: str | None = setting(
-        None,
-        "charges and dielectric tensor of a polar crystal, phonopy's BORN (default: those of the phonon file, or that beside "
-        "it, or the material's)",
-        metavar="FILE",
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.phonons is not None and self.potential is not None:
-            raise InputError(
-                f"potential {self.potential} and phonons {self.phonons}: both hold the atoms in place; give one of them"
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,9 +67,10 @@ class SamplingSettings(VibrationSettings):
                 f"snapshots {self.snapshots}: antithetic snapshots come in pairs; ask for {self.snapshots + 1}, "
                 "or switch pairs off (--no-antithetic)"
             )
-        if self.sampler == "molecular-dynamics" and self.phonons is not None:
+        if self.sampler == "molecular-dynamics" and (self.phonons or self.calculator) is not None:
+            given = f"calculator {self.calculator}" if self.phonons is None else f"phonons {self.phonons}"
             raise InputError(
-                f"phonons {self.phonons}: molecular dynamics needs a potential, not force constants; give one, or ask for "
+                f"{given}: molecular dynamics needs a potential of jaxepi, not force constants; give one, or ask for "
                 "the harmonic sampler"
             )
         if self.sampler == "molecular-dynamics" and self.statistics == "quantum":
