@@ -154,7 +154,7 @@ def test_configuration_file_and_flags(run, folder, monkeypatch):
 
     monkeypatch.setattr(absorption, "absorption", record)
     (folder / "run.toml").write_text(
-        'crystal = "silicon"\ntemperatures = [100, 200]\nspin-orbit = true\nantithetic = false\nwidth = 0.05\n'
+        'crystal = "silicon"\ntemperatures = [100, 200]\nspin-orbit = true\nsampling = "random"\nwidth = 0.05\n'
         "energies = [1, 4, 31]\nkmesh = 1\nsupercell = [1, 1, 2]\nsnapshots = 3\n"
     )
     assert run("absorb", "--config", "run.toml", "--width", 0.04, "--kmesh", 2)[0] == 130
@@ -162,7 +162,7 @@ def test_configuration_file_and_flags(run, folder, monkeypatch):
     assert (found.crystal, found.temperatures, found.supercell) == ("silicon", (100.0, 200.0), (1, 1, 2))
     assert (found.width, found.kmesh, found.snapshots) == (0.04, 2, 3)
     assert found.spin_orbit
-    assert not found.antithetic
+    assert found.sampling == "random"
     assert found.energies == (1.0, 4.0, 31)
 
 
@@ -249,8 +249,11 @@ def test_bad_structures_are_refused(run, folder, message):
         ("absorb silicon --snapshots 2.5", "snapshots 2.5: give a positive whole number"),
         ("absorb silicon --width 0.001", "width 0.001 eV: the energy bins resolve 0.008 eV"),
         ("absorb silicon --snapshots 3", "snapshots 3: antithetic snapshots come in pairs; ask for 4"),
-        ("absorb silicon --sampler molecular-dynamics", "statistics quantum"),
-        ("absorb silicon --sampler guess", "sampler 'guess': give one of harmonic, molecular-dynamics"),
+        ("absorb silicon --sampling molecular-dynamics", "statistics quantum"),
+        (
+            "absorb silicon --sampling guess",
+            "sampling 'guess': give one of antithetic, random, sobol, special, molecular",
+        ),
         ("absorb silicon --seed -1", "seed -1"),
         ("absorb silicon --tauc-window 2 1", "Tauc window 2 to 1 eV"),
         ("absorb silicon --supercell 12", "a Hamiltonian of 138240 orbitals needs about"),

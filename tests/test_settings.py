@@ -145,7 +145,7 @@ def test_settings_of_studies_stay_simple_to_use():
         (AbsorptionSettings, {"energies": (1.0, 2.0, 10**6)}, "ask for at least two, and for 20000 at most"),
         (AbsorptionSettings, {"tauc_window": (2.0, 1.0)}, "Tauc window 2 to 1 eV"),
         (AbsorptionSettings, {"snapshots": 3}, "antithetic snapshots come in pairs; ask for 4"),
-        (AbsorptionSettings, {"sampler": "molecular-dynamics"}, "statistics quantum"),
+        (AbsorptionSettings, {"sampling": "molecular-dynamics"}, "statistics quantum"),
         (AbsorptionSettings, {"temperatures": (1.0, 1)}, "temperature 1 K is given twice"),
         (AbsorptionSettings, {"scissor": math.nan}, "scissor nan eV"),
         (

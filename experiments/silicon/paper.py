@@ -34,8 +34,8 @@ BASE = AbsorptionSettings(
     temperatures=(300.0,),
     energies=(0.5, 5.0, 451),
 )
-DYNAMICS = {"sampler": "molecular-dynamics", "statistics": "classical", "interval": 200}
-FIVE: dict[str, Any] = {"snapshots": 5, "antithetic": False}
+DYNAMICS = {"sampling": "molecular-dynamics", "statistics": "classical", "interval": 200}
+FIVE: dict[str, Any] = {"snapshots": 5, "sampling": "random"}
 SIZES: dict[str, tuple[str, dict[str, Any]]] = {
     "64 atoms": ("paper-2-64", {"supercell": 2, "twists": 16}),
     "250 atoms": ("paper-2-250", {"cell": "primitive", "supercell": 5, "twists": 4}),

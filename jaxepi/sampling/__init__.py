@@ -1,4 +1,4 @@
-"""Snapshots of a crystal at a temperature: harmonic sampling and molecular dynamics; phonon frequencies."""
+"""Snapshots of a crystal at a temperature: harmonic (random, quasi-random, special) and by dynamics; phonons."""
 
 from jaxepi.sampling.averages import Average, average, canonical
 from jaxepi.sampling.dynamics import Dynamics, DynamicsError, Trajectory, molecular_dynamics, trajectories
@@ -23,8 +23,10 @@ from jaxepi.sampling.phonons import (
     shortest_images,
 )
 from jaxepi.sampling.polar import Polar
+from jaxepi.sampling.quasirandom import sobol_groups, sobol_noise
 from jaxepi.sampling.resampling import in_primitive_cells, resampled
 from jaxepi.sampling.snapshots import Snapshots
+from jaxepi.sampling.special_displacements import Departure, departure, special, special_noise
 from jaxepi.sampling.vibrations import (
     Modes,
     Thermodynamics,
@@ -40,6 +42,7 @@ from jaxepi.sampling.vibrations import (
 
 __all__ = [
     "Average",
+    "Departure",
     "Dispersion",
     "Dynamics",
     "DynamicsError",
@@ -55,6 +58,7 @@ __all__ = [
     "average",
     "canonical",
     "covariance",
+    "departure",
     "dispersion",
     "displacements",
     "dynamical_matrix",
@@ -74,6 +78,10 @@ __all__ = [
     "normal_modes",
     "resampled",
     "shortest_images",
+    "sobol_groups",
+    "sobol_noise",
+    "special",
+    "special_noise",
     "thermodynamics",
     "trajectories",
     "vibrational_energy",

@@ -21,6 +21,7 @@ from jaxepi.potentials.base import Potential
 from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.sampling.force_constants import ForceConstants, force_constants
 from jaxepi.sampling.keys import RandomKey, random_key
+from jaxepi.sampling.quasirandom import sobol_groups, sobol_noise
 from jaxepi.sampling.snapshots import Snapshots, Statistics
 from jaxepi.structure import Structure
 from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB, thz_from_eigenvalue
@@ -191,6 +192,8 @@ def harmonic(
     key: RandomKey,
     statistics: Statistics = "quantum",
     antithetic: bool = False,
+    points: Literal["random", "sobol"] = "random",
+    scrambles: int = 4,
     imaginary: Literal["error", "drop"] = "error",
 ) -> Snapshots:
     """Snapshots of the harmonic crystal at a temperature.
@@ -201,6 +204,8 @@ def harmonic(
         temperature: kelvin, one number. count: number of snapshots. key: `jax.random.key(seed)`, or the seed.
         statistics: "quantum" (Bose-Einstein, zero-point motion) or "classical" (as molecular dynamics).
         antithetic: the second half of the snapshots is displaced by minus the first; each pair is a group.
+        points: "sobol" spreads amplitudes of modes evenly (`sobol_noise`): a far smaller error of means;
+            force constants and key are known then. scrambles: independent ones, each a group.
         imaginary: "drop" leaves modes that are unstable or unbound at rest.
 
     Raises:
@@ -221,11 +226,16 @@ def harmonic(
         raise InputError("a potential needs a supercell: pass structure.supercell(n)")
     else:
         fc = force_constants(potential, supercell)
-    noise = white_noise(key, count, len(fc.supercell), antithetic, fc.matrix.dtype)
+    if points == "sobol":
+        noise, groups = sobol_noise(fc, key, count, scrambles, antithetic), sobol_groups(count, scrambles, antithetic)
+    elif points == "random":
+        noise = white_noise(key, count, len(fc.supercell), antithetic, fc.matrix.dtype)
+        groups = antithetic_pairs(count) if antithetic else ()
+    else:
+        raise InputError(f"points={points!r}: choose 'random' or 'sobol'")
     if imaginary == "error" and not traced(fc):
         refuse_imaginary(fc)
     u = displacements(fc, temperature, noise, statistics)
-    groups = antithetic_pairs(count) if antithetic else ()
     kelvin = jnp.asarray(temperature, fc.matrix.dtype)
     return Snapshots(fc.supercell, fc.supercell.positions[None] + u, kelvin, None, groups, statistics)
 

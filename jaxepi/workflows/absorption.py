@@ -164,8 +164,8 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
     held, origin = results.read(path)
     try:
         edges = held.pop("thermal_edges")
-        settings = AbsorptionSettings(**results.tuples(origin["settings"]))
-        if settings.trajectory is None and settings.sampler == "harmonic" and settings.antithetic:
+        settings = AbsorptionSettings(**_renamed(results.tuples(origin["settings"])))
+        if settings.trajectory is None and settings.sampling == "antithetic":
             held |= {
                 name: tuple(_paired(one) for one in held[name]) for name in ("snapshots", "transitions", "spectra")
             }
@@ -180,6 +180,15 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is not an absorption study ({error}); give the output of `jaxepi absorb`") from error
+
+
+def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a result, those of older files by their names of today."""
+    if "sampler" not in settings:
+        return settings
+    kept = {name: value for name, value in settings.items() if name not in ("sampler", "antithetic")}
+    harmonic = "antithetic" if settings.get("antithetic", True) else "random"
+    return {**kept, "sampling": harmonic if settings["sampler"] == "harmonic" else settings["sampler"]}
 
 
 def _paired(held: Any) -> Any:

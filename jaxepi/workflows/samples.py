@@ -1,7 +1,8 @@
-"""Snapshots of a crystal at its temperatures, drawn by either sampler, and files of them."""
+"""Snapshots of a crystal at its temperatures, drawn as settings say, and files of them."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -10,8 +11,9 @@ from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
 from jaxepi.guards import refuse_beyond_memory
 from jaxepi.materials import Material
 from jaxepi.potentials.domain import warn_of_snapshots
-from jaxepi.sampling import Snapshots
+from jaxepi.sampling import ForceConstants, Snapshots
 from jaxepi.sampling.harmonic import refuse_imaginary
+from jaxepi.sampling.keys import RandomKey
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows.settings import SamplingSettings
@@ -46,7 +48,7 @@ def draw(
     what = f"{count} snapshots of {len(supercell)} atoms"
     refuse_beyond_memory(3.0 * count * len(supercell), what, "ask for fewer, or for a smaller supercell")
     key = jax.random.key(settings.seed)
-    if settings.sampler == "molecular-dynamics":
+    if settings.sampling == "molecular-dynamics":
         trajectory = sampling.trajectories(
             crystal.potential,
             supercell,
@@ -66,21 +68,21 @@ def draw(
     named = crystal.constants_name if settings.calculator is None else settings.calculator
     if settings.imaginary == "error" and named != "none":
         refuse_imaginary(constants, named)
-    drawn = tuple(
-        sampling.harmonic(
-            constants,
-            temperature=temperature,
-            count=settings.snapshots,
-            key=key,
-            statistics="quantum" if settings.statistics == "quantum" else "classical",
-            antithetic=settings.antithetic,
-            imaginary="drop" if settings.imaginary == "drop" else "error",
-        )
-        for temperature in settings.temperatures
-    )
+    drawn = tuple(_harmonic(settings, constants, temperature, key) for temperature in settings.temperatures)
     for snapshots in drawn if crystal.ions is not None else ():
         warn_of_snapshots(crystal.potential, supercell, snapshots.positions, float(snapshots.temperature))
     return drawn
+
+
+def _harmonic(settings: SamplingSettings, constants: ForceConstants, temperature: float, key: RandomKey) -> Snapshots:
+    """Snapshots of one temperature; all temperatures have the same noise but for the signs of special displacements."""
+    given: dict[str, Any] = {"temperature": temperature, "count": settings.snapshots, "key": key}
+    given |= {"statistics": settings.statistics, "imaginary": settings.imaginary}
+    if settings.sampling == "special":
+        return sampling.special(constants, **given)
+    if settings.sampling == "sobol":
+        given |= {"points": "sobol", "scrambles": settings.scrambles}
+    return sampling.harmonic(constants, antithetic=settings.sampling != "random", **given)
 
 
 def sample(

@@ -38,17 +38,20 @@ class SamplingSettings(VibrationSettings):
     )
     supercell: Counts = setting(2, "its repeats, one number or three", least=1, most=1000, metavar="N")
     snapshots: int = setting(6, "snapshots a temperature", least=1, most=10**6, metavar="N")
-    sampler: str = setting(
-        "harmonic",
-        "how they are drawn; molecular dynamics is classical",
-        choices=("harmonic", "molecular-dynamics"),
+    sampling: str = setting(
+        "antithetic",
+        "harmonic snapshots in random pairs displaced oppositely, each by itself (random), in quasi-random pairs (sobol), "
+        "special displacements with their partners; or molecular dynamics, of classical nuclei",
+        choices=("antithetic", "random", "sobol", "special", "molecular-dynamics"),
+    )
+    scrambles: int = setting(
+        4, "independent scrambles of sobol, whose scatter tells the error", least=1, most=10**4, metavar="N"
     )
     statistics: str = setting(
         "quantum", "of the nuclei; quantum has zero-point motion", choices=("quantum", "classical")
     )
-    antithetic: bool = setting(True, "harmonic snapshots in pairs displaced oppositely")
     imaginary: str = setting(
-        "error", "harmonic sampler: refuse unstable modes, or leave them out", choices=("error", "drop")
+        "error", "harmonic snapshots: refuse unstable modes, or leave them out", choices=("error", "drop")
     )
     timestep: float = setting(1.0, "of molecular dynamics", "fs", above=0, most=1000, metavar="FS")
     equilibration: int = setting(
@@ -62,22 +65,32 @@ class SamplingSettings(VibrationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _refuse_twice(self.temperatures)
-        if self.sampler == "harmonic" and self.antithetic and self.snapshots % 2:
-            raise InputError(
-                f"snapshots {self.snapshots}: antithetic snapshots come in pairs; ask for {self.snapshots + 1}, "
-                "or switch pairs off (--no-antithetic)"
-            )
-        if self.sampler == "molecular-dynamics" and (self.phonons or self.calculator) is not None:
+        self._refuse_count()
+        if self.sampling == "molecular-dynamics" and (self.phonons or self.calculator) is not None:
             given = f"calculator {self.calculator}" if self.phonons is None else f"phonons {self.phonons}"
             raise InputError(
                 f"{given}: molecular dynamics needs a potential of jaxepi, not force constants; give one, or ask for "
-                "the harmonic sampler"
+                "harmonic snapshots (sampling antithetic)"
             )
-        if self.sampler == "molecular-dynamics" and self.statistics == "quantum":
+        if self.sampling == "molecular-dynamics" and self.statistics == "quantum":
             raise InputError(
                 "statistics quantum: molecular dynamics moves nuclei classically; ask for statistics classical, or for "
-                "the harmonic sampler"
+                "harmonic snapshots (sampling antithetic)"
             )
+
+    def _refuse_count(self) -> None:
+        """Refuse a number of snapshots that the way of drawing them does not have."""
+        count = self.snapshots
+        if self.sampling in ("antithetic", "special") and count % 2:
+            other = ", or for sampling random" if self.sampling == "antithetic" else ""
+            raise InputError(f"snapshots {count}: {self.sampling} snapshots come in pairs; ask for {count + 1}{other}")
+        if self.sampling == "sobol":
+            pairs = 1 << (max(1, -(-count // (2 * self.scrambles))) - 1).bit_length()
+            if count != 2 * self.scrambles * pairs:
+                raise InputError(
+                    f"snapshots {count}: sobol pairs in {self.scrambles} scrambles are 2 x {self.scrambles} x a power of two; "
+                    f"ask for {2 * self.scrambles * pairs}, or for other scrambles"
+                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -87,4 +87,4 @@ def test_what_does_not_go_together_is_refused():
     with pytest.raises(InputError, match=r"potential silicon-sw1985 and phonons a.yaml: both hold the atoms in place"):
         PhononsSettings(potential="silicon-sw1985", phonons="a.yaml")
     with pytest.raises(InputError, match=r"phonons a.yaml: molecular dynamics needs a potential"):
-        SamplingSettings(phonons="a.yaml", sampler="molecular-dynamics", statistics="classical")
+        SamplingSettings(phonons="a.yaml", sampling="molecular-dynamics", statistics="classical")

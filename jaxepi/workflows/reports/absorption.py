@@ -16,7 +16,6 @@ from jaxepi.optics import Spectrum
 from jaxepi.optics.spectrum import CONSTANTS
 from jaxepi.optics.tauc import POOR
 from jaxepi.sampling import Snapshots
-from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings
 from jaxepi.workflows.reports.tables import aligned, number, one_run, with_error
 
@@ -109,10 +108,9 @@ def summary(result: AbsorptionResult) -> str:
     """The study as text: what was computed, the gaps, the comparison with experiment."""
     settings = result.settings
     first = result.snapshots[0]
-    drawn = settings.trajectory is None  # two frames of one run have the groups of a pair
-    pairs = " in antithetic pairs" if drawn and first.groups == antithetic_pairs(len(first)) else ""
+    drawn = settings.trajectory is None
     lines = [
-        f"{settings.crystal}: {len(first.structure)} atoms, {len(first)} snapshots a temperature{pairs} "
+        f"{settings.crystal}: {len(first.structure)} atoms, {len(first)} snapshots a temperature "
         f"({_origin(settings, first)}), {_points(settings)}, "
         f"{settings.broadening} of {1e3 * settings.width:g} meV, scissor {settings.scissor:g} eV"
         + (f", seed {settings.seed}" if drawn else "")
@@ -133,7 +131,7 @@ def summary(result: AbsorptionResult) -> str:
 def _origin(settings: AbsorptionSettings, first: Snapshots) -> str:
     """Where snapshots come from, and the statistics of their nuclei."""
     if settings.trajectory is None:
-        return f"{settings.statistics} nuclei, {settings.sampler}"
+        return f"{settings.statistics} nuclei, {settings.sampling}"
     nuclei = f"{first.statistics} nuclei, " if first.statistics else ""
     return f"{nuclei}frames of {settings.trajectory}"
 
