@@ -1,6 +1,6 @@
 """Normal modes of a supercell on the host, one of each pair q and -q: what noise that chooses among modes is made of.
 
-Flows in: force constants. Flows out: `SupercellModes`, and from amplitudes of modes a real field over the atoms of the supercell.
+Flows in: force constants. Flows out: `SupercellModes`, and from amplitudes of modes a real field over its atoms.
 Mass-weighted and of unit norm, such a field is white noise when its amplitudes are, and `harmonic.displacements` gives each
 mode its thermal width; so every way to choose amplitudes shares that one smooth function of temperature, masses and
 potential.

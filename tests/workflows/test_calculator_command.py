@@ -28,7 +28,7 @@ def test_what_does_not_go_with_a_calculator_is_refused():
     with pytest.raises(InputError, match=r"displacement is of a calculator: give one \(--calculator NAME\)"):
         AbsorptionSettings("copper.cif", displacement=0.02)
     with pytest.raises(InputError, match=r"calculator emt: molecular dynamics needs a potential of jaxepi"):
-        SamplingSettings("copper.cif", calculator="emt", sampler="molecular-dynamics", statistics="classical")
+        SamplingSettings("copper.cif", calculator="emt", sampling="molecular-dynamics", statistics="classical")
     with pytest.raises(
         InputError, match=r"calculator decides how snapshots are drawn, and trajectory a.xyz holds them"
     ):
