@@ -69,6 +69,12 @@ def constants(t):
     return replace(FIXED, matrix=FIXED.matrix * (1 + t))
 
 
+def without_symmetry(t):
+    """No mode is degenerate, so that velocities have derivatives."""
+    stretched = jnp.diag(jnp.array([1.0, 1.1, 1.3])) + 0.1 * t
+    return replace(FIXED, matrix=jnp.einsum("ab,ibrjc,cd->iarjd", stretched, FIXED.matrix, stretched))
+
+
 def vibrating(t):
     return sampling.normal_modes(constants(t), POINT, IMAGES)
 
@@ -162,6 +168,9 @@ CASES = {
     "sampling.Snapshots": by_snapshot,
     "sampling.Trajectory": trajectory,
     "sampling.covariance": lambda t: (sampling.covariance(constants(t), 300.0 * (1 + t)) ** 2).sum(),
+    "sampling.density_of_states": lambda t: (
+        sampling.density_of_states(constants(t), 8.0 + ENERGIES, POINT, 0.8 + t, IMAGES).projected ** 2
+    ).sum(),
     "sampling.displacements": lambda t: (sampling.displacements(constants(t), 300.0 * (1 + t), NOISE) ** 2).sum(),
     "sampling.dynamical_matrix": lambda t: (
         (jnp.abs(sampling.dynamical_matrix(constants(t), GENERIC + t, IMAGES)) * WEIGHTS[:6, :6]) ** 2
@@ -170,6 +179,9 @@ CASES = {
         sampling.force_constants(POTENTIAL, moved(t), GRAPH, force_tolerance=1e9).matrix ** 2
     ).sum(),
     "sampling.frequencies_thz": lambda t: sampling.frequencies_thz(constants(t), GENERIC[None], IMAGES).sum(),
+    "sampling.group_velocities": lambda t: (
+        1e3 * (sampling.group_velocities(without_symmetry(t), GENERIC[None] + t, images=IMAGES) ** 2).sum()
+    ),
     "sampling.harmonic": lambda t: (
         sampling.harmonic(FIXED, temperature=300.0 * (1 + t), count=2, key=0, antithetic=True).displacements ** 2
     ).sum(),
@@ -230,6 +242,7 @@ HOST = {
     "electrons.band_edges": "searches over k with SciPy",
     "electrons.edge_probe": "folds points into a supercell; its counts are static",
     "sampling.Average": "a record of numbers",
+    "sampling.Density": "a record of arrays; `density_of_states` makes it",
     "sampling.Dispersion": "a record of arrays for figures",
     "sampling.Dynamics": "a run in progress, with a state",
     "sampling.DynamicsError": "an exception",

@@ -1,6 +1,7 @@
 """Snapshots of a crystal at a temperature: harmonic (random, quasi-random, special) and by dynamics; phonons."""
 
 from jaxepi.sampling.averages import Average, average, canonical
+from jaxepi.sampling.densities import Density, density_of_states
 from jaxepi.sampling.dynamics import Dynamics, DynamicsError, Trajectory, molecular_dynamics, trajectories
 from jaxepi.sampling.force_constants import ForceConstants, force_constants
 from jaxepi.sampling.harmonic import (
@@ -27,6 +28,7 @@ from jaxepi.sampling.quasirandom import sobol_groups, sobol_noise
 from jaxepi.sampling.resampling import in_primitive_cells, resampled
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.sampling.special_displacements import Departure, departure, special, special_noise
+from jaxepi.sampling.velocities import group_velocities
 from jaxepi.sampling.vibrations import (
     Modes,
     Thermodynamics,
@@ -42,6 +44,7 @@ from jaxepi.sampling.vibrations import (
 
 __all__ = [
     "Average",
+    "Density",
     "Departure",
     "Dispersion",
     "Dynamics",
@@ -58,6 +61,7 @@ __all__ = [
     "average",
     "canonical",
     "covariance",
+    "density_of_states",
     "departure",
     "dispersion",
     "displacements",
@@ -67,6 +71,7 @@ __all__ = [
     "force_constants",
     "free_energy",
     "frequencies_thz",
+    "group_velocities",
     "harmonic",
     "heat_capacity",
     "images_of",

@@ -34,7 +34,7 @@ LENGTH = 80.0
 FREE_THZ = 0.005
 """Modes below move freely (at Gamma, to within round-off): they are left out, as phonopy does below its cutoff."""
 
-_FREE = (FREE_THZ * 2e-3 * np.pi) ** 2 * AMU_ANGSTROM2_PER_FS2
+FREE = (FREE_THZ * 2e-3 * np.pi) ** 2 * AMU_ANGSTROM2_PER_FS2
 
 Imaginary = Literal["error", "drop"]
 
@@ -185,8 +185,8 @@ _FUNCTIONS: dict[str, dict[str, Callable[[Array, Array], Array]]] = {
 
 
 _VARIANCES: dict[str, Callable[[Array, Array], Array]] = {
-    "quantum": lambda eigenvalue, temperature: variance(eigenvalue, temperature, "quantum", _FREE),
-    "classical": lambda eigenvalue, temperature: variance(eigenvalue, temperature, "classical", _FREE),
+    "quantum": lambda eigenvalue, temperature: variance(eigenvalue, temperature, "quantum", FREE),
+    "classical": lambda eigenvalue, temperature: variance(eigenvalue, temperature, "classical", FREE),
 }
 
 
@@ -197,7 +197,7 @@ def _sum(what: str, modes: Modes, temperature: Temperature, statistics: Statisti
 
 @partial(jax.jit, static_argnames=("what", "statistics"))
 def _summed(what: str, modes: Modes, temperature: Array, statistics: Statistics) -> Array:
-    bound = modes.eigenvalues > _FREE
+    bound = modes.eigenvalues > FREE
     safe = jnp.where(bound, modes.eigenvalues, 1.0)
     of_mode = _FUNCTIONS[statistics][what]
     values = jax.vmap(jax.vmap(lambda x: of_mode(x, temperature)))(safe)
