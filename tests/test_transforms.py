@@ -133,6 +133,12 @@ def trajectory(t):
 
 
 CASES = {
+    "optics.Keldysh": lambda t: optics.Keldysh(5.0 + t, 1.5 + t).potential(jnp.array([2.0, 30.0])).sum(),
+    "optics.Screening": lambda t: optics.Screening(10.0 + t, 2.0, 1.0 + t).potential(jnp.array([2.0, 30.0])).sum(),
+    "optics.screening_of": lambda t: optics.screening_of(HAMILTONIAN, CELL.scaled(1 + t), 10 * (1 + t)).potential(
+        jnp.array([2.0])
+    )[0],
+    "optics.thomas_fermi_length": lambda t: optics.thomas_fermi_length(8.0, 40.0 * (1 + t)),
     "optics.EnergyGrid": lambda t: (GRID.weights(3.0 + t)[1] * jnp.arange(4.0)).sum(),
     "optics.Gaussian": lambda t: optics.Gaussian(0.3 + t).profile(jnp.asarray(0.2), 0.1),
     "optics.Lorentzian": lambda t: optics.Lorentzian(0.3 + t).profile(jnp.asarray(0.2), 0.1),
@@ -241,6 +247,8 @@ CASES = {
 HOST = {
     "electrons.band_edges": "searches over k with SciPy",
     "electrons.edge_probe": "folds points into a supercell; its counts are static",
+    "optics.Excitons": "Lanczos' coefficients, found on the host",
+    "optics.excitons": "Lanczos' recursion goes on from step to step on the host; `exciton_spectrum` is traced",
     "sampling.Average": "a record of numbers",
     "sampling.Density": "a record of arrays; `density_of_states` makes it",
     "sampling.Dispersion": "a record of arrays for figures",

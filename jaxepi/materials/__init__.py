@@ -1,5 +1,6 @@
 """Materials: a structure, a potential and a Hamiltonian that belong together, each with a card."""
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,6 +9,8 @@ from jaxepi import hamiltonians, potentials
 from jaxepi.errors import InputError
 from jaxepi.materials import measured, models
 from jaxepi.materials.material import Material
+from jaxepi.optics.excitons import Screening
+from jaxepi.optics.excitons import setup as excitons
 from jaxepi.sampling import Polar
 from jaxepi.sampling.polar import checked
 from jaxepi.structure import Structure
@@ -44,6 +47,10 @@ def load(name: str, hamiltonian: str | None = None, potential: str | None = None
     }
     if "polar" in entry:
         card["charges"] = _charges_in_words(entry["polar"])
+    if "screening" in entry:
+        card["screening of excitons"] = (
+            f"dielectric constant {entry['screening']['eps0']:g}: {entry['screening']['citation']}"
+        )
     window = entry.get("tauc_window")
     primitive = Structure.from_ase(_crystal(entry["crystal"], cubic=False))
     found = Material(
@@ -60,7 +67,7 @@ def load(name: str, hamiltonian: str | None = None, potential: str | None = None
         polar=_polar(entry["polar"], primitive, name) if "polar" in entry else None,
     )
     found.refuse_foreign()
-    return found
+    return dataclasses.replace(found, screening=_screening(entry, found))
 
 
 def _charges_in_words(entry: dict) -> str:
@@ -73,6 +80,13 @@ def _polar(entry: dict, primitive: Structure, name: str) -> Polar:
     charges = np.array([entry["charges"][symbol] for symbol in primitive.to_ase().get_chemical_symbols()])
     unit = np.eye(3)
     return checked(charges[:, None, None] * unit, entry["dielectric"] * unit, primitive, name)[0]
+
+
+def _screening(entry: dict, material: Material) -> Screening | None:
+    """Screening by a card's dielectric constant, over the Thomas-Fermi length of the valence electrons."""
+    if "screening" not in entry:
+        return None
+    return excitons.screening_of(material.hamiltonian, material.primitive, entry["screening"]["eps0"])
 
 
 def _crystal(entry: dict, cubic: bool) -> "ase.Atoms":

@@ -8,6 +8,7 @@ from jaxepi import html, sampling, tree
 from jaxepi.errors import InputError, whole_number
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.materials import models
+from jaxepi.optics.excitons import Screening
 from jaxepi.potentials import Potential
 from jaxepi.sampling import ForceConstants, Polar
 from jaxepi.structure import Structure
@@ -28,6 +29,7 @@ class Material:
         card: pairs (key, text) that say what the models are fitted to and where they hold.
         constants: force constants of another code, which then hold the atoms in place of a potential, or None.
         polar: charges of the primitive cell's atoms, where the crystal is polar and they are known.
+        screening: what weakens the attraction of electrons and holes, where it is known.
     """
 
     primitive: Structure
@@ -43,6 +45,7 @@ class Material:
     card: tuple[tuple[str, str], ...] = static(default=())
     constants: ForceConstants | None = None
     polar: Polar | None = None
+    screening: Screening | None = None
 
     def _repr_html_(self) -> str | None:
         cell = self.primitive._repr_html_()

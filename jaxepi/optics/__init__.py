@@ -5,6 +5,7 @@ Fifth stage of the house: a Hamiltonian and snapshots flow in, spectra flow out.
 
 from jaxepi.optics.broadening import EnergyGrid, Gaussian, Lorentzian
 from jaxepi.optics.dielectric import Transitions, dielectric, joint_density_of_states, transitions
+from jaxepi.optics.excitons import Excitons, Keldysh, Screening, excitons, screening_of, thomas_fermi_length
 from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.spectrum import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
 from jaxepi.optics.tauc import TaucFit, tauc_fit
@@ -12,20 +13,26 @@ from jaxepi.optics.transitions import transition_histogram
 
 __all__ = [
     "EnergyGrid",
+    "Excitons",
     "Gaussian",
+    "Keldysh",
     "Lorentzian",
+    "Screening",
     "Spectrum",
     "TaucFit",
     "Transitions",
     "absorption",
     "dielectric",
     "energy_loss",
+    "excitons",
     "extinction",
     "joint_density_of_states",
     "kramers_kronig",
     "reflectivity",
     "refractive_index",
+    "screening_of",
     "tauc_fit",
+    "thomas_fermi_length",
     "transition_histogram",
     "transitions",
 ]

@@ -187,8 +187,12 @@ def orthonormal(
     return h, DenseOperator(0.5 * (w - jnp.swapaxes(w.conj(), 1, 2)))
 
 
-def _matrices_at(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], structure: Structure, real: bool, k):
-    """H(k) and W = -i dH/dk of one configuration at one fractional k point, in an orthonormal basis."""
+def matrices_at(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], structure: Structure, real: bool, k):
+    """H(k) and W = -i dH/dk of one configuration at one fractional k point, in an orthonormal basis.
+
+    Args:
+        real: whether H(k) is real there, by its signs.
+    """
     q = cartesian(k, structure)
     if blocks.overlap is not None:
         return orthonormal(blocks, graph, vectors, q)
@@ -220,7 +224,7 @@ def _transitions(
 
         def add(total, chunk):
             k, weight = chunk
-            h, w = jax.vmap(partial(_matrices_at, blocks, graph, vectors, displaced, real))(k)
+            h, w = jax.vmap(partial(matrices_at, blocks, graph, vectors, displaced, real))(k)
             histogram, e = transition_histogram(h, w, weight, blocks.occupied, grid, tensor)
             return total + histogram, e
 

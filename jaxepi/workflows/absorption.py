@@ -28,8 +28,8 @@ from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots
 from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.structure import Structure
+from jaxepi.workflows import attraction, samples, trajectories
 from jaxepi.workflows import crystal as crystals
-from jaxepi.workflows import samples, trajectories
 from jaxepi.workflows.reports.tables import with_error
 from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
 from jaxepi.workflows.study import Study
@@ -47,6 +47,8 @@ class AbsorptionResult:
         valence, conduction: band edges of every snapshot, eV, scissor not included, shape (t, s); NaN without edges.
         fits: Tauc fits of the mean spectra, one a temperature; empty without a gap.
         equilibrium: spectrum of the lattice at rest, on many k points of the primitive cell.
+        attracted: spectra in which electrons and holes attract each other, one a temperature; empty where not asked for.
+        equilibrium_attracted: that of the lattice at rest, or None.
         provenance: versions, command, models and their hash, settings, date.
     """
 
@@ -61,6 +63,8 @@ class AbsorptionResult:
     fits: tuple[TaucFit, ...]
     equilibrium: Spectrum
     provenance: dict[str, Any]
+    attracted: tuple[Spectrum, ...] = ()
+    equilibrium_attracted: Spectrum | None = None
 
     @property
     def temperatures(self) -> tuple[float, ...]:
@@ -119,6 +123,8 @@ class AbsorptionResult:
         valence, conduction = Quantity(self.valence, "eV"), Quantity(self.conduction, "eV")
         kept["thermal_edges"] = {"valence": valence, "conduction": conduction}
         kept["gap_kind"] = self.gap_kind
+        if self.equilibrium_attracted is not None:
+            kept |= {"attracted": self.attracted, "equilibrium_attracted": self.equilibrium_attracted}
         return kept if self.edges is None else {**kept, "band_edges": self.edges}
 
 
@@ -149,8 +155,8 @@ def absorption(
             return load(output)
         prepared = study.keep("prepared", partial(stages.prepare, progress))
         found = study.map(items, partial(stages.compute, prepared), settings.workers or stages.workers)
-        rest = study.keep("rest", stages.rest)
-        result = stages.analyse(prepared, found, rest["transitions"], study.origin)
+        rest = study.keep("rest", partial(stages.rest, prepared))
+        result = stages.analyse(prepared, found, rest, study.origin)
         study.finish(result.contents())
     return result
 
@@ -167,7 +173,9 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
         settings = AbsorptionSettings(**_renamed(results.tuples(origin["settings"])))
         if settings.trajectory is None and settings.sampling == "antithetic":
             held |= {
-                name: tuple(_paired(one) for one in held[name]) for name in ("snapshots", "transitions", "spectra")
+                name: tuple(_paired(one) for one in held[name])
+                for name in ("snapshots", "transitions", "spectra", "attracted")
+                if name in held
             }
         return AbsorptionResult(
             settings=settings,
@@ -256,10 +264,11 @@ class _Stages:
     def prepare(self, progress: bool) -> dict[str, Any]:
         """Snapshots, and band edges where the crystal has a gap."""
         drawn = self.given or samples.draw(self.settings, self.crystal, self.supercell, progress)
+        screening = {"screening": attraction.screening(self.settings, self.crystal)} if self.settings.excitons else {}
         if (self.settings.gap_kind or self.crystal.gap_kind) == "none":
-            return {"snapshots": drawn}
+            return {"snapshots": drawn, **screening}
         edges = electrons.band_edges(self.crystal.hamiltonian, self.crystal.primitive)
-        return {"snapshots": drawn, "edges": edges}
+        return {"snapshots": drawn, "edges": edges, **screening}
 
     def compute(self, prepared: dict[str, Any], item: tuple[int, int]) -> dict[str, Any]:
         """Transitions and band edges of one snapshot of one temperature; the same compiled functions serve all."""
@@ -275,18 +284,24 @@ class _Stages:
             probe = electrons.edge_probe(prepared["edges"], self.supercell, occupied)
             valence, conduction = electrons.thermal_edges(hamiltonian, one, probe, self.graph)
         edges = {"valence": Quantity(valence, "eV"), "conduction": Quantity(conduction, "eV")}
-        return {"transitions": kept, "edges": edges}
+        found = {"transitions": kept, "edges": edges}
+        if self.settings.excitons:
+            found["attracted"] = attraction.of_snapshot(self.settings, self.crystal, one, s, prepared["screening"])
+        return found
 
-    def rest(self) -> dict[str, Any]:
+    def rest(self, prepared: dict[str, Any]) -> dict[str, Any]:
         """Transitions of the lattice at rest, from the primitive cell."""
         primitive = self.crystal.primitive
         at_rest = Snapshots(primitive, primitive.positions[None], jnp.zeros((), primitive.positions.dtype))
         points = kpoints.quasirandom(self.settings.equilibrium_points, periodic=primitive.pbc)
         memory = self.settings.memory_gb
-        return {"transitions": optics.transitions(self.crystal.hamiltonian, at_rest, points, memory_gb=memory)}
+        found = {"transitions": optics.transitions(self.crystal.hamiltonian, at_rest, points, memory_gb=memory)}
+        if self.settings.excitons:
+            found["attracted"] = attraction.at_rest(self.settings, self.crystal, prepared["screening"])
+        return found
 
     def analyse(
-        self, prepared: dict[str, Any], found: list[dict[str, Any]], rest: Transitions, origin: dict[str, Any]
+        self, prepared: dict[str, Any], found: list[dict[str, Any]], rest: dict[str, Any], origin: dict[str, Any]
     ) -> AbsorptionResult:
         """Spectra and Tauc fits from the transitions."""
         settings, per = self.settings, self.shape[1]
@@ -294,8 +309,15 @@ class _Stages:
         energies = jnp.linspace(low, high, count, dtype=self.supercell.positions.dtype)
         groups = [found[i : i + per] for i in range(0, len(found), per)]
         drawn = prepared["snapshots"]
-        joined = tuple(_joined([p["transitions"] for p in group], d) for group, d in zip(groups, drawn, strict=True))
-        spectra = tuple(_spectrum(t, energies, _broadening(settings), settings.scissor) for t in joined)
+
+        def together(name: str) -> tuple[Transitions, ...]:
+            return tuple(_joined([p[name] for p in group], d) for group, d in zip(groups, drawn, strict=True))
+
+        def spectrum(binned: Transitions) -> Spectrum:
+            return _spectrum(binned, energies, _broadening(settings), settings.scissor)
+
+        joined = together("transitions")
+        spectra = tuple(map(spectrum, joined))
         edges: BandEdges | None = prepared.get("edges")
         kind, window = self.tauc(edges)
         fits = () if kind == "none" else tuple(_fit(s.energies, s.mean()[1], kind, window) for s in spectra)
@@ -313,8 +335,10 @@ class _Stages:
             valence=edge("valence"),
             conduction=edge("conduction"),
             fits=fits,
-            equilibrium=_spectrum(rest, energies, _broadening(settings), settings.scissor),
+            equilibrium=spectrum(rest["transitions"]),
             provenance=origin,
+            attracted=tuple(map(spectrum, together("attracted"))) if settings.excitons else (),
+            equilibrium_attracted=spectrum(rest["attracted"]) if settings.excitons else None,
         )
 
     def tauc(self, edges: BandEdges | None) -> tuple[str, tuple[float, float]]:

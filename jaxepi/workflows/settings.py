@@ -187,6 +187,24 @@ class AbsorptionSettings(ElectronSettings, TrajectorySettings):
     equilibrium_points: int = setting(
         10000, "quasirandom k points of the primitive cell, lattice at rest", least=1, most=10**7, metavar="N"
     )
+    excitons: bool = setting(
+        False, "electrons and holes attract each other: spectra of them beside those of independent particles"
+    )
+    exciton_mesh: Counts = setting(
+        10,
+        "with excitons: k mesh of the primitive cell at rest, one number or three; snapshots have kmesh, or as dense a mesh",
+        least=1,
+        most=100,
+        metavar="N",
+    )
+    exciton_steps: int = setting(200, "with excitons: steps of Lanczos' recursion", least=2, most=10**5, metavar="N")
+    dielectric_constant: float | None = setting(
+        None,
+        "with excitons: of the electrons, which screens (default: the material's, or that of independent particles)",
+        least=1,
+        most=1e6,
+        metavar="EPS0",
+    )
     gap_kind: str | None = setting(
         None,
         "of the Tauc fit (default: the material's, or from the band edges)",

@@ -50,12 +50,16 @@ class GapRow(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Calculated over measured absorption at photon energies (eV), at one temperature (K)."""
+    """Calculated over measured absorption at photon energies (eV), at one temperature (K).
+
+    attracted: the same ratio where electrons and holes attract each other; NaN where that was not asked for.
+    """
 
     temperature: float
     energies: Float[np.ndarray, "e"]
     ratio: Float[np.ndarray, "e"]
     citation: str
+    attracted: Float[np.ndarray, "e"]
 
 
 def gap_rows(result: AbsorptionResult) -> list[GapRow]:
@@ -91,12 +95,16 @@ def compare_absorption(result: AbsorptionResult, energies: tuple[float, ...] = R
         distance, index = min(near)
         if distance > SAME_TEMPERATURE:
             continue
-        spectrum = result.spectra[index]
-        ratio = np.exp(
-            _log_interpolation(at, np.asarray(spectrum.energies), np.asarray(spectrum.absorption()))
-            - _log_interpolation(at, table.energies, table.absorption)
-        )
-        out.append(Comparison(result.temperatures[index], at, ratio, table.citation))
+
+        def ratio(spectrum: Spectrum, table: measured.MeasuredAbsorption = table) -> np.ndarray:
+            return np.exp(
+                _log_interpolation(at, np.asarray(spectrum.energies), np.asarray(spectrum.absorption()))
+                - _log_interpolation(at, table.energies, table.absorption)
+            )
+
+        attracted = ratio(result.attracted[index]) if result.attracted else np.full(len(at), np.nan)
+        found = ratio(result.spectra[index])
+        out.append(Comparison(result.temperatures[index], at, found, table.citation, attracted))
     return out
 
 
@@ -118,12 +126,16 @@ def summary(result: AbsorptionResult) -> str:
     if result.edges is not None:
         rest = float(result.edges.gap) + settings.scissor
         lines.append(f"Gap of the lattice at rest: {rest:.3f} eV ({result.gap_kind})")
+    lines += _attraction(result)
     if result.gap_kind != "none":
         lines += ["", *_gap_lines(result)]
     for comparison in compare_absorption(result):
         lines += ["", f"Absorption at {comparison.temperature:g} K over measured ({comparison.citation}):"]
-        known = [(e, r) for e, r in zip(comparison.energies, comparison.ratio, strict=True) if np.isfinite(r)]
-        rows = [["photon energy (eV)", *(f"{e:.1f}" for e, _ in known)], ["ratio", *(f"{r:.2g}" for _, r in known)]]
+        known = np.isfinite(comparison.ratio)
+        rows = [["photon energy (eV)", *(f"{e:.1f}" for e in comparison.energies[known])]]
+        rows.append(["ratio", *(f"{r:.2g}" for r in comparison.ratio[known])])
+        if result.attracted:
+            rows.append(["with attraction", *(f"{r:.2g}" for r in comparison.attracted[known])])
         lines += [f"  {line}" for line in aligned(rows)]
     return "\n".join(lines)
 
@@ -134,6 +146,14 @@ def _origin(settings: AbsorptionSettings, first: Snapshots) -> str:
         return f"{settings.statistics} nuclei, {settings.sampling}"
     nuclei = f"{first.statistics} nuclei, " if first.statistics else ""
     return f"{nuclei}frames of {settings.trajectory}"
+
+
+def _attraction(result: AbsorptionResult) -> list[str]:
+    """Mesh of the attraction, and the dielectric constants without and with it, of the lattice at rest."""
+    if result.equilibrium_attracted is None:
+        return []
+    mesh = _counts(result.settings.exciton_mesh)
+    return [f"Electrons and holes attract each other: k mesh {mesh} of the primitive cell at rest"]
 
 
 def _points(settings: AbsorptionSettings) -> str:
@@ -190,9 +210,19 @@ def write_csv(result: AbsorptionResult, path: str | os.PathLike, made_by: str = 
     for name, (_, unit, meaning) in CONSTANTS.items():
         head.append(f"# {name} in {unit}: {meaning}; _spread: standard deviation over snapshots; _error: of the mean")
     names = [f"{name}{suffix}" for name in CONSTANTS for suffix in ("", "_spread", "_error")]
-    head.append(",".join(["temperature", "energy", *names]))
     blocks = [_block(t, s) for t, s in zip(result.temperatures, result.spectra, strict=True)]
     blocks.append(_block(math.nan, result.equilibrium))
+    if result.equilibrium_attracted is not None:
+        head.append("# attraction: 1 where electrons and holes attract each other")
+        names.append("attraction")
+        attracted = [_block(t, s) for t, s in zip(result.temperatures, result.attracted, strict=True)]
+        attracted.append(_block(math.nan, result.equilibrium_attracted))
+        blocks = [
+            np.column_stack([block, np.full(len(block), float(i))])
+            for i, group in enumerate((blocks, attracted))
+            for block in group
+        ]
+    head.append(",".join(["temperature", "energy", *names]))
     with whole(path) as temporary, temporary.open("w") as file:
         file.write("\n".join(head) + "\n")
         np.savetxt(file, np.concatenate(blocks), delimiter=",", fmt="%.9g")

@@ -1,0 +1,282 @@
+"""What electrons and holes feel of each other: screened attraction, bare exchange, and the distances both need.
+
+Flows in: a structure and a k mesh. Flows out: tables of energies between atoms, eV. Charges sit on orbitals (zero differential
+overlap), so that a table between atoms is all; the electron and the hole are at most half a Born-von Karman cell (mesh times
+cell) apart, at the nearest image.
+"""
+
+import math
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase.geometry.minkowski_reduction import minkowski_reduce
+from jaxtyping import Array, Bool, Float
+
+from jaxepi import units
+from jaxepi.errors import InputError
+from jaxepi.guards import known, number, poisoned
+from jaxepi.linalg import inverse_3x3
+from jaxepi.structure import Structure
+from jaxepi.tree import field, pytree, stored
+
+ONSITE = 2.0
+"""Screened attraction of electron and hole on one atom, eV: one number for all crystals, fitted to none (U of 1 to 3 eV moves
+the height of silicon's first peak, hardly its place: docs/how-to/excitons.md)."""
+
+ONSITE_BARE = 10.0
+"""Repulsion of two charges on one atom without screening, eV, in the exchange: the size of valence shells' Slater integrals."""
+
+
+@runtime_checkable
+class Interaction(Protocol):
+    """Screened attraction of an electron and a hole on two atoms."""
+
+    @property
+    def onsite(self) -> Array | float: ...
+
+    def potential(self, distance: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Attraction, eV, at distances above zero, angstrom."""
+        ...
+
+    def valid(self) -> Bool[Array, ""]:
+        """Whether the values are physical."""
+        ...
+
+    def check(self) -> None:
+        """Refuse values that are known and not physical."""
+        ...
+
+
+@stored
+@pytree
+class Screening:
+    """Screening of a bulk crystal with a model dielectric function of one length.
+
+    W(r) = K/r [1/eps0 + (1 - 1/eps0) exp(-r/length)], the transform of 1/eps(q) = 1/eps0 + (1 - 1/eps0) q^2/(q^2 + 1/length^2),
+    and `onsite` on one atom. With the Thomas-Fermi length of valence electrons (half an angstrom) neighbours are screened
+    wholly, as in Resta, Phys. Rev. B 16, 2717 (1977).
+
+    Attributes:
+        eps0: dielectric constant of the electrons, at least one. onsite: attraction on one atom. length: of the crossover;
+            zero screens all other atoms wholly (`thomas_fermi_length` gives that of a crystal).
+    """
+
+    eps0: Float[Array, ""] | float = field(unit="1")
+    onsite: Float[Array, ""] | float = field(unit="eV", default=ONSITE)
+    length: Float[Array, ""] | float = field(unit="angstrom", default=0.0)
+
+    def potential(self, distance: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Attraction, eV, at distances above zero, angstrom."""
+        whole = 1 / jnp.asarray(self.eps0, distance.dtype)
+        length = jnp.asarray(self.length, distance.dtype)
+        crossing = jnp.where(length > 0, jnp.exp(-distance / jnp.where(length > 0, length, 1.0)), 0.0)
+        return units.COULOMB / distance * (whole + (1 - whole) * crossing)
+
+    def valid(self) -> Bool[Array, ""]:
+        """Whether the values are physical."""
+        eps0, onsite, length = (jnp.asarray(x) for x in (self.eps0, self.onsite, self.length))
+        return (eps0 >= 1) & (eps0 <= jnp.inf) & (jnp.abs(onsite) < jnp.inf) & (length >= 0) & (length < jnp.inf)
+
+    def check(self) -> None:
+        """Refuse values that are known and not physical.
+
+        Raises:
+            InputError: eps0 below one, a length below zero, an on-site attraction that is no number.
+        """
+        eps0, onsite = known(number("eps0", self.eps0)), known(number("onsite", self.onsite, "eV"))
+        length = known(number("length", self.length, "angstrom"))
+        if eps0 is not None and not eps0 >= 1:
+            raise InputError(
+                f"eps0 {eps0:g}: a dielectric constant is 1 (no screening) or more; give that of the crystal's electrons, "
+                "such as 11.7 for silicon"
+            )
+        if onsite is not None and not np.isfinite(onsite):
+            raise InputError(f"onsite {onsite:g} eV: give a finite attraction")
+        if length is not None and not 0 <= length < np.inf:
+            raise InputError(f"length {length:g} angstrom: give zero or more")
+
+
+@stored
+@pytree
+class Keldysh:
+    """Screening of a layer that is thin against the distances: V(q) = 2 pi K/[q kappa (1 + radius q)] in the plane.
+
+    W(r) = pi K/(2 kappa radius) [H0(r/radius) - Y0(r/radius)] with Struve's and Neumann's functions (Rytova 1967; Keldysh,
+    JETP Lett. 29, 658 (1979); Cudazzo et al., Phys. Rev. B 84, 085406 (2011)).
+
+    Attributes:
+        radius: of the screening, 2 pi times the polarisability a unit of area, over kappa. kappa: mean dielectric constant of
+            the media above and below, at least one. onsite: attraction on one atom.
+    """
+
+    radius: Float[Array, ""] | float = field(unit="angstrom")
+    kappa: Float[Array, ""] | float = field(unit="1", default=1.0)
+    onsite: Float[Array, ""] | float = field(unit="eV", default=ONSITE)
+
+    def potential(self, distance: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Attraction, eV, at distances above zero, angstrom."""
+        radius, kappa = (jnp.asarray(x, distance.dtype) for x in (self.radius, self.kappa))
+        return 0.5 * jnp.pi * units.COULOMB / (kappa * radius) * struve_minus_neumann(distance / radius)
+
+    def valid(self) -> Bool[Array, ""]:
+        """Whether the values are physical."""
+        radius, kappa, onsite = (jnp.asarray(x) for x in (self.radius, self.kappa, self.onsite))
+        return (radius > 0) & (radius < jnp.inf) & (kappa >= 1) & (kappa < jnp.inf) & (jnp.abs(onsite) < jnp.inf)
+
+    def check(self) -> None:
+        """Refuse values that are known and not physical.
+
+        Raises:
+            InputError: a radius that is not positive, kappa below one, an on-site attraction that is no number.
+        """
+        radius, kappa = known(number("radius", self.radius, "angstrom")), known(number("kappa", self.kappa))
+        onsite = known(number("onsite", self.onsite, "eV"))
+        if radius is not None and not 0 < radius < np.inf:
+            raise InputError(f"radius {radius:g} angstrom: give the positive screening radius of the layer")
+        if kappa is not None and not 1 <= kappa < np.inf:
+            raise InputError(f"kappa {kappa:g}: the dielectric constant around a layer is 1 (vacuum) or more")
+        if onsite is not None and not np.isfinite(onsite):
+            raise InputError(f"onsite {onsite:g} eV: give a finite attraction")
+
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+
+
+def struve_minus_neumann(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """H0(x) - Y0(x) for x > 0: (2/pi) int_0^inf exp(-x sinh u) du, by Gauss-Legendre up to where the integrand is 1e-17."""
+    end = jnp.arcsinh(40 / x)
+    nodes, weights = (jnp.asarray(a, x.dtype).reshape((1,) * x.ndim + (-1,)) for a in (_NODES, _WEIGHTS))
+    u = 0.5 * end[..., None] * (nodes + 1)
+    return end / jnp.pi * (weights * jnp.exp(-x[..., None] * jnp.sinh(u))).sum(axis=-1)
+
+
+def thomas_fermi_length(electrons: float | Array, volume: float | Array) -> Array:
+    """Screening length of a gas of the crystal's valence electrons, angstrom: 1/q^2 = pi a_B/(4 k_F), k_F^3 = 3 pi^2 n.
+
+    Args:
+        electrons: valence electrons a cell. volume: of it, angstrom^3.
+    """
+    density = jnp.asarray(electrons, float) / jnp.asarray(volume, float)
+    bohr = units.HBAR2_PER_ELECTRON_MASS / units.COULOMB
+    return jnp.sqrt(jnp.pi * bohr / (4 * (3 * jnp.pi**2 * density) ** (1 / 3)))
+
+
+def separations(structure: Structure, mesh: tuple[int, int, int]) -> Float[Array, "n n K"]:
+    """Distance of an electron on atom i, R cells away, from a hole on atom j, at the nearest image; angstrom.
+
+    Args:
+        mesh: divisions of the k mesh; R runs over as many cells, in the order of the inverse Fourier transform.
+    """
+    counts = np.array(mesh, dtype=float)
+    cells = np.stack(np.meshgrid(*[np.arange(n) for n in mesh], indexing="ij"), axis=-1).reshape(-1, 3)
+    combination = jnp.asarray(_reduction(structure, counts), structure.cell.dtype)
+    reduced = combination @ (jnp.asarray(counts[:, None], structure.cell.dtype) * structure.cell)
+    steps = np.array(list(np.ndindex(3, 3, 3))) - 1
+    steps = steps[((steps == 0) | np.asarray(structure.pbc)).all(axis=1)]
+    args = structure.positions, structure.cell, reduced
+    return _nearest(*args, *(jnp.asarray(x, structure.cell.dtype) for x in (cells, steps, np.array(structure.pbc))))
+
+
+@jax.jit
+def _nearest(positions: Array, cell: Array, reduced: Array, cells: Array, steps: Array, periodic: Array) -> Array:
+    """Distances at the nearest image; of atoms on themselves 1e-15, where the root has a derivative."""
+    vectors = (cells @ cell)[None, None] + (positions[:, None] - positions[None])[:, :, None]
+    turns = jnp.round(jax.lax.stop_gradient(vectors @ inverse_3x3(reduced))) * periodic[None, None, None]
+    vectors = vectors - turns @ reduced
+
+    def nearer(shortest, step):
+        moved = vectors + (step @ reduced)[None, None, None]
+        return jnp.minimum(shortest, (moved**2).sum(axis=-1)), None
+
+    first = jnp.full(vectors.shape[:-1], jnp.inf, vectors.dtype)
+    square, _ = jax.lax.scan(nearer, first, steps)
+    apart = square > 1e-12
+    return jnp.sqrt(jnp.where(apart, square, 1e-30))
+
+
+def _reduction(structure: Structure, counts: np.ndarray) -> np.ndarray:
+    """Integer combinations that make the Born-von Karman cell compact; as given where the cell is being traced."""
+    cell = known(structure.cell)
+    if cell is None:
+        return np.eye(3)
+    return np.rint(minkowski_reduce(counts[:, None] * np.asarray(cell, float), structure.pbc)[1])
+
+
+def attraction_table(
+    interaction: Interaction, structure: Structure, mesh: tuple[int, int, int]
+) -> Float[Array, "n n K"]:
+    """W_ij(R) of `separations`, eV.
+
+    Raises:
+        InputError: an interaction that is not physical (NaN under tracing).
+    """
+    interaction.check()
+    return _attraction(interaction, separations(structure, mesh))
+
+
+@jax.jit
+def _attraction(interaction: Interaction, distance: Array) -> Array:
+    apart = distance > 1e-6
+    away = interaction.potential(jnp.where(apart, distance, 1.0))
+    onsite = jnp.broadcast_to(jnp.asarray(interaction.onsite, distance.dtype), distance.shape)
+    return poisoned(jnp.where(apart, away, onsite), interaction.valid())
+
+
+def exchange_table(structure: Structure, onsite: float | Array = ONSITE_BARE) -> Float[Array, "n n"]:
+    """Bare repulsion of charges on atoms i and j and on all their images, without the mean (G = 0), eV: Ewald's sum.
+
+    On one atom of one cell the repulsion is `onsite`. The missing G = 0 makes the macroscopic dielectric function of it.
+
+    Raises:
+        InputError: a structure that is not periodic in three directions.
+    """
+    if not all(structure.pbc):
+        raise InputError(
+            f"exchange of a crystal that is periodic along {structure.pbc} alone: the sum is for three directions; "
+            "leave the exchange out"
+        )
+    cell = known(structure.cell)
+    if cell is None:
+        raise InputError("exchange under traced cells: its sums are laid out on the host; give a known cell")
+    cell = np.asarray(cell, float)
+    volume = abs(np.linalg.det(cell))
+    width = math.sqrt(math.pi) / volume ** (1 / 3)
+    reach = 6.5
+    cells = _within(cell, reach / width + np.linalg.norm(cell, axis=1).sum())
+    waves = _within(2 * np.pi * np.linalg.inv(cell).T, 2 * width * reach)
+    waves = waves[np.linalg.norm(waves, axis=1) > 1e-9]
+    dtype = structure.positions.dtype
+    args = (jnp.asarray(x, dtype) for x in (cells, waves, volume, width, onsite))
+    return _ewald(structure.positions, *args)
+
+
+@jax.jit
+def _ewald(positions: Array, cells: Array, waves: Array, volume: Array, width: Array, onsite: Array) -> Array:
+    between = positions[:, None] - positions[None]
+
+    def real(total, shift):
+        square = ((between + shift[None, None]) ** 2).sum(axis=-1)
+        own = square < 1e-12
+        distance = jnp.sqrt(jnp.where(own, 1.0, square))
+        far = jax.scipy.special.erfc(width * distance) / distance
+        return total + jnp.where(own, -2 * width / math.sqrt(math.pi), far), None
+
+    def reciprocal(total, wave):
+        square = (wave**2).sum()
+        weight = 4 * math.pi / volume * jnp.exp(-square / (4 * width**2)) / square
+        return total + weight * jnp.cos(between @ wave), None
+
+    total = jnp.broadcast_to(-math.pi / (volume * width**2), between.shape[:2])
+    total, _ = jax.lax.scan(real, total, cells)
+    total, _ = jax.lax.scan(reciprocal, total, waves)
+    return units.COULOMB * total + onsite * jnp.eye(len(positions), dtype=positions.dtype)
+
+
+def _within(vectors: np.ndarray, radius: float) -> np.ndarray:
+    """All lattice points within a radius of the origin."""
+    most = np.ceil(radius * np.linalg.norm(np.linalg.inv(vectors), axis=0)).astype(int)
+    points = np.stack(np.meshgrid(*[np.arange(-m, m + 1) for m in most], indexing="ij"), axis=-1).reshape(-1, 3)
+    points = points @ vectors
+    return points[np.linalg.norm(points, axis=1) <= radius]

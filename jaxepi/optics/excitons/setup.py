@@ -1,0 +1,173 @@
+"""What all calculations of excitons share: mesh, active bands, polarisations, and the pairs of one configuration."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxepi import units
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph
+from jaxepi.guards import known, numbers
+from jaxepi.hamiltonians.base import Hamiltonian
+from jaxepi.kpoints import mesh as regular_mesh
+from jaxepi.linalg import call_lapack
+from jaxepi.optics.broadening import EnergyGrid
+from jaxepi.optics.dielectric import Transitions, transitions
+from jaxepi.optics.excitons.interaction import (
+    ONSITE,
+    Interaction,
+    Screening,
+    attraction_table,
+    exchange_table,
+    thomas_fermi_length,
+)
+from jaxepi.optics.excitons.pairs import Found, Pairs, chunk_of, memory_bytes, orbital_atoms, states, window
+from jaxepi.optics.excitons.subspaces import Bands
+from jaxepi.sampling.snapshots import Snapshots
+from jaxepi.structure import Structure
+
+COMPLEX = {"float64": "complex128", "float32": "complex64"}
+
+
+def at_rest(structure: Structure) -> Snapshots:
+    """One snapshot: the structure itself."""
+    return Snapshots(structure, structure.positions[None], jnp.zeros((), structure.positions.dtype))
+
+
+def screening_of(
+    hamiltonian: Hamiltonian,
+    structure: Structure,
+    eps0: float | Array | None = None,
+    onsite: float | Array = ONSITE,
+    kmesh: int = 8,
+) -> Screening:
+    """Screening of a crystal: by its dielectric constant, over the Thomas-Fermi length of its valence electrons.
+
+    Args:
+        structure: at rest. eps0: of the electrons; by default that of independent particles of this Hamiltonian, on a mesh.
+        onsite: attraction on one atom, eV. kmesh: divisions of the mesh for the default eps0.
+    """
+    if eps0 is None:
+        eps0 = transitions(hamiltonian, at_rest(structure), kmesh, tensor=False).static_eps1()[0]
+    electrons = hamiltonian.basis.occupied(structure.species) * hamiltonian.basis.spin_degeneracy
+    return Screening(eps0, onsite, thomas_fermi_length(electrons, structure.volume))
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """Choices that are the same for all configurations of a crystal.
+
+    Attributes:
+        mesh: divisions. points: fractional, in the order of the Fourier transform, shape (K, 3). bands: the active ones.
+        polarisations: unit vectors, shape (p, 3). precision: of states and products. atoms: of each orbital.
+        degeneracy: of spin.
+    """
+
+    mesh: tuple[int, int, int]
+    points: np.ndarray
+    bands: Bands
+    polarisations: np.ndarray
+    precision: str
+    atoms: tuple[int, ...]
+    degeneracy: int
+
+    @classmethod
+    def of(
+        cls,
+        hamiltonian: Hamiltonian,
+        structure: Structure,
+        kmesh: int | Sequence[int],
+        valence: int | None,
+        conduction: int | None,
+        polarisations: Any,
+        shift: Sequence[float],
+        precision: str,
+    ) -> "Setup":
+        """Check every choice.
+
+        Raises:
+            InputError: a mesh, bands, polarisations or a precision that cannot be.
+        """
+        if precision not in COMPLEX:
+            raise InputError(f"precision {precision!r}: choose {' or '.join(COMPLEX)}")
+        bands = window(hamiltonian, structure, valence, conduction)
+        points = regular_mesh(kmesh, shift, time_reversal=False, periodic=structure.pbc).points
+        n1, n2, n3 = (kmesh if p else 1 for p in structure.pbc) if isinstance(kmesh, int) else kmesh
+        mesh = (int(n1), int(n2), int(n3))
+        directions = (
+            np.eye(3) if polarisations is None else np.asarray(numbers("polarisations", polarisations, float, 2))
+        )
+        length = np.linalg.norm(directions, axis=1)
+        if directions.shape[1:] != (3,) or not len(directions) or not (length > 0).all():
+            raise InputError(f"polarisations of shape {directions.shape}: give directions of the field, shape (p, 3)")
+        atoms = orbital_atoms(hamiltonian, structure)
+        degeneracy = hamiltonian.basis.spin_degeneracy
+        return cls(mesh, points, bands, directions / length[:, None], precision, atoms, degeneracy)
+
+    def memory(self) -> dict[str, float]:
+        """Bytes by part: `memory_bytes`."""
+        polarisations = len(self.polarisations)
+        count = len(self.atoms), max(self.atoms) + 1, len(self.points)
+        return memory_bytes(*count, self.bands, polarisations, self.precision)
+
+    def scale(self, structure: Structure) -> Array:
+        """Squared dipoles summed over the mesh, angstrom^2, times this are an integral of eps2, eV."""
+        return 4 * jnp.pi**2 * units.COULOMB * self.degeneracy / (structure.volume * len(self.points))
+
+    def states(self, hamiltonian: Hamiltonian, structure: Structure, graph: Graph, grid: EnergyGrid | None) -> Found:
+        """States of one configuration on the mesh.
+
+        Raises:
+            InputError: a metal (NaN under tracing).
+        """
+        points = jnp.asarray(self.points, structure.positions.dtype)
+        directions = jnp.asarray(self.polarisations, points.dtype)
+        args = (hamiltonian, structure, graph, points, directions, self.bands, grid, COMPLEX[self.precision])
+        found = call_lapack(len(self.atoms), states, *args)
+        top, bottom = (found.eigenvalues[:, n] for n in (self.bands[1] - 1, self.bands[1]))
+        edges = known(jnp.stack([top.max(), bottom.min()]))
+        if edges is not None and not edges[1] - edges[0] > 1e-3:
+            raise InputError(
+                f"the filled bands reach {edges[0]:.3f} eV and the empty ones begin at {edges[1]:.3f} eV: a metal screens "
+                "its electrons from its holes; excitons need a gap"
+            )
+        return found
+
+    def pairs(
+        self,
+        hamiltonian: Hamiltonian,
+        structure: Structure,
+        graph: Graph,
+        interaction: Interaction,
+        exchange: bool,
+        grid: EnergyGrid | None,
+    ) -> tuple[Pairs, tuple[Array, Array, Array]]:
+        """Pairs of one configuration; bins of all transitions and of those outside the active bands; and eigenvalues."""
+        found = self.states(hamiltonian, structure, graph, grid)
+        real = found.dipoles.real.dtype
+        table = attraction_table(interaction, structure, self.mesh).astype(real)
+        fields = None
+        if exchange and all(structure.pbc):
+            fields = (self.degeneracy * exchange_table(structure)).astype(real)
+        chunk = chunk_of(len(self.atoms), len(self.points), found.dipoles.dtype.itemsize, len(self.polarisations))
+        kept = found[:5]
+        pairs = Pairs(*kept, table, fields, atoms=self.atoms, mesh=self.mesh, chunk=chunk)
+        outside = found.everything - found.active
+        return pairs, (found.everything.mean(axis=0), outside.mean(axis=0), found.eigenvalues)
+
+    def transitions(
+        self, hamiltonian: Hamiltonian, snapshots: Snapshots, bins: list[Array], levels: list[Array], grid: EnergyGrid
+    ) -> Transitions:
+        """Binned transitions of all snapshots, one isotropic component."""
+        structure = snapshots.structure
+        occupied = hamiltonian.basis.occupied(structure.species)
+        electrons = occupied * self.degeneracy / structure.volume
+        plasma = 4 * jnp.pi * units.COULOMB * units.HBAR2_PER_ELECTRON_MASS * electrons
+        weights = jnp.full(len(self.points), 1 / len(self.points))
+        histogram, eigenvalues = jnp.stack(bins)[:, None], jnp.stack(levels)
+        found = Transitions(histogram, eigenvalues, weights, plasma, grid, occupied)
+        return dataclasses.replace(found, snapshot_weights=snapshots.weights, groups=snapshots.groups)

@@ -1,0 +1,167 @@
+"""Spectra of electrons and holes that attract each other, by Lanczos: `excitons`.
+
+Flows in: a Hamiltonian, snapshots, an interaction. Flows out: `Excitons`, from which dielectric functions of any line shape
+follow, beside those of independent particles on the same mesh.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxepi.errors import InputError
+from jaxepi.graph import Graph
+from jaxepi.guards import traced, whole
+from jaxepi.hamiltonians.base import Hamiltonian
+from jaxepi.optics.broadening import Broadening, EnergyGrid, PhotonEnergies
+from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions
+from jaxepi.optics.excitons import lanczos
+from jaxepi.optics.excitons.interaction import Interaction
+from jaxepi.optics.excitons.pairs import Pairs, check_memory, product
+from jaxepi.optics.excitons.setup import Setup, at_rest
+from jaxepi.optics.spectrum import Spectrum
+from jaxepi.optics.transitions import deposit
+from jaxepi.sampling.snapshots import Snapshots
+from jaxepi.structure import Structure
+from jaxepi.tree import field, pytree, replace, stored
+
+STEPS = 300
+"""Steps of Lanczos' recursion; see `Excitons.convergence`."""
+
+SEGMENT = 20
+"""Steps between two reports of progress."""
+
+
+@stored
+@pytree
+class Excitons:
+    """Lanczos coefficients of snapshots: all a spectrum needs, for any line shape, scissor or frequencies.
+
+    Attributes:
+        alpha, beta: diagonal and next diagonal of the pairs' Hamiltonian in Lanczos' basis, eV, shape (s, p, m).
+        strength: total squared dipoles of the active pairs, as they enter eps2, eV, shape (s, p).
+        rest: transitions outside the active bands, which stay independent. independent: all transitions, on the same mesh.
+    """
+
+    alpha: Float[Array, "s p m"] = field(unit="eV")
+    beta: Float[Array, "s p m"] = field(unit="eV")
+    strength: Float[Array, "s p"] = field(unit="eV")
+    rest: Transitions
+    independent: Transitions
+
+    def __len__(self) -> int:
+        return self.alpha.shape[0]
+
+    def transitions(self, steps: int | None = None) -> Transitions:
+        """Squared dipoles a bin with attraction: a `Transitions`, whose `spectrum`, `f_sum` and `static_eps1` hold.
+
+        Args:
+            steps: of the recursion that are used; all by default.
+        """
+        m = self.alpha.shape[2] if steps is None else steps
+        snapshots, polarisations = self.strength.shape
+        flat = (x[:, :, :m].reshape(snapshots * polarisations, m) for x in (self.alpha, self.beta))
+        values, weights = lanczos.ritz(*flat)
+        weights = weights * self.strength.reshape(-1, 1) / polarisations
+        grid = self.rest.grid
+        bins = jax.vmap(lambda e, w: deposit(grid, e, w[None])[0])(values, weights)
+        bins = bins.reshape(snapshots, polarisations, -1).sum(axis=1, keepdims=True)
+        return replace(self.rest, histogram=self.rest.histogram + bins.astype(self.rest.histogram.dtype))
+
+    def spectrum(
+        self, energies: PhotonEnergies, broadening: Broadening, scissor: float | Array = 0.0, steps: int | None = None
+    ) -> Spectrum:
+        """Dielectric function at `energies` (eV) with a line shape: as `Transitions.spectrum`."""
+        return self.transitions(steps).spectrum(energies, broadening, scissor)
+
+    def convergence(self, energies: PhotonEnergies, broadening: Broadening) -> float:
+        """Largest change of eps2 that the last fifth of the steps made, over the largest eps2."""
+        last, before = (
+            np.asarray(self.spectrum(energies, broadening, steps=m).eps2)
+            for m in (self.alpha.shape[2], max(1, (4 * self.alpha.shape[2]) // 5))
+        )
+        return float(np.abs(last - before).max() / np.abs(last).max())
+
+
+def excitons(
+    hamiltonian: Hamiltonian,
+    snapshots: Snapshots | Structure,
+    kmesh: int | Sequence[int],
+    interaction: Interaction,
+    valence: int | None = None,
+    conduction: int | None = None,
+    steps: int = STEPS,
+    polarisations: Any = None,
+    exchange: bool = True,
+    shift: Sequence[float] = (0.0, 0.0, 0.0),
+    precision: str = "float64",
+    grid: EnergyGrid = DEFAULT_GRID,
+    graph: Graph | None = None,
+    memory_gb: float = 8.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Excitons:
+    """Absorption with the attraction of electron and hole (Bethe-Salpeter, Tamm-Dancoff), by Lanczos.
+
+    Args:
+        snapshots: or one structure. kmesh: divisions of the reciprocal vectors, one number or three; the Born-von Karman cell
+            that it makes must hold the relative motion. interaction: `Screening`, or `Keldysh` of layers.
+        valence, conduction: active bands; all filled ones and a quarter more empty ones by default. Others stay independent.
+        steps: of Lanczos' recursion (`Excitons.convergence` says whether they suffice).
+        polarisations: directions of the field, shape (p, 3), whose mean is taken; x, y and z by default. One is enough for a
+            cubic crystal at rest.
+        exchange: local fields, of crystals that are periodic in three directions (others have none).
+        shift: of the mesh, in units of one division. precision: of states and products, "float32" halves memory and time;
+            energies are found in that of the structure.
+        memory_gb: bound on the working memory. progress: called with steps done and steps in all.
+
+    Raises:
+        InputError: a metal, an interaction that is not physical, a mesh or bands that there are not, what does not fit in
+            memory (says how much, and what reduces it), or traced arguments (`exciton_spectrum` takes them).
+    """
+    if isinstance(snapshots, Structure):
+        snapshots = at_rest(snapshots)
+    if traced(hamiltonian, snapshots, interaction):
+        raise InputError("excitons runs step by step on the host; under jit, vmap and grad use exciton_spectrum")
+    steps = whole("steps", steps, 2)
+    structure = snapshots.structure
+    graph = hamiltonian.graph(structure) if graph is None else graph
+    snapshots.check(graph)
+    setup = Setup.of(hamiltonian, structure, kmesh, valence, conduction, polarisations, shift, precision)
+    check_memory(setup.memory(), memory_gb, setup.mesh, setup.bands)
+    coefficients, found = [], []
+    for s in range(len(snapshots)):
+        one = structure.with_positions(snapshots.positions[s])
+        pairs, parts = setup.pairs(hamiltonian, one, graph, interaction, exchange, grid)
+
+        def report(done: int, before: int = s * steps) -> None:
+            if progress is not None:
+                progress(before + done, steps * len(snapshots))
+
+        alpha, beta, norm = run(pairs, steps, report)
+        coefficients.append((alpha, beta, setup.scale(one) * norm**2))
+        found.append(parts)
+    alpha, beta, strength = (jnp.stack(x) for x in zip(*coefficients, strict=True))
+    levels = [part[2] for part in found]
+    kept = [setup.transitions(hamiltonian, snapshots, [part[i] for part in found], levels, grid) for i in range(2)]
+    return Excitons(alpha, beta, strength, rest=kept[1], independent=kept[0])
+
+
+def run(pairs: Pairs, steps: int, report: Callable[[int], None]) -> tuple[Array, Array, Array]:
+    """Lanczos' coefficients, shapes (p, steps), in double precision, and the norms of the start vectors."""
+    recursion, alphas, betas = lanczos.begin(pairs.dipoles), [], []
+    for done in range(0, steps, SEGMENT):
+        recursion, alpha, beta = jax.block_until_ready(_advance(pairs, recursion, min(SEGMENT, steps - done)))
+        alphas.append(np.asarray(alpha, float))
+        betas.append(np.asarray(beta, float))
+        report(min(done + SEGMENT, steps))
+    alpha, beta = (jnp.asarray(np.concatenate(x, axis=1)) for x in (alphas, betas))
+    return alpha, beta, jnp.asarray(recursion.norm, float)
+
+
+@partial(jax.jit, static_argnames="steps")
+def _advance(pairs: Pairs, recursion: lanczos.Recursion, steps: int) -> tuple[lanczos.Recursion, Array, Array]:
+    return lanczos.advance(product, pairs, recursion, steps)

@@ -1,0 +1,87 @@
+"""Excitons in the absorption study: screening, meshes, and spectra of the lattice at rest and of snapshots.
+
+Flows in: settings and a crystal. Flows out: `Transitions` in which electrons and holes attract each other.
+"""
+
+import numpy as np
+
+from jaxepi import kpoints, optics
+from jaxepi.errors import InputError
+from jaxepi.materials import Material
+from jaxepi.optics import Screening, Transitions
+from jaxepi.optics.excitons.pairs import check_memory
+from jaxepi.optics.excitons.setup import Setup
+from jaxepi.sampling import Snapshots
+from jaxepi.workflows.settings import AbsorptionSettings
+
+
+def screening(settings: AbsorptionSettings, crystal: Material) -> Screening:
+    """By the dielectric constant that was asked for, the material's, or that of independent particles of its Hamiltonian."""
+    if settings.dielectric_constant is None and crystal.screening is not None:
+        return crystal.screening
+    return optics.screening_of(crystal.hamiltonian, crystal.primitive, settings.dielectric_constant)
+
+
+def snapshot_mesh(settings: AbsorptionSettings, crystal: Material, atoms: int) -> tuple[int, ...]:
+    """k mesh of snapshots: the one asked for, or as dense as that of the primitive cell."""
+    if settings.kmesh is not None:
+        return crystal.periodic(settings.kmesh)
+    dimensions = sum(crystal.primitive.pbc)
+    repeats = (atoms / len(crystal.primitive)) ** (1 / dimensions)
+    dense = np.mean([n for n, p in zip(_mesh(settings, crystal), crystal.primitive.pbc, strict=True) if p])
+    return crystal.periodic(max(1, round(float(dense) / repeats)))
+
+
+def check(settings: AbsorptionSettings, crystal: Material, given: tuple[Snapshots, ...]) -> None:
+    """Refuse what cannot be before any work is done.
+
+    Raises:
+        InputError: a crystal without a gap, or what does not fit in memory.
+    """
+    if not settings.excitons:
+        return
+    if (settings.gap_kind or crystal.gap_kind) == "none":
+        raise InputError(f"excitons of {settings.crystal}, a metal: its electrons screen wholly; leave --excitons out")
+    structure = given[0].structure if given else crystal.structure.supercell(crystal.periodic(settings.supercell))
+    for cell, mesh in (
+        (crystal.primitive, _mesh(settings, crystal)),
+        (structure, snapshot_mesh(settings, crystal, len(structure))),
+    ):
+        setup = Setup.of(crystal.hamiltonian, cell, mesh, None, None, None, (0.0, 0.0, 0.0), settings.precision)
+        check_memory(setup.memory(), settings.memory_gb, setup.mesh, setup.bands)
+
+
+def at_rest(settings: AbsorptionSettings, crystal: Material, weakened: Screening) -> Transitions:
+    """Of the primitive cell, lattice at rest."""
+    found = optics.excitons(
+        crystal.hamiltonian,
+        crystal.primitive,
+        _mesh(settings, crystal),
+        weakened,
+        steps=settings.exciton_steps,
+        precision=settings.precision,
+        memory_gb=settings.memory_gb,
+    )
+    return found.transitions()
+
+
+def of_snapshot(
+    settings: AbsorptionSettings, crystal: Material, one: Snapshots, index: int, weakened: Screening
+) -> Transitions:
+    """Of one snapshot, on a mesh that is shifted by its own stretch of the quasirandom sequence unless one was asked for."""
+    shift = kpoints.quasirandom(1, index, crystal.structure.pbc).points[0] if settings.kmesh is None else np.zeros(3)
+    found = optics.excitons(
+        crystal.hamiltonian,
+        one,
+        snapshot_mesh(settings, crystal, len(one.structure)),
+        weakened,
+        steps=settings.exciton_steps,
+        shift=tuple(shift),
+        precision="float32",
+        memory_gb=settings.memory_gb,
+    )
+    return found.transitions()
+
+
+def _mesh(settings: AbsorptionSettings, crystal: Material) -> tuple[int, ...]:
+    return crystal.periodic(settings.exciton_mesh)

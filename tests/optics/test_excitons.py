@@ -1,0 +1,124 @@
+"""Electrons and holes that attract each other: against dense matrices and laws, on cells of two atoms and a few k points."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxepi import hamiltonians, kpoints, optics, units
+from jaxepi.errors import InputError
+from jaxepi.optics.excitons import Keldysh, Screening, excitons, interaction, lanczos
+from jaxepi.optics.excitons.pairs import product
+from jaxepi.optics.excitons.setup import Setup, at_rest
+from jaxepi.optics.excitons.spectrum import run
+from jaxepi.structure import Structure
+
+A = 5.431
+CELL = Structure.create([[0.0, 0, 0], [A / 4, A / 4, A / 4]], A / 2 * (1 - np.eye(3)), [14, 14])
+HAMILTONIAN = hamiltonians.load("si-vogl1983")
+GRAPH = HAMILTONIAN.graph(CELL)
+MESH = (2, 3, 2)
+ENERGIES = jnp.linspace(2.0, 8.0, 61)
+WIDE = optics.Gaussian(0.1)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    moved = CELL.with_positions(CELL.positions + jnp.array([[0.0, 0, 0], [0.1, -0.05, 0.2]]))
+    setup = Setup.of(HAMILTONIAN, moved, MESH, 3, 4, None, (0.3, 0.1, 0.2), "float64")
+    return setup.pairs(HAMILTONIAN, moved, GRAPH, Screening(11.7, 2.0, 0.5), True, optics.EnergyGrid(0.05, 600))[0]
+
+
+def dense(pairs):
+    """The matrix, written out from its definition with sums over k and R."""
+    d_c, d_v = np.asarray(pairs.electrons), np.asarray(pairs.holes)
+    points, _, c = d_c.shape
+    v = d_v.shape[2]
+    atoms = np.array(pairs.atoms)
+    cells = np.array(list(np.ndindex(*pairs.mesh)))
+    phase = np.exp(2j * np.pi * (cells / np.array(pairs.mesh)) @ cells.T)  # (k, R), k without its shift
+    w = np.asarray(pairs.attraction)[atoms][:, atoms]
+    h = np.zeros((points, c, v, points, c, v), complex)
+    for k in range(points):
+        h[k, :, :, k] += np.einsum("cd,uv->cvdu", np.asarray(pairs.upper)[k], np.eye(v))
+        h[k, :, :, k] -= np.einsum("cd,uv->cvdu", np.eye(c), np.asarray(pairs.lower)[k])
+        for q in range(points):
+            between = (phase[k].conj() * phase[q] * w).sum(-1) / points
+            h[k, :, :, q] -= np.einsum("ic,jv,ij,id,ju->cvdu", d_c[k].conj(), d_v[k], between, d_c[q], d_v[q].conj())
+            fields = np.asarray(pairs.exchange)[atoms][:, atoms] / points
+            h[k, :, :, q] += np.einsum("ic,iv,ij,jd,ju->cvdu", d_c[k].conj(), d_v[k], fields, d_c[q], d_v[q].conj())
+    return h.reshape(points * c * v, -1)
+
+
+def test_the_product_is_that_of_the_matrix_and_hermitian(pairs):
+    h = dense(pairs)
+    np.testing.assert_allclose(h, h.conj().T, atol=1e-12)
+    x = np.random.default_rng(0).normal(size=(2, *pairs.dipoles.shape[1:]))
+    x = jnp.asarray(x[0] + 1j * x[1])
+    np.testing.assert_allclose(np.asarray(product(pairs, x)).ravel(), h @ np.asarray(x).ravel(), atol=1e-11)
+
+
+def test_lanczos_is_the_dense_spectrum(pairs):
+    values, vectors = np.linalg.eigh(dense(pairs))
+    r = np.asarray(pairs.dipoles).reshape(3, -1)
+    weights = np.abs(r.conj() @ vectors) ** 2
+    lines = np.exp(-0.5 * ((np.asarray(ENERGIES)[:, None] - values) / 0.1) ** 2)
+    alpha, beta, norm = run(pairs, 144, lambda _: None)
+    found, shares = (np.asarray(x) for x in lanczos.ritz(alpha, beta))
+    mine = np.exp(-0.5 * ((np.asarray(ENERGIES)[None, :, None] - found[:, None]) / 0.1) ** 2)
+    mine = np.einsum("pwm,pm,p->pw", mine, shares, np.asarray(norm) ** 2)
+    expected = weights @ lines.T
+    np.testing.assert_allclose(mine, expected, atol=1e-8 * expected.max())
+
+
+def test_without_attraction_particles_are_independent():
+    none = Screening(jnp.inf, 0.0)
+    found = excitons(HAMILTONIAN, CELL, MESH, none, 3, 4, 160, exchange=False, shift=(0.3, 0.1, 0.2), graph=GRAPH)
+    ours = found.spectrum(ENERGIES, WIDE).eps2
+    theirs = found.independent.spectrum(ENERGIES, WIDE).eps2
+    np.testing.assert_allclose(ours, theirs, atol=1e-8 * float(theirs.max()))
+    points = kpoints.mesh(MESH, (0.3, 0.1, 0.2), time_reversal=False)
+    usual = optics.transitions(HAMILTONIAN, at_rest(CELL), points, graph=GRAPH, tensor=False)
+    np.testing.assert_allclose(found.independent.histogram, usual.histogram, atol=1e-10)
+    assert found.convergence(ENERGIES, WIDE) < 1e-6
+
+
+def test_a_layer_screens_by_struve_and_neumann():
+    from scipy.special import struve, y0
+
+    x = np.array([0.01, 0.3, 2.0, 20.0])
+    np.testing.assert_allclose(interaction.struve_minus_neumann(jnp.asarray(x)), struve(0, x) - y0(x), rtol=1e-9)
+    far = Keldysh(5.0, 2.0).potential(jnp.array([1e4]))
+    np.testing.assert_allclose(far, units.COULOMB / 2e4, rtol=1e-5)
+
+
+def test_bare_charges_have_the_madelung_constant():
+    salt = Structure.create([[0.0, 0, 0], [2.82, 0, 0]], 2.82 * (1 - np.eye(3)), [11, 17])
+    v = interaction.exchange_table(salt, 0.0)
+    np.testing.assert_allclose((v[0, 1] - v[0, 0]) * 2.82 / units.COULOMB, 1.747564594633, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"interaction": Screening(0.9)}, "eps0 0.9"),
+        ({"memory_gb": 1e-4}, "GB of working memory .*fewer bands or k points"),
+        ({"valence": 9}, "this cell has 4"),
+        ({"precision": "half"}, "float64 or float32"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, words):
+    args = {"kmesh": 2, "interaction": Screening(11.7)} | options
+    with pytest.raises(InputError, match=words):
+        excitons(HAMILTONIAN, CELL, graph=GRAPH, **args)
+
+
+def test_a_metal_is_refused():
+    graphite = hamiltonians.load("graphene-trambly2010")
+    layer = Structure.create(
+        [[0.0, 0, 5], [0, 2.456 / 3**0.5, 5]],
+        [[2.456, 0, 0], [-1.228, 2.127, 0], [0, 0, 10]],
+        [6, 6],
+        (True, True, False),
+    )
+    with pytest.raises(InputError, match="a metal"):
+        excitons(graphite, layer, (3, 3, 1), Keldysh(5.0))
