@@ -5,7 +5,7 @@ smooth is the function of the matrix. So the derivative rule stands on f(A), by 
 (df)_mn = [f(a_m) - f(a_n)]/(a_m - a_n) (dA)_mn, with f' inside a degenerate set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -108,3 +108,67 @@ def spectral_norm_3x3(matrix: Float[Array, "3 3"]) -> Float[Array, ""]:
     a, b, c = rest / jnp.where(size > 0, size, 1)
     angle = jnp.arccos(jnp.clip(jnp.dot(a, jnp.cross(b, c)) / 2, -1, 1)) / 3
     return jnp.sqrt(mean + 2 * size * jnp.cos(angle))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def spectral_sum(
+    h: Callable[..., Array],
+    matrices: tuple[Inexact[Array, "_ _"], ...],
+    tensor: Inexact[Array, "*shape"],
+    parameters: tuple[Array, ...] = (),
+) -> Float[Array, ""]:
+    """<V| h(A, B, ...; parameters) |V>, each matrix acting on one axis of V; differentiable through degenerate eigenvalues.
+
+    With eigenvalues a_i, b_j, ... and V in the eigenvectors, it is the sum of h(a_i, b_j, ...) |V_ij...|^2. Its derivative by
+    a matrix is the divided difference of h along that axis, as of `matrix_function`; derivatives of derivatives are not given.
+
+    Args:
+        h: differentiable scalar function of one eigenvalue of each matrix and of the parameters.
+        matrices: Hermitian, one an axis of the tensor.
+    """
+    spectra = [jnp.linalg.eigh(matrix) for matrix in matrices]
+    values = _over_spectra(h, [a for a, _ in spectra], parameters)
+    return jnp.sum(values * _squared(in_eigenvectors(tensor, [u for _, u in spectra])))
+
+
+@spectral_sum.defjvp
+def _spectral_sum_jvp(h, primals, tangents):
+    (matrices, tensor, parameters), (turned, moved, varied) = primals, tangents
+    spectra = [jnp.linalg.eigh(matrix) for matrix in matrices]
+    a, u = [a for a, _ in spectra], [u for _, u in spectra]
+    values, change = jax.jvp(lambda p: _over_spectra(h, a, p), (parameters,), (varied,))
+    x, dx = in_eigenvectors(tensor, u), in_eigenvectors(moved, u)
+    slope = jnp.sum(change * _squared(x)) + 2 * jnp.sum(values * (x.conj() * dx).real)
+    for axis, (tangent, own) in enumerate(zip(turned, u, strict=True)):
+        inner = own.conj().T @ tangent @ own
+
+        def columns(array: Array, axis: int = axis) -> Array:
+            return jnp.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+
+        steep = _over_spectra(jax.grad(h, argnums=axis), a, parameters)
+        over = jax.vmap(partial(divided_differences, a[axis]), in_axes=(1, 1), out_axes=2)
+        weights = over(columns(values), columns(steep)).astype(inner.dtype)
+        xs = columns(x).astype(inner.dtype)
+        slope = slope + jnp.einsum("ijc,ic,ij,jc->", weights, xs.conj(), inner, xs).real
+    return jnp.sum(values * _squared(x)), slope
+
+
+def in_eigenvectors(tensor: Inexact[Array, "*shape"], vectors: Sequence[Array]) -> Inexact[Array, "*shape"]:
+    """A tensor whose axes are each multiplied by the adjoint of one matrix of eigenvectors."""
+    for axis, u in enumerate(vectors):
+        tensor, own = alike(tensor, u)
+        tensor = jnp.moveaxis(jnp.tensordot(own.conj().T, tensor, axes=(1, axis)), 0, axis)
+    return tensor
+
+
+def _over_spectra(h: Callable[..., Array], spectra: Sequence[Array], parameters: tuple[Array, ...]) -> Array:
+    """h of every combination of eigenvalues, one an axis."""
+    function = h
+    for axis in reversed(range(len(spectra))):
+        chosen = [0 if i == axis else None for i in range(len(spectra) + len(parameters))]
+        function = jax.vmap(function, in_axes=tuple(chosen))
+    return function(*spectra, *parameters)
+
+
+def _squared(x: Array) -> Array:
+    return (x.conj() * x).real
