@@ -28,6 +28,8 @@ COMMANDS = {
     "sample": "snapshots at temperatures, to extended XYZ or HDF5",
     "train": "train a model on labelled configurations; errors in meV and angstrom",
     "md": "molecular dynamics at temperatures: trajectory and log of temperatures and energies",
+    "renormalise": "shifts of band edges, gaps and bands by vibrations, at temperatures, meV: second order, Monte Carlo",
+    "unfold": "spectral function of snapshots at temperatures along a path of the primitive zone, 1/eV",
     "materials": "shipped materials and models: elements, level, errors (meV, angstrom), citation; cards by name",
     "label structures": "make a set of structures, extended XYZ",
     "label run": "label structures by a recipe; goes on where an earlier call ended",

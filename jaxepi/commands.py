@@ -11,6 +11,7 @@ from jaxepi import settings as s
 from jaxepi.errors import InputError
 from jaxepi.files import FIGURES, RESULTS, Output, claim, mark, whole
 from jaxepi.labelling.commands import ACTIONS
+from jaxepi.workflows import epi_settings as e
 from jaxepi.workflows import outputs as o
 from jaxepi.workflows import settings as w
 from jaxepi.workflows.crystal_settings import CrystalSettings
@@ -233,6 +234,84 @@ def _example(settings: w.TrainSettings, files: o.TrainFiles) -> None:
     print(f"Written: {output}; `jaxepi train {kind} {output}` trains it")
 
 
+def _renormalise(settings: e.RenormalisationSettings, files: o.RenormalisationFiles, line: str) -> None:
+    from jaxepi import plotting
+    from jaxepi.workflows import renormalisation
+    from jaxepi.workflows.reports import epi as report
+
+    output = _output(settings, files, "renormalisation.h5")
+    figure = Path(files.figure or output.with_suffix(".png"))
+    bands = figure.with_name(f"{figure.stem}-bands{figure.suffix}")
+    csv = Path(files.csv) if isinstance(files.csv, str) else output.with_suffix(".csv")
+    outputs = [Output("--output", output, RESULTS, own=True), Output("--figure", figure, FIGURES)]
+    outputs += [Output("--figure", bands, FIGURES)] if settings.path else []
+    outputs += [Output("--csv", csv)] if files.csv else []
+    made_by = _claim("renormalise", settings, files, *outputs)
+    loaded = _coupled(settings)
+    found = renormalisation.renormalisation(settings, loaded, output, files.progress, not files.overwrite, line)
+    print("\n".join(report.lines(found)))
+    _print_polar(loaded)
+    title = Path(settings.crystal).stem
+    plotting.save(plotting.renormalisation(found, report.differences(found), title), figure, made_by)
+    written = [output, figure]
+    if found.path is not None:
+        assert found.bands is not None
+        assert found.band_shifts is not None
+        warmest = int(found.temperatures.argmax())
+        label, shifted = f"{found.temperatures[warmest]:g} K", found.bands + found.band_shifts[warmest]
+        zero = float(found.rest[0]) if "valence" in found.levels else 0.0
+        drawn = plotting.renormalised_bands(found.path, found.bands, shifted, zero, title, label)
+        plotting.save(drawn, bands, made_by)
+        written.append(bands)
+    if files.csv:
+        report.write_csv(found, csv, made_by)
+        written.append(csv)
+    print(f"\nWritten: {', '.join(str(path) for path in written)}")
+
+
+def _unfold(settings: e.UnfoldingSettings, files: o.UnfoldingFiles, line: str) -> None:
+    from jaxepi import plotting
+    from jaxepi.workflows import unfolding
+    from jaxepi.workflows.reports import epi as report
+
+    output = _output(settings, files, "unfolding.h5")
+    figure = Path(files.figure or output.with_suffix(".png"))
+    kelvin = settings.temperatures
+    names = [figure if len(kelvin) == 1 else figure.with_stem(f"{figure.stem}-{t:g}K") for t in kelvin]
+    outputs = [Output("--output", output, RESULTS, own=True), *(Output("--figure", name, FIGURES) for name in names)]
+    made_by = _claim("unfold", settings, files, *outputs)
+    loaded = _coupled(settings)
+    found = unfolding.unfolding(settings, loaded, output, files.progress, not files.overwrite, line)
+    print("\n".join(report.unfolded_lines(found)))
+    _print_polar(loaded)
+    for t, values, name in zip(kelvin, found.values, names, strict=True):
+        title = f"{Path(settings.crystal).stem}, {t:g} K"
+        drawn = plotting.spectral_function(found.path, found.energies, values, found.bands, found.zero, title)
+        plotting.save(drawn, name, made_by)
+    print(f"\nWritten: {', '.join(str(path) for path in (output, *names))}")
+
+
+def _coupled(settings: Any) -> Any:
+    """The crystal of settings with its electrons and its vibrations, both of which it must have."""
+    from jaxepi.workflows import crystal, renormalisation
+
+    loaded = crystal.load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit)
+    loaded = crystal.bound(loaded, settings)
+    renormalisation.refuse_unfit(loaded)
+    if settings.calculator is None:
+        loaded.refuse_unbound()
+    return crystal.prepared(loaded, "primitive", settings.precision)
+
+
+def _print_polar(crystal: Any) -> None:
+    """Say what shifts of a polar crystal lack."""
+    from jaxepi import symmetry
+    from jaxepi.workflows.reports import epi as report
+
+    if symmetry.allows_charges(crystal.primitive):
+        print(report.POLAR)
+
+
 def _materials(settings: w.MaterialsSettings, files: s.Settings, _: str) -> None:
     from jaxepi import materials, potentials
 
@@ -260,6 +339,8 @@ COMMANDS = {
     "sample": Command(w.SamplingSettings, o.SamplingFiles, _sample),
     "train": Command(w.TrainSettings, o.TrainFiles, _train),
     "md": Command(w.DynamicsSettings, o.DynamicsFiles, _md),
+    "renormalise": Command(e.RenormalisationSettings, o.RenormalisationFiles, _renormalise),
+    "unfold": Command(e.UnfoldingSettings, o.UnfoldingFiles, _unfold),
     "materials": Command(w.MaterialsSettings, o.Nothing, _materials),
 }
 COMMANDS |= {f"label {name}": Command(*action) for name, action in ACTIONS.items()}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jaxepi.linalg import divided_differences, inverse_cholesky, matrix_function
+from jaxepi.linalg import divided_differences, inverse_cholesky, matrix_function, spectral_sum
 
 LEVELS = np.array([-1.0, -1.0, -1.0, 0.5, 0.5, 2.0])
 
@@ -75,3 +75,21 @@ def test_the_inverse_factor_makes_a_basis_orthonormal(real):
     s = jnp.asarray(scipy.linalg.expm(0.3 * hermitian(4, real)))
     x = inverse_cholesky(s)
     np.testing.assert_allclose(x @ s @ x.conj().T, np.eye(6), atol=1e-12)
+
+
+def test_sums_over_two_spectra_have_the_slope_of_their_values():
+    """Both matrices degenerate; by matrices, tensor and parameter at once."""
+    rng = np.random.default_rng(5)
+    small = np.diag([0.5, 0.5, 2.0]) + 0j
+    turned, tensor, moved = (rng.normal(size=s) + 1j * rng.normal(size=s) for s in ((3, 3), (6, 3), (6, 3)))
+
+    def value(t):
+        z = t.astype(complex)
+        first, second = degenerate(False) + z * hermitian(1, False), small + z * (turned + turned.conj().T)
+        return spectral_sum(
+            lambda a, b, p: jnp.exp(-a * p) * b / (a - b + 9), (first, second), tensor + z * moved, (1 + t,)
+        )
+
+    zero, step = jnp.zeros(()), 1e-5
+    slope = (value(zero + step) - value(zero - step)) / (2 * step)
+    np.testing.assert_allclose(jax.grad(value)(zero), slope, rtol=1e-6)

@@ -5,6 +5,7 @@ compiled must equal what runs step by step, many at once must equal one by one, 
 values.
 """
 
+import functools
 import importlib
 
 import jax
@@ -12,13 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxepi import electrons, graph, hamiltonians, linalg, optics, potentials, sampling
+from jaxepi import electrons, epi, graph, hamiltonians, linalg, optics, potentials, sampling
 from jaxepi.kpoints import KPoints
 from jaxepi.optics.transitions import DenseOperator
 from jaxepi.structure import Structure
 from jaxepi.tree import replace
 
-ROOMS = ("optics", "electrons", "sampling", "hamiltonians", "potentials", "graph", "kpoints", "structure", "linalg")
+ROOMS = (
+    "optics",
+    "electrons",
+    "epi",
+    "sampling",
+    "hamiltonians",
+    "potentials",
+    "graph",
+    "kpoints",
+    "structure",
+    "linalg",
+)
 STEP = 1e-2
 OFFSETS = STEP * jnp.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 
@@ -42,6 +54,9 @@ FIXED = sampling.ForceConstants(CELL, sampling.force_constants(POTENTIAL, CELL).
 NOISE = jnp.asarray(rng.normal(size=(4, 2, 3)))
 IMAGES = sampling.shortest_images(CELL)
 DOUBLED = CELL.supercell((2, 1, 1))
+PAIR_BONDS = HAMILTONIAN.graph(DOUBLED)
+LEVEL = epi.Level(GENERIC, 4, 1)
+TOPOLOGY = functools.cache(lambda: epi.topology(HAMILTONIAN, FIXED))
 LEVELS = jnp.asarray(rng.normal(size=(2, 1, 8)))
 WEIGHTS = jnp.asarray(rng.normal(size=(8, 8)))
 EPS1, EPS2 = jnp.array([10.0, 12.0]), jnp.array([2.0, 1.0])
@@ -130,6 +145,15 @@ def trajectory(t):
     run = sampling.Trajectory(CELL, jnp.ones(2), positions, jnp.ones(1), *[jnp.ones((1, 2, 3))] * 3)
     snapshots = run.snapshots()[0]
     return snapshots.mean((snapshots.displacements**2).sum(axis=(1, 2)))
+
+
+def pair(t):
+    return sampling.Snapshots(DOUBLED, moved(t).supercell((2, 1, 1)).positions[None], 300.0)
+
+
+def shifted(t):
+    prepared = epi.problem(HAMILTONIAN, constants(t), LEVEL, TOPOLOGY(), moved(t))
+    return epi.shift(prepared, POINT, 300.0 * (1 + t)).total
 
 
 CASES = {
@@ -230,6 +254,14 @@ CASES = {
         + CELL.scaled(1 + t).reciprocal.sum()
         + (CELL.scaled(1 + t).supercell(2).positions ** 2).sum()
     ),
+    "epi.shift": shifted,
+    "epi.spectral_functions": lambda t: (
+        epi.spectral_functions(HAMILTONIAN, pair(t), POINT, ENERGIES, 0.5, PAIR_BONDS) ** 2
+    ).sum(),
+    "linalg.in_eigenvectors": lambda t: (
+        linalg.in_eigenvectors(WEIGHTS[:5, :5] * (1 + t), [WEIGHTS[3:, 3:], WEIGHTS[:5, 3:]]) ** 2
+    ).sum(),
+    "linalg.spectral_sum": lambda t: linalg.spectral_sum(fermi, (hermitian(t),), WEIGHTS[0, :5] * (1 + t), (1.0 + t,)),
     "linalg.alike": lambda t: jnp.multiply(
         *linalg.alike(hermitian(t), jax.lax.complex(hermitian(t, 2), t * jnp.ones((5, 5))))
     ).real.sum(),
@@ -245,6 +277,17 @@ CASES = {
 }
 
 HOST = {
+    **dict.fromkeys(("epi.Couplings", "epi.Problem", "epi.couplings", "epi.problem"), "inside the case of epi.shift"),
+    **dict.fromkeys(("epi.Level", "epi.edge_levels"), "which states are degenerate is found on the host"),
+    **dict.fromkeys(("epi.Stencil", "epi.Topology", "epi.stencil", "epi.topology"), "indices, found on the host"),
+    **dict.fromkeys(("epi.CouplingConstants", "epi.Modes", "epi.Shift"), "records of arrays"),
+    **dict.fromkeys(
+        ("epi.by_mode", "epi.coupling_constants"), "single members of degenerate sets have no derivative; `shift` has"
+    ),
+    "epi.Treatment": "numbers of epi.shift; tests/epi/test_perturbation.py varies them",
+    "epi.green_functions": "what epi.spectral_functions is the trace of, complex",
+    "epi.self_energies": "refuses by the number of groups; tests/epi/test_unfolding.py has its values",
+    "epi.wave_vectors": "points are chosen on the host",
     "electrons.band_edges": "searches over k with SciPy",
     "electrons.edge_probe": "folds points into a supercell; its counts are static",
     "optics.Excitons": "Lanczos' coefficients, found on the host",

@@ -3,6 +3,7 @@
 Flows in: a Hamiltonian, force constants or snapshots. Flows out: shifts of energies with their parts, spectral functions.
 """
 
+from jaxepi.epi.constants import CouplingConstants, coupling_constants
 from jaxepi.epi.levels import Level, edge_levels
 from jaxepi.epi.perturbation import (
     Modes,
@@ -16,8 +17,11 @@ from jaxepi.epi.perturbation import (
     topology,
 )
 from jaxepi.epi.stencil import Couplings, Stencil, couplings, stencil
+from jaxepi.epi.unfolding import green_functions, self_energies, spectral_functions
+from jaxepi.epi.wave_vectors import wave_vectors
 
 __all__ = [
+    "CouplingConstants",
     "Couplings",
     "Level",
     "Modes",
@@ -27,10 +31,15 @@ __all__ = [
     "Topology",
     "Treatment",
     "by_mode",
+    "coupling_constants",
     "couplings",
     "edge_levels",
+    "green_functions",
     "problem",
+    "self_energies",
     "shift",
+    "spectral_functions",
     "stencil",
     "topology",
+    "wave_vectors",
 ]

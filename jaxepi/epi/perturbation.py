@@ -14,6 +14,7 @@ by the mean over its states: what couples them with each other, or with equivale
 """
 
 import math
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -254,7 +255,13 @@ def problem(
     Args:
         cell: the primitive cell at rest, perhaps strained; that of the force constants when left out.
     """
-    cell = constants.base if cell is None else cell
+    return _problem(hamiltonian, constants, level, known, constants.base if cell is None else cell)
+
+
+@jax.jit
+def _problem(
+    hamiltonian: Hamiltonian, constants: ForceConstants, level: Level, known: Topology, cell: Structure
+) -> Problem:
     electrons = Electrons.of(hamiltonian, cell, known.graph, known.stencil)
     of = states(electrons, level)
     matrix = second_derivatives(hamiltonian, cell, known.stencil, of)
@@ -274,8 +281,17 @@ def shift(
         InputError: a temperature below zero.
     """
     how = Treatment() if treatment is None else treatment
-    kelvin, eta, fermi = _numbers(prepared, temperature, how)
-    q, weights = jnp.asarray(fractional(points), kelvin.dtype), jnp.asarray(points.weights, kelvin.dtype)
+    numbers = _numbers(prepared, temperature, how)
+    dtype = numbers[0].dtype
+    q, weights = jnp.asarray(fractional(points), dtype), jnp.asarray(points.weights, dtype)
+    return Shift(*_shift(prepared, q, weights, numbers, how, batch))
+
+
+@partial(jax.jit, static_argnames="batch")
+def _shift(
+    prepared: Problem, q: Array, weights: Array, numbers: tuple[Array, Array, Array], how: Treatment, batch: int
+) -> tuple[Array, Array]:
+    kelvin, eta, fermi = numbers
     classical = how.statistics == "classical"
 
     def at(point: Array) -> tuple[Array, Array]:
@@ -289,7 +305,7 @@ def shift(
         return fan / len(energies), jnp.sum(terms.debye_waller * thermal).real
 
     fan, second = jax.lax.map(at, q, batch_size=batch)
-    return Shift(weights @ fan, weights @ second)
+    return weights @ fan, weights @ second
 
 
 class Modes(NamedTuple):

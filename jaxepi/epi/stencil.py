@@ -63,7 +63,7 @@ class Couplings:
 
     Attributes:
         h: eV/angstrom, shape (t, 3, o, o). s: 1/angstrom, or None for an orthogonal basis.
-        bond: vector of each block, angstrom, shape (t, 3). start: from the cell of the atom that moves to the sender, shape (t, 3).
+        bond: vector of each block, angstrom, shape (t, 3). start: from the cell of the atom that moves to the sender.
         group: atom that moves, sender and receiver of each block as one number, shape (t,).
         kept: orbitals of the padded blocks of a cell, in the order of H(k) (static). atoms: in a cell (static).
     """
@@ -179,11 +179,9 @@ def _in_container(hamiltonian: Hamiltonian, cell: Structure, repeats: tuple[int,
     shift, nearest = _nearest(middle, lattice, container.pbc)
     cells = np.indices(repeats).reshape(3, -1).T
     translation = cells[senders // b] + shift * np.asarray(repeats)
+    places = [jnp.asarray(a.astype(np.int32)) for a in (moved, site, senders % b, receivers % b, translation)]
     found = Stencil(
-        graph,
-        *(jnp.asarray(a.astype(np.int32)) for a in (moved, site, senders % b, receivers % b, translation)),
-        repeats,
-        float(nearest.max(initial=0.0)),
+        graph, places[0], places[1], places[2], places[3], places[4], repeats, float(nearest.max(initial=0.0))
     )
     return found, _width(lattice, container.pbc)
 
@@ -221,8 +219,8 @@ def _derivatives(hamiltonian: Hamiltonian, container: Structure, graph: Graph) -
 def _sizes(hamiltonian: Hamiltonian, cell: Structure, graph: Graph, repeats: tuple[int, int, int]) -> np.ndarray:
     """Largest derivative of each block of a container by each atom of the first cell, shape (b, n + e)."""
     found = _derivatives(hamiltonian, cell.supercell(repeats), graph)
-    onsite, hopping, overlap = (None if d is None else np.abs(np.asarray(d)).max(axis=(2, 3)) for d in found)
-    hopping = hopping if overlap is None else np.maximum(hopping, overlap)
+    onsite, hopping, *overlap = (np.abs(np.asarray(d)).max(axis=(2, 3)) for d in found if d is not None)
+    hopping = np.maximum(hopping, overlap[0]) if overlap else hopping
     return np.concatenate([onsite, hopping], axis=1).reshape(len(cell), 3, -1).max(axis=1)
 
 

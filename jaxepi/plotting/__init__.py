@@ -6,6 +6,7 @@ Temperatures run from dark blue (cold) to orange (hot) in a map that colour-blin
 
 from jaxepi.plotting.bands import bands
 from jaxepi.plotting.common import DPI, check_suffix, png, save
+from jaxepi.plotting.epi import renormalisation, renormalised_bands, spectral_function
 from jaxepi.plotting.optics import absorption, tauc
 from jaxepi.plotting.phonons import phonons
 from jaxepi.plotting.training import cost, learning_curve, parity
@@ -20,6 +21,9 @@ __all__ = [
     "parity",
     "phonons",
     "png",
+    "renormalisation",
+    "renormalised_bands",
     "save",
+    "spectral_function",
     "tauc",
 ]

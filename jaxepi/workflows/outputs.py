@@ -85,5 +85,28 @@ class GapFiles(Files):
 
 
 @dataclasses.dataclass(frozen=True)
+class RenormalisationFiles(Files):
+    """Files of a renormalisation."""
+
+    output: str | None = setting(
+        None, "shifts by level, mesh and mode, HDF5, eV (default: CRYSTAL-renormalisation.h5)", metavar="FILE"
+    )
+    figure: str | None = setting(None, "figure, PNG, PDF or SVG (default: beside the result, .png)", metavar="FILE")
+    csv: bool | str = setting(False, "shifts as CSV too; without a name, beside the result", metavar="FILE")
+
+
+@dataclasses.dataclass(frozen=True)
+class UnfoldingFiles(Files):
+    """Files of spectral functions."""
+
+    output: str | None = setting(
+        None, "spectral functions along the path, HDF5, 1/eV (default: CRYSTAL-unfolding.h5)", metavar="FILE"
+    )
+    figure: str | None = setting(
+        None, "picture, PNG, PDF or SVG, one a temperature (default: beside the result, .png)", metavar="FILE"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Nothing(Settings):
     """Of a command that neither writes nor waits."""
