@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,8 +35,14 @@ class Command(NamedTuple):
 
     def __call__(self, settings: s.Settings, files: s.Settings, arguments: Sequence[str]) -> None:
         """Run it; files that it writes carry the command line."""
+        if isinstance(files, o.Files) and files.keep_compiled:
+            from jaxepi.compiled import keep_compiled
+
+            keep_compiled(files.keep_compiled if isinstance(files.keep_compiled, str) else None)
         if isinstance(settings, CrystalSettings) and settings.precision == "float64":
             double_precision()
+        # The precision of a command is a setting of its own: no PrecisionWarning.
+        warnings.filterwarnings("ignore", ".* is loaded in float32")
         self.run(settings, files, "jaxepi " + shlex.join(arguments))
 
 

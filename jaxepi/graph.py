@@ -10,7 +10,6 @@ and no edge is ever scattered on the way to the energy.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -19,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxepi import edge_lists
 from jaxepi.errors import InputError
-from jaxepi.guards import poisoned, refuse_or_nan, traced
+from jaxepi.guards import constant, poisoned, traced
 from jaxepi.layers import bonded_layers
 from jaxepi.linalg import inverse_3x3, spectral_norm_3x3
 from jaxepi.structure import Structure
@@ -97,6 +97,7 @@ class Graph:
         cutoff: every pair closer than this (angstrom) is an edge as long as no atom moves by more than half the skin.
         skin: extra radius, angstrom.
         species, pbc: of that structure (static). relations: of the tables (static).
+        checked: whether the structure it is used with has been seen to hold (static); see `check`.
     """
 
     senders: Int[Array, "e"]
@@ -114,6 +115,7 @@ class Graph:
     species: tuple[int, ...] = static()
     pbc: tuple[bool, bool, bool] = static()
     relations: tuple[Relation, ...] = static()
+    checked: bool = static(default=False)
 
     @property
     def n_atoms(self) -> int:
@@ -143,14 +145,34 @@ class Graph:
         Homogeneous strain brings pairs closer too: it may use up what the displacements leave of the skin. False for NaN.
         Traceable, and without derivatives.
         """
+        if not traced(structure, self):
+            return constant(self.hold(structure.positions, structure.cell))
         graph, structure = jax.lax.stop_gradient((self, structure))
         moved, squeeze = graph._changes(structure)
+        return graph._allows(moved, squeeze)
+
+    def _allows(self, moved: Any, squeeze: Any) -> Any:
         return squeeze * (self.cutoff + self.skin - 2 * moved) >= self.cutoff - ROUND_OFF
 
     def _changes(self, structure: Structure) -> tuple[Array, Array]:
         """Largest displacement, angstrom, and the factor by which strain shortens lengths at most."""
         back = inverse_3x3(structure.cell) @ self.cell.astype(structure.cell.dtype)
         return self._displacement(structure, back), 1 / spectral_norm_3x3(back)
+
+    def _known_changes(self, positions: Any, cell: Any) -> tuple[np.ndarray, float]:
+        """`_changes` of known values on the host, for many positions (*s, n, 3) in one cell, in double precision."""
+        x, own, home = (np.asarray(a, np.float64) for a in (positions, self.cell, self.positions))
+        cell = np.asarray(cell, np.float64)
+        if not (np.isfinite(cell).all() and np.linalg.det(cell)):
+            return np.full(x.shape[:-2], np.nan), np.nan
+        back = np.linalg.inv(cell) @ own
+        moved = x @ back - home
+        moved -= moved.mean(axis=-2, keepdims=True)
+        return np.asarray(np.sqrt((moved**2).sum(axis=-1).max(axis=-1))), 1 / float(np.linalg.norm(back, 2))
+
+    def hold(self, positions: Any, cell: Any) -> np.ndarray:
+        """Which of many positions (*s, n, 3) hold, on the host."""
+        return np.asarray(self._allows(*self._known_changes(positions, cell)))
 
     def fits(self, structure: Structure, cutoff: float = 0.0, relations: tuple[Relation, ...] = ()) -> None:
         """Refuse a graph of other atoms, or one that a model of some reach (angstrom) and relations cannot use.
@@ -185,7 +207,7 @@ class Graph:
 
     def complaint(self, structure: Structure) -> str:
         """Why `holds` is false, and what helps. Call outside jit."""
-        moved, squeeze = (float(x) for x in self._changes(structure))
+        moved, squeeze = (float(x) for x in self._known_changes(structure.positions, structure.cell))
         remedy = "rebuild the graph from this structure, or build it with a larger skin"
         if moved <= 0.5 * self.skin:
             return (
@@ -196,23 +218,24 @@ class Graph:
             f"an atom moved by {moved:.3f} angstrom, more than half the graph's skin ({0.5 * self.skin:.3f}); {remedy}"
         )
 
-    def check(self, structure: Structure) -> None:
+    def check(self, structure: Structure) -> "Graph":
         """Refuse a structure whose atoms or cell have changed by more than the skin allows since the graph was built.
 
         Static facts are checked under tracing too; values where they are known.
+
+        Returns:
+            The graph; marked as checked where values are known, so that what is compiled for this structure need not look
+            again.
 
         Raises:
             InputError: names the displacement and the remedy.
         """
         self.fits(structure)
         if traced(structure, self):
-            return
-        with jax.ensure_compile_time_eval():
-            if not _holds(self, structure):
-                raise InputError(self.complaint(structure))
-
-
-_holds = jax.jit(Graph.holds)
+            return self
+        if not self.hold(structure.positions, structure.cell):
+            raise InputError(self.complaint(structure))
+        return replace(self, checked=True)
 
 
 def guarded(kernel: Callable[..., Any]) -> Callable[..., Any]:
@@ -222,16 +245,17 @@ def guarded(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @jax.jit
-    def compiled(model: Any, structure: Structure, graph: Graph) -> tuple[Any, Array]:
+    def compiled(model: Any, structure: Structure, graph: Graph) -> Any:
+        if graph.checked:
+            return kernel(model, structure, graph)
         holds = graph.holds(structure)
         # Derivatives by atoms that no bond reaches would stay zero, if the result alone became NaN.
-        return kernel(model, poisoned(structure, holds), graph), holds
+        return poisoned(kernel(model, poisoned(structure, holds), graph), holds)
 
     @functools.wraps(kernel)
     def method(self: Any, structure: Structure, graph: Graph) -> Any:
         graph.fits(structure, self.module.cutoff, self.module.relations)
-        value, holds = compiled(self, structure, graph)
-        return refuse_or_nan(value, holds, lambda: graph.complaint(structure))
+        return compiled(self, structure, graph.check(structure))
 
     return method
 
@@ -262,7 +286,7 @@ def build_graph(structure: Structure, cutoff: float, skin: float = 0.0, relation
         )
     _refuse_too_many(structure, cutoff + skin)
     # The arrays are constants of whatever is being traced around this.
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         return _built(structure, float(cutoff), float(skin), tuple(relations))
 
 
@@ -290,19 +314,19 @@ def _built(structure: Structure, cutoff: float, skin: float, relations: tuple[Re
     cell = np.asarray(structure.cell, dtype=np.float64)
     finder = NeighborList(cutoff=cutoff + skin, full_list=True, sorted=True)
     i, j, s = finder.compute(points=x, box=cell, periodic=np.asarray(structure.pbc), quantities="ijS")
-    order = _order(i, j, *s.T)
+    order = edge_lists.order(i, j, *s.T)
     i, j, s = i[order].astype(np.int32), j[order].astype(np.int32), s[order].astype(np.int32)
     reference = x[j] - x[i] + s @ cell
     everyone = np.ones(len(i), dtype=bool)
     dtype = structure.positions.dtype
     return Graph(
-        senders=jnp.asarray(i),
-        receivers=jnp.asarray(j),
-        shifts=jnp.asarray(s),
-        reverse=jnp.asarray(_reverse(i, j, s)),
-        mask=jnp.asarray(everyone),
-        neighbours=jnp.asarray(_rows(i, everyone, len(x))),
-        reference=jnp.asarray(reference, dtype=dtype),
+        senders=constant(i),
+        receivers=constant(j),
+        shifts=constant(s),
+        reverse=constant(edge_lists.reverse(i, j, s)),
+        mask=constant(everyone),
+        neighbours=constant(edge_lists.rows(i, everyone, len(x))),
+        reference=constant(reference, dtype=dtype),
         tables=_tables(structure, i, j, s, np.linalg.norm(reference, axis=1), skin, relations),
         positions=structure.positions,
         cell=structure.cell,
@@ -334,17 +358,17 @@ def padded(graph: Graph, shape: Shape) -> Graph:
     away = np.tile(np.array([far, 0, 0], np.int32), (extra, 1))
 
     def longer(values: Array) -> Array:
-        return jnp.asarray(np.pad(np.asarray(values), (0, extra), constant_values=last))
+        return constant(np.pad(np.asarray(values), (0, extra), constant_values=last))
 
     return replace(
         graph,
         senders=longer(graph.senders),
         receivers=longer(graph.receivers),
-        shifts=jnp.asarray(np.concatenate([graph.shifts, away])),
-        reverse=jnp.asarray(np.concatenate([graph.reverse, np.arange(graph.n_edges, edges, dtype=np.int32)])),
-        mask=jnp.asarray(np.pad(np.asarray(graph.mask), (0, extra))),
+        shifts=constant(np.concatenate([graph.shifts, away])),
+        reverse=constant(np.concatenate([graph.reverse, np.arange(graph.n_edges, edges, dtype=np.int32)])),
+        mask=constant(np.pad(np.asarray(graph.mask), (0, extra))),
         neighbours=_wider_rows(graph.neighbours, columns, graph.n_edges, edges),
-        reference=jnp.asarray(np.concatenate([graph.reference, away @ np.asarray(graph.cell)]), graph.reference.dtype),
+        reference=constant(np.concatenate([graph.reference, away @ np.asarray(graph.cell)]), graph.reference.dtype),
         tables=tuple(
             _wider(table, count, graph.n_edges, edges) for table, count in zip(graph.tables, slots, strict=True)
         ),
@@ -359,43 +383,14 @@ def _wider(table: Table, slots: int, old: int, new: int) -> Table:
     more = ((0, 0), (0, slots - now))
     shifts, mask = np.pad(np.asarray(table.shifts), (*more, (0, 0))), np.pad(np.asarray(table.mask), more)
     edges = None if table.edges is None else _wider_rows(table.edges, slots, old, new)
-    return Table(jnp.asarray(receivers), jnp.asarray(shifts), jnp.asarray(mask), edges)
+    return Table(constant(receivers), constant(shifts), constant(mask), edges)
 
 
 def _wider_rows(rows: Int[Array, "n m"], columns: int, old: int, new: int) -> Int[Array, "n columns"]:
     """Rows of edges with more columns, padded with the number of all edges, which was `old`."""
     own = np.asarray(rows)
     own = np.where(own >= old, new, own)
-    return jnp.asarray(np.pad(own, ((0, 0), (0, columns - own.shape[1])), constant_values=new))
-
-
-def _rows(senders: np.ndarray, chosen: np.ndarray, n: int) -> np.ndarray:
-    """Chosen edges (sorted by sender) that leave each atom, padded with the number of all edges: shape (n, most)."""
-    edges = np.flatnonzero(chosen)
-    counts = np.bincount(senders[edges], minlength=n)
-    rows = np.full((n, max(int(counts.max()), 1)), len(senders), dtype=np.int32)
-    first = np.repeat(np.cumsum(counts) - counts, counts)
-    rows[senders[edges], np.arange(len(edges)) - first] = edges
-    return rows
-
-
-def _reverse(i: np.ndarray, j: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """Place of (j, i, -s) in a list of edges (i, j, s), sorted by i, j and s in turn."""
-    out = np.empty(len(i), np.int32)
-    out[_order(j, i, *-s.T)] = np.arange(len(i))
-    return out
-
-
-def _order(*columns: np.ndarray) -> np.ndarray:
-    """What sorts whole numbers by the first column, then the second, and so on: in one sort where 62 bits hold them all."""
-    low = [int(column.min(initial=0)) for column in columns]
-    widths = [int(column.max(initial=0)) - least + 1 for column, least in zip(columns, low, strict=True)]
-    if math.prod(widths) > 1 << 62:
-        return np.lexsort(columns[::-1])
-    key = np.zeros(len(columns[0]), np.int64)
-    for column, least, width in zip(columns, low, widths, strict=True):
-        key = key * width + (column.astype(np.int64) - least)
-    return np.argsort(key)
+    return constant(np.pad(own, ((0, 0), (0, columns - own.shape[1])), constant_values=new))
 
 
 def _tables(structure, i, j, s, length, skin, relations) -> tuple[Table, ...]:
@@ -410,9 +405,9 @@ def _tables(structure, i, j, s, length, skin, relations) -> tuple[Table, ...]:
     kinds = {"any": np.ones_like(same), "intra": same, "inter": ~same}
     out = []
     for relation in relations:
-        rows = _rows(i, kinds[relation.between] & (length < relation.cutoff + skin), len(structure))
+        rows = edge_lists.rows(i, kinds[relation.between] & (length < relation.cutoff + skin), len(structure))
         mask = rows < len(i)
         receivers = np.where(mask, np.append(j, 0)[rows], np.arange(len(rows))[:, None]).astype(np.int32)
         shifts = np.append(s, np.zeros((1, 3), np.int32), axis=0)[rows]
-        out.append(Table(*(jnp.asarray(x) for x in (receivers, shifts, mask, rows))))
+        out.append(Table(*(constant(x) for x in (receivers, shifts, mask, rows))))
     return tuple(out)

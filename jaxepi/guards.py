@@ -6,6 +6,7 @@ result and all its derivatives become NaN, by one multiplication, without a call
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,6 +17,29 @@ import numpy as np
 from jaxepi.errors import InputError
 
 T = TypeVar("T")
+
+
+class PrecisionWarning(UserWarning):
+    """Models come in single precision, which nobody has asked for."""
+
+
+_warned: list[str] = []
+"""The model that `PrecisionWarning` was about, in this process."""
+
+
+def warn_of_single_precision(name: Any) -> None:
+    """Warn, once a process, that JAX rounds what is loaded, and say what helps, in which order."""
+    if _warned or jax.config.read("jax_enable_x64"):
+        return
+    _warned.append(str(name))
+    warnings.warn(
+        f"{name} is loaded in float32, as JAX computes unless it is told otherwise: enough for forces and dynamics, not for "
+        "electrons and absorption tails. For float64 call jax.config.update('jax_enable_x64', True) before anything is loaded "
+        "(what is loaded already stays rounded: load it again). To go on in float32 without this warning: "
+        "warnings.simplefilter('ignore', jaxepi.guards.PrecisionWarning)",
+        PrecisionWarning,
+        stacklevel=3,
+    )
 
 
 def traced(*trees: Any) -> bool:
@@ -56,6 +80,20 @@ def poisoned(value: T, ok: Any) -> T:
 def known(value: Any) -> np.ndarray | None:
     """A value on the host, or None under tracing."""
     return None if traced(value) else np.asarray(value)
+
+
+def constant(values: Any, dtype: Any = None) -> jax.Array:
+    """An array of JAX, in the precision it is set to, from values of the host: a copy, for which nothing is compiled.
+
+    `jnp.asarray` compiles a program for every shape it meets. What is being traced is passed on.
+    """
+    return jnp.asarray(values, dtype) if traced(values) else jax.device_put(np.array(values, dtype))
+
+
+def numpy_for(*trees: Any) -> Any:
+    """NumPy where all values are known, JAX's where some are traced: the same lines then serve both, and for known values
+    nothing is compiled."""
+    return jnp if traced(trees) else np
 
 
 def number(name: str, value: Any, unit: str = "") -> Any:

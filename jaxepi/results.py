@@ -26,12 +26,12 @@ from typing import Any, NamedTuple
 
 import h5py
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxepi
 from jaxepi.errors import InputError
 from jaxepi.files import whole
+from jaxepi.guards import constant
 from jaxepi.tree import STORED
 
 FORMAT, VERSION = "jaxepi-result", 1
@@ -207,7 +207,7 @@ def _decode(node: h5py.Group | h5py.Dataset) -> Any:
         return node.asstr()[()]
     if isinstance(node, h5py.Dataset):
         value = node[()]
-        return Quantity(np.asarray(value), str(node.attrs["unit"])) if kind == "Quantity" else jnp.asarray(value)
+        return Quantity(np.asarray(value), str(node.attrs["unit"])) if kind == "Quantity" else constant(value)
     if kind == "dict":
         return {name: _decode(child) for name, child in node.items()}
     if kind == "tuple":

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxepi import html, tree
 from jaxepi.errors import InputError, whole_number
-from jaxepi.guards import traced
+from jaxepi.guards import constant, numpy_for, traced
 from jaxepi.tree import field, pytree, static, stored
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Structure:
         counts = _repeats(repeats, (True, True, True))
         if len(x) % math.prod(counts):
             raise InputError(f"repeats {counts} of a base cell do not give {len(x)} atoms")
-        structure = cls(jnp.asarray(x), jnp.asarray(c), _species(species), _periodicity(pbc), counts)
+        structure = cls(constant(x), constant(c), _species(species), _periodicity(pbc), counts)
         _refuse_overlaps(structure, minimum_distance)
         return structure
 
@@ -117,8 +117,10 @@ class Structure:
     def base(self) -> "Structure":
         """The base cell that `repeats` make this structure of, with its atoms at the first cell's positions (traceable)."""
         count = len(self) // math.prod(self.repeats)
-        cell = self.cell / jnp.asarray(self.repeats, self.cell.dtype)[:, None]
-        return Structure(self.positions[:count], cell, self.species[:count], self.pbc, (1, 1, 1))
+        array = numpy_for(self).asarray
+        cell = array(self.cell) / np.asarray(self.repeats, self.cell.dtype)[:, None]
+        first = array(self.positions)[:count]
+        return Structure(constant(first), constant(cell), self.species[:count], self.pbc, (1, 1, 1))
 
     @property
     def volume(self) -> Float[Array, ""]:
@@ -128,7 +130,7 @@ class Structure:
     @property
     def reciprocal(self) -> Float[Array, "3 3"]:
         """Reciprocal lattice vectors as rows, 1/angstrom, with the factor 2 pi."""
-        return 2 * jnp.pi * jnp.linalg.inv(self.cell).T
+        return constant(2 * np.pi * numpy_for(self.cell).linalg.inv(self.cell).T)
 
     @property
     def masses(self) -> np.ndarray:
@@ -186,10 +188,12 @@ class Structure:
             raise InputError(
                 f"supercell {repeats}: {atoms:.3g} atoms are more than {MOST_ATOMS:.0e}; repeat less often"
             )
-        grid = jnp.asarray(np.indices(counts).reshape(3, -1).T, dtype=self.cell.dtype)
-        positions = (self.positions[None] + (grid @ self.cell)[:, None]).reshape(-1, 3)
-        cell = self.cell * jnp.asarray(counts, dtype=self.cell.dtype)[:, None]
-        return Structure(positions, cell, self.species * math.prod(counts), self.pbc, counts)
+        array = numpy_for(self).asarray
+        x, cell = array(self.positions), array(self.cell)
+        grid = np.indices(counts).reshape(3, -1).T.astype(cell.dtype)
+        positions = (x[None] + (grid @ cell)[:, None]).reshape(-1, 3)
+        cell = cell * np.asarray(counts, cell.dtype)[:, None]
+        return Structure(constant(positions), constant(cell), self.species * math.prod(counts), self.pbc, counts)
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:

@@ -15,6 +15,8 @@ from typing import Any, TypeVar, dataclass_transform
 import jax
 import numpy as np
 
+from jaxepi.guards import constant, traced
+
 T = TypeVar("T")
 
 
@@ -105,7 +107,9 @@ def astype(tree: Any, dtype: Any) -> Any:
         if not jax.dtypes.issubdtype(kind, np.inexact):
             return leaf
         wanted = np.result_type(dtype, np.complex64) if jax.dtypes.issubdtype(kind, np.complexfloating) else dtype
-        return leaf.astype(wanted) if hasattr(leaf, "astype") else np.asarray(leaf, wanted)
+        if isinstance(leaf, jax.Array):
+            return leaf.astype(wanted) if traced(leaf) else constant(leaf, wanted)
+        return np.asarray(leaf, wanted)
 
     return jax.tree.map(cast, tree)
 

@@ -10,8 +10,9 @@ from ase.build import bulk, graphene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxepi.edge_lists import order
 from jaxepi.errors import InputError
-from jaxepi.graph import FAR, Relation, _order, build_graph, padded, shape_of
+from jaxepi.graph import FAR, Relation, build_graph, padded, shape_of
 from jaxepi.layers import layers
 from jaxepi.structure import Structure
 
@@ -243,4 +244,4 @@ def test_edges_are_sorted_by_all_columns_whether_one_number_holds_them_or_not(sp
     columns = [random.integers(-2, 3, 200), *random.integers(-spread, spread, (3, 200))]
     columns = [np.unique(np.array(columns), axis=1)[k] for k in range(4)]
     place = random.permutation(columns[0].size)
-    np.testing.assert_array_equal(place[_order(*(c[place] for c in columns))], np.arange(place.size))
+    np.testing.assert_array_equal(place[order(*(c[place] for c in columns))], np.arange(place.size))

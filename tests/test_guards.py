@@ -1,10 +1,13 @@
 """Guards: refused where values are known, NaN with NaN derivatives under tracing, nothing changed where all is well."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxepi import guards, materials, potentials
 from jaxepi.errors import InputError
 from jaxepi.guards import number, numbers, poisoned, refuse_or_nan, whole
 
@@ -61,3 +64,19 @@ def test_numbers_are_told_from_what_is_none():
     for value, match in (([1, [2]], "no real numbers"), (["a"], "no real numbers"), ([[1.0]], r"shape \(1, 1\)")):
         with pytest.raises(InputError, match=match):
             numbers("energies", value, float, 1)
+
+
+def test_models_in_single_precision_that_nobody_asked_for_are_warned_of_once(monkeypatch):
+    monkeypatch.setattr(guards, "_warned", [])
+    message = r"silicon is loaded in float32.*enable_x64.*before.*again"
+    with jax.enable_x64(False):
+        with pytest.warns(guards.PrecisionWarning, match=message):
+            silicon = materials.load("silicon")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            potentials.load("silicon-mvff")  # it has been said
+        assert {leaf.dtype for leaf in jax.tree.leaves(silicon)} == {jnp.dtype("float32")}
+    monkeypatch.setattr(guards, "_warned", [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert materials.load("silicon").primitive.positions.dtype == jnp.float64

@@ -18,6 +18,8 @@ STOREY = {
     "checkpoint": 0,
     "files": 0,
     "schema": 0,
+    "edge_lists": 0,
+    "compiled": 0,
     "guards": 0,
     "progress": 0,
     "html": 0,

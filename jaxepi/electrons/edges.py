@@ -14,11 +14,11 @@ from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
 from jaxepi import html
-from jaxepi.electrons.eigen import eigenvalues, generalized_eigvalsh
+from jaxepi.electrons.eigen import generalized_eigvalsh
 from jaxepi.electrons.sparse import sparse_bloch, states_near
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import traced
+from jaxepi.guards import constant, numpy_for, traced
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
 from jaxepi.kpoints import mesh
@@ -94,11 +94,11 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
         size = hamiltonian.basis.size(cell.species)
         raise InputError(f"{occupied} of {size} bands are filled: a gap needs filled and empty ones")
     points = mesh(divisions, periodic=cell.pbc).points
-    e = np.asarray(eigenvalues(hamiltonian, cell, points, graph))
+    e = _levels_of(hamiltonian, cell, graph, points, len(points))
     steps = np.eye(3)[np.asarray(cell.pbc)] * 0.3 / divisions
 
     def at(k: np.ndarray) -> np.ndarray:
-        return np.asarray(eigenvalues(hamiltonian, cell, k[None], graph)[0])
+        return _levels_of(hamiltonian, cell, graph, k[None], len(points))[0]
 
     def refine(band: int, sign: int) -> tuple[np.ndarray, float]:
         value = sign * float((sign * e[:, band]).min())
@@ -123,22 +123,47 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
 
     def valleys(k: np.ndarray, band: int, energy: float) -> Array:
         images = star(k, group)
-        there = np.asarray(eigenvalues(hamiltonian, cell, images, graph))[:, band]
+        there = _levels_of(hamiltonian, cell, graph, images, len(points))[:, band]
         # H(R) of a file may have less symmetry than its crystal; the point that was found belongs to the edge in any case.
         kept = (np.abs(there - energy) < DEGENERACY) | (np.arange(len(images)) == 0)
-        return jnp.asarray(images[kept] @ np.asarray(cell.reciprocal))
+        return constant(images[kept] @ np.asarray(cell.reciprocal))
 
     return BandEdges(
         valleys(top_k, occupied - 1, top),
         valleys(bottom_k, occupied, bottom),
-        jnp.asarray(top),
-        jnp.asarray(bottom),
-        jnp.asarray(at(top_k)[occupied] - top),
+        constant(top),
+        constant(bottom),
+        constant(at(top_k)[occupied] - top),
         (
             int((np.abs(at(top_k)[:occupied] - top) < DEGENERACY).sum()),
             int((np.abs(at(bottom_k)[occupied:] - bottom) < DEGENERACY).sum()),
         ),
     )
+
+
+def _levels_of(
+    hamiltonian: Hamiltonian, cell: Structure, graph: Graph, points: np.ndarray, room: int
+) -> Float[np.ndarray, "k N"]:
+    """Eigenvalues (eV) at a number of k points that differs from call to call, by one program with room for some."""
+    size, dtype = hamiltonian.basis.size(cell.species), cell.positions.dtype
+    found = []
+    for part in np.split(points, range(room, len(points), room)):
+        padded = constant(np.pad(part, ((0, room - len(part)), (0, 0))), dtype)
+        args = (hamiltonian, cell, graph.check(cell), padded, constant(len(part)))
+        found.append(np.asarray(call_lapack(size, _levels, *args))[: len(part)])
+    return np.concatenate(found)
+
+
+@jax.jit
+def _levels(hamiltonian, cell, graph, points, count):
+    """Eigenvalues at the first `count` k points, one after the other; zeros at the others."""
+    blocks, vectors = hamiltonian.blocks(cell, graph), graph.vectors(cell)
+
+    def at(i, found):
+        matrices = bloch_matrices(blocks, graph, vectors, cartesian(points[i], cell))
+        return found.at[i].set(generalized_eigvalsh(*matrices))
+
+    return jax.lax.fori_loop(0, count, at, jnp.zeros((len(points), blocks.size), points.dtype))
 
 
 @pytree
@@ -189,7 +214,7 @@ def edge_probe(edges: BandEdges, supercell: Structure, occupied: int) -> EdgePro
     fractional -= np.round(fractional)
     fractional[np.abs(fractional) < 1e-9] = 0.0
     return EdgeProbe(
-        points=jnp.asarray(fractional),
+        points=constant(fractional),
         top=edges.valence,
         gap=edges.gap,
         valence=tuple(edges.degeneracies[0] * _count(k, tops) for k in points),
@@ -234,7 +259,7 @@ def thermal_edges(
     """
     if graph is None:
         graph = hamiltonian.graph(snapshots.structure)
-    snapshots.check(graph)
+    graph = snapshots.check(graph)
     size = hamiltonian.basis.size(snapshots.structure.species)
     if solver == "sparse" or (solver == "auto" and size > 1500):
         if traced(hamiltonian, snapshots):
@@ -244,9 +269,15 @@ def thermal_edges(
     # Points that are being traced may be anywhere.
     points = np.ones(probe.points.shape) if traced(probe) else np.asarray(probe.points)
     for i, point in enumerate(points):
-        args = (hamiltonian, snapshots.structure, graph, snapshots.positions, probe.points[i : i + 1])
+        one = constant(numpy_for(probe).asarray(probe.points)[i : i + 1])
+        args = (hamiltonian, snapshots.structure, graph, snapshots.positions, one)
         parts.append(call_lapack(size, _probe, *args, real=hamiltonian.real and not point.any()))
-    return probe.edges(jnp.concatenate(parts, axis=1))
+    return _edges(probe, parts)
+
+
+@jax.jit
+def _edges(probe: EdgeProbe, levels: list[Array]) -> tuple[Array, Array]:
+    return probe.edges(jnp.concatenate(levels, axis=1))
 
 
 def _sparse_edges(hamiltonian, snapshots, probe, graph) -> tuple[Array, Array]:

@@ -1,5 +1,6 @@
 """Eigenvalues and bands of a Hamiltonian, batched over k points, degeneracy-safe where sets are summed."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, Inexact, Num
 
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.guards import constant
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
 from jaxepi.kpoints import fractional
@@ -76,7 +78,9 @@ def _eigenvalues(hamiltonian, structure, graph, points, batch_size):
     def at(k):
         return generalized_eigvalsh(*bloch_matrices(blocks, graph, vectors, cartesian(k, structure)))
 
-    return jax.lax.map(at, points, batch_size=batch_size)
+    # As many as fill the last batch: what is left over would be compiled a second time.
+    missing = -len(points) % batch_size
+    return jax.lax.map(at, jnp.pad(points, ((0, missing), (0, 0))), batch_size=batch_size)[: len(points)]
 
 
 def eigenvalues(
@@ -94,10 +98,11 @@ def eigenvalues(
     Raises:
         InputError: an element without parameters, k points of another shape, a graph that does not hold (NaN under tracing).
     """
-    points = jnp.asarray(fractional(points), structure.positions.dtype)
+    points = constant(fractional(points), structure.positions.dtype)
     if graph is None:
         graph = hamiltonian.graph(structure)
-    graph.check(structure)
+    graph = graph.check(structure)
     size = hamiltonian.basis.size(structure.species)
-    batch = max(1, min(len(points), 200_000 // size**2))
+    batch = max(1, 200_000 // size**2)
+    batch = math.ceil(len(points) / math.ceil(len(points) / batch)) if len(points) else 1
     return call_lapack(size, _eigenvalues, hamiltonian, structure, graph, points, batch)

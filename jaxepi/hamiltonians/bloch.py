@@ -130,7 +130,7 @@ def hamiltonian_k(
     Raises:
         InputError: the graph does not hold (NaN under tracing: `Hamiltonian.blocks`).
     """
-    graph.check(structure)
+    graph = graph.check(structure)
     return _matrices(hamiltonian, structure, graph, k)
 
 
@@ -148,7 +148,7 @@ def hamiltonian_gradient(
     Raises:
         InputError: the graph does not hold (NaN under tracing: `Hamiltonian.blocks`).
     """
-    graph.check(structure)
+    graph = graph.check(structure)
     return _gradients(hamiltonian, structure, graph, k)
 
 

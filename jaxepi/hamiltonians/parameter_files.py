@@ -13,6 +13,7 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from jaxepi import schema
 from jaxepi.errors import InputError, refuse_unknown, shown
+from jaxepi.guards import constant
 from jaxepi.hamiltonians import deeptb_models, environment, onsite
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
@@ -332,7 +333,7 @@ def build(data: dict, spin_orbit: bool = False) -> tuple[SlaterKoster, dict[str,
         name=data["name"],
         citation=data["citation"],
     )
-    params = jax.tree.map(jnp.asarray, params)
+    params = jax.tree.map(constant, params)
     return module.with_spin_orbit(params) if spin_orbit else (module, params)
 
 

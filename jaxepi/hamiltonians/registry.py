@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jaxepi.errors import InputError
+from jaxepi.guards import warn_of_single_precision
 from jaxepi.hamiltonians import parameter_files
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.parameter_files import sets
@@ -46,6 +47,7 @@ def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
             they are asked for.
     """
     kind, name = _kind(name_or_path)
+    warn_of_single_precision(name_or_path)
     if kind in WANNIER:
         from jaxepi.hamiltonians import wannier
 

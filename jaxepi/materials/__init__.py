@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxepi import hamiltonians, potentials
 from jaxepi.errors import InputError
+from jaxepi.guards import warn_of_single_precision
 from jaxepi.materials import measured, models
 from jaxepi.materials.material import Material
 from jaxepi.optics.excitons import Screening
@@ -35,6 +36,7 @@ def load(name: str, hamiltonian: str | None = None, potential: str | None = None
     catalogue = models.catalogue()
     if name not in catalogue:
         raise InputError(f"no material {name!r}; shipped are {', '.join(sorted(catalogue))}, or give a structure file")
+    warn_of_single_precision(name)
     entry = catalogue[name]
     electrons = hamiltonian or entry["hamiltonian"]
     ions = potential or entry["potential"]

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Inexact
 from jaxepi import units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import known, number, numbers, poisoned
+from jaxepi.guards import constant, known, number, numbers, poisoned
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, phased, phases, scatter, signs
 from jaxepi.kpoints import KPoints, mesh
@@ -84,33 +84,11 @@ class Transitions:
         shift = known(number("scissor", scissor, "eV"))
         if shift is not None and not np.isfinite(shift):
             raise InputError(f"scissor {scissor} eV: give a finite shift")
-        nodes, step, count = self.grid.nodes.astype(self.histogram.dtype), self.grid.step, self.grid.count
-
-        def lines(detuning):
-            return broadening.profile(detuning - scissor, step)
-
-        detuning = energies[:, None] - nodes[None, :]
-        negative = -energies[:, None] - nodes[None, :]
-        eps2 = jnp.einsum("spb,wb->spw", self.histogram, lines(detuning) - lines(negative))
-        offsets = step * jnp.arange(1 - count, count, dtype=nodes.dtype)
-        kernel = jnp.broadcast_to(lines(offsets), (*self.histogram.shape[:2], 2 * count - 1))
-        everywhere = fftconvolve(self.histogram, kernel, mode="full", axes=[-1])
-        everywhere = everywhere[..., count - 1 : 2 * count - 1] - everywhere[..., count - 1 :: -1]
-        eps1 = kramers_kronig(nodes[1:], everywhere[..., 1:], energies)
-        ok = jnp.all((energies >= 0) & (energies < jnp.inf)) & resolves(broadening, self.grid) & jnp.isfinite(scissor)
-        eps1, eps2 = poisoned((self._matrices(eps1, 1.0), self._matrices(eps2, 0.0)), ok)
+        # A line shape of somebody's own need be no pytree: what is compiled cannot take it then.
+        compiled = not jax.tree_util.all_leaves([broadening])
+        dielectric = _compiled_dielectric if compiled else _dielectric
+        eps1, eps2 = dielectric(self.histogram, energies, broadening, scissor, self.grid)
         return Spectrum(energies, eps1, eps2, self.snapshot_weights, self.groups)
-
-    def _matrices(self, values: Float[Array, "s p w"], diagonal: float) -> Float[Array, "s w a a"]:
-        """Voigt components as matrices; `kramers_kronig` added one to each, which only the diagonal keeps."""
-        if values.shape[1] == 1:
-            return jnp.moveaxis(values, 1, 2)[..., None]
-        matrix = jnp.zeros((values.shape[0], values.shape[2], 3, 3), values.dtype)
-        for p, (a, b) in enumerate(VOIGT):
-            component = values[:, p] - (0.0 if a == b else diagonal)
-            matrix = matrix.at[:, :, a, b].set(component)
-            matrix = matrix.at[:, :, b, a].set(component)
-        return matrix
 
     def f_sum(self) -> Float[Array, " s"]:
         """int E eps2 dE over (pi/2)(hbar omega_p)^2 of the valence electrons.
@@ -125,6 +103,46 @@ class Transitions:
         trace = self.histogram[:, : min(3, self.histogram.shape[1])].mean(axis=1)
         nodes = self.grid.nodes.astype(trace.dtype).at[0].set(jnp.inf)
         return 1 + (2 / jnp.pi) * (trace / (nodes + scissor)[None]).sum(axis=-1)
+
+
+def _dielectric(
+    histogram: Float[Array, "s p bins"],
+    energies: Float[Array, " w"],
+    broadening: Broadening,
+    scissor: float | Array,
+    grid: EnergyGrid,
+) -> tuple[Float[Array, "s w a a"], Float[Array, "s w a a"]]:
+    """eps1 and eps2 at `energies` of binned transitions; NaN where these, the width or the scissor cannot be."""
+    nodes, step, count = grid.nodes.astype(histogram.dtype), grid.step, grid.count
+
+    def lines(detuning):
+        return broadening.profile(detuning - scissor, step)
+
+    detuning = energies[:, None] - nodes[None, :]
+    negative = -energies[:, None] - nodes[None, :]
+    eps2 = jnp.einsum("spb,wb->spw", histogram, lines(detuning) - lines(negative))
+    offsets = step * jnp.arange(1 - count, count, dtype=nodes.dtype)
+    kernel = jnp.broadcast_to(lines(offsets), (*histogram.shape[:2], 2 * count - 1))
+    everywhere = fftconvolve(histogram, kernel, mode="full", axes=[-1])
+    everywhere = everywhere[..., count - 1 : 2 * count - 1] - everywhere[..., count - 1 :: -1]
+    eps1 = kramers_kronig(nodes[1:], everywhere[..., 1:], energies)
+    ok = jnp.all((energies >= 0) & (energies < jnp.inf)) & resolves(broadening, grid) & jnp.isfinite(scissor)
+    return poisoned((_matrices(eps1, 1.0), _matrices(eps2, 0.0)), ok)
+
+
+_compiled_dielectric = jax.jit(_dielectric, static_argnames="grid")
+
+
+def _matrices(values: Float[Array, "s p w"], diagonal: float) -> Float[Array, "s w a a"]:
+    """Voigt components as matrices; `kramers_kronig` added one to each, which only the diagonal keeps."""
+    if values.shape[1] == 1:
+        return jnp.moveaxis(values, 1, 2)[..., None]
+    matrix = jnp.zeros((values.shape[0], values.shape[2], 3, 3), values.dtype)
+    for p, (a, b) in enumerate(VOIGT):
+        component = values[:, p] - (0.0 if a == b else diagonal)
+        matrix = matrix.at[:, :, a, b].set(component)
+        matrix = matrix.at[:, :, b, a].set(component)
+    return matrix
 
 
 def momentum_operator(blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], phase: Array) -> EdgeOperator:
@@ -234,7 +252,7 @@ def _transitions(
         total, e = jax.lax.scan(add, start, chunks)
         prefactor = 4 * jnp.pi**2 * units.COULOMB * degeneracy / displaced.volume
         # Transitions at NaN fall out of the bins.
-        total = poisoned(total, graph.holds(displaced))
+        total = total if graph.checked else poisoned(total, graph.holds(displaced))
         return prefactor * total, e.reshape(len(points), -1)
 
     histogram, eigenvalues = jax.lax.map(snapshot, positions, batch_size=batch[0])
@@ -269,14 +287,14 @@ def transitions(
     structure = snapshots.structure
     if graph is None:
         graph = hamiltonian.graph(structure)
-    snapshots.check(graph)
+    graph = snapshots.check(graph)
     k = kmesh.checked() if isinstance(kmesh, KPoints) else mesh(kmesh, periodic=structure.pbc)
     real = k.is_real and hamiltonian.orthogonal and hamiltonian.real
     size = hamiltonian.basis.size(structure.species)
     hoppings = len(graph.senders) * hamiltonian.basis.block_size**2
     batch = batches(size, len(k.points), len(snapshots), real, memory_gb, hoppings)
     dtype = snapshots.positions.dtype
-    points, weights = jnp.asarray(k.points, dtype), jnp.asarray(k.weights, dtype)
+    points, weights = constant(k.points, dtype), constant(k.weights, dtype)
     args = (hamiltonian, structure, graph, snapshots.positions, points, weights, grid, tensor, real, batch)
     found = call_lapack(size, _transitions, *args)
     return replace(found, snapshot_weights=snapshots.weights, groups=snapshots.groups)

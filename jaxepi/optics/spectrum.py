@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -109,10 +110,12 @@ class Spectrum:
         variables |= {n: (("energy",), self._constant(f), unit) for n, (f, unit, _) in CONSTANTS.items()}
         return labelled.dataset(variables, {"energy": ("energy", self.energies, "eV")})
 
+    @jax.jit
     def isotropic(self) -> tuple[Float[Array, "s w"], Float[Array, "s w"]]:
         """eps1 and eps2 averaged over directions, a snapshot."""
         return tuple(jnp.einsum("swaa->sw", e) / e.shape[-1] for e in (self.eps1, self.eps2))  # type: ignore[return-value]
 
+    @jax.jit
     def mean(self) -> tuple[Float[Array, " w"], Float[Array, " w"]]:
         """Thermal average of the isotropic eps1 and eps2."""
         eps1, eps2 = self.isotropic()
@@ -151,24 +154,32 @@ class Spectrum:
 
         The constant is computed of the mean tensor of each group, as that of the whole is of the whole.
         """
+        eps1, eps2, totals = self._group_means()
+        return averages.standard_error((function or absorption)(self.energies, eps1, eps2), weights=totals)
+
+    @jax.jit
+    def _group_means(self) -> tuple[Float[Array, "g w"], Float[Array, "g w"], Float[Array, " g"]]:
         eps1, eps2 = self.isotropic()
         (eps1, totals), (eps2, _) = (averages.group_means(eps, self.groups, self.weights) for eps in (eps1, eps2))
-        return averages.standard_error((function or absorption)(self.energies, eps1, eps2), weights=totals)
+        return eps1, eps2, totals
 
 
 Values = Array | np.ndarray | float | Sequence[float | int]
 
 
 def _of_arrays(function: Callable[[Array, Array, Array], Array]) -> Callable[[Values, Values, Values], Array]:
-    """The same function, of numbers and lists too."""
+    """The same function, compiled as a whole, of numbers and lists too."""
 
-    @functools.wraps(function)
-    def constant(energies: Values, eps1: Values, eps2: Values) -> Array:
-        values = [jnp.asarray(x) for x in (energies, eps1, eps2)]
+    @jax.jit
+    def compiled(*values: Array) -> Array:
         floating = [x.dtype for x in values if jnp.issubdtype(x.dtype, jnp.floating) and not x.weak_type]
         dtype = jnp.result_type(*floating) if floating else float
         most = max(x.ndim for x in values)
         return function(*(x.astype(dtype).reshape((1,) * (most - x.ndim) + x.shape) for x in values))
+
+    @functools.wraps(function)
+    def constant(energies: Values, eps1: Values, eps2: Values) -> Array:
+        return compiled(*(x if isinstance(x, jax.Array) else jnp.asarray(x) for x in (energies, eps1, eps2)))
 
     return constant
 

@@ -4,8 +4,10 @@ Indirect: (E^2 eps2)^(1/2) = A (E - Eg), the form averaged over phonon absorptio
 (E^2 eps2)^2 = A (E - Eg). In the adiabatic Williams-Lax theory phonon energies vanish, so the onset lies at the gap.
 """
 
+from functools import partial
 from typing import Literal, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -39,6 +41,7 @@ class TaucFit:
     sensitivity: Float[Array, ""] = field(unit="eV")
 
     @property
+    @jax.jit
     def poor(self) -> Bool[Array, ""]:
         """Whether the line misses its curve by more than `POOR` of the mean ordinate, falls, gives no positive gap, or meets
         zero inside its window, past a tenth of it."""
@@ -46,6 +49,7 @@ class TaucFit:
         return ~((self.residual <= POOR) & (self.slope > 0) & (self.gap > 0) & (self.gap <= low + 0.1 * (high - low)))
 
 
+@partial(jax.jit, static_argnames="kind")
 def ordinate(energies: Float[Array, " w"], eps2: Float[Array, "*s w"], kind: Kind) -> Float[Array, "*s w"]:
     """(E^2 eps2)^(1/2) for an indirect, (E^2 eps2)^2 for a direct gap."""
     strength = energies**2 * eps2

@@ -57,7 +57,8 @@ def absorption(
     top = np.ceil(np.log10(1.2 * max(a.max() for a in everything)))
     axes.set(yscale="log", ylim=(10.0 ** (top - max(5, decades)), 10.0**top), title=plain(title))
     axes.set(xlabel="photon energy (eV)", ylabel="absorption coefficient (1/cm)")
-    axes.set_xlim(float(np.min(spectra[0].energies)), float(np.max(spectra[0].energies)))
+    across = np.asarray(spectra[0].energies)
+    axes.set_xlim(float(across.min()), float(across.max()))
     legend(axes, "lower right", "shaded: range of the snapshots" if len(spectra[0]) > 1 else "")
     return figure
 
@@ -79,7 +80,7 @@ def tauc(
     top = 0.0
     for colour, i in zip(colours(len(spectra)), np.argsort(temperatures), strict=True):
         energies, fit = np.asarray(spectra[i].energies), fits[i]
-        values = np.asarray(ordinate(spectra[i].energies, spectra[i].mean()[1], kind))  # type: ignore[arg-type]
+        values = np.asarray(ordinate(spectra[i].energies, spectra[i].mean()[1], kind))
         label = f"{temperatures[i]:g} K: {float(fit.gap):.3f} ± {float(fit.sensitivity):.3f} eV"
         if bool(fit.poor):
             label += f", poor fit (misses its curve by {100 * float(fit.residual):.0f}%)"

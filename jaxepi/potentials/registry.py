@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxepi.errors import InputError
+from jaxepi.guards import warn_of_single_precision
 from jaxepi.potentials import lammps, parameter_files
 from jaxepi.potentials.base import Potential
 
@@ -29,6 +30,7 @@ def load(name: str | Path, member: str | None = None) -> Potential:
         InputError: an unknown name (the known ones are listed), a file that cannot be read, of another format or
             version, or with parameters missing.
     """
+    warn_of_single_precision(name)
     checkpoint = _shipped().get(str(name))
     if checkpoint is not None or str(name).endswith(".npz"):
         from jaxepi.potentials.learned import read

@@ -5,6 +5,7 @@ standard errors; what the canonical ensemble says of the temperature. Every mean
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from jaxepi.errors import InputError
+from jaxepi.guards import constant
 
 ENOUGH = 8
 """Replicas whose scatter tells an error, to a quarter of it."""
@@ -33,7 +35,11 @@ def antithetic_pairs(count: int) -> Groups:
 
 def mean(values: Values, weights: Float[Array, " s"] | None = None) -> Float[Array, "*rest"]:
     """Weighted mean over snapshots, the first axis."""
-    values = _floating(values)
+    return _mean(_floating(values), weights)
+
+
+@jax.jit
+def _mean(values: Array, weights: Array | None) -> Array:
     if weights is None:
         return values.mean(axis=0)
     weights = weights.astype(values.real.dtype)
@@ -69,6 +75,11 @@ def standard_error(
 
     With W_g the weight and m_g the mean of group g of G, its square is G/(G - 1) sum_g (W_g/W)^2 (m_g - m)^2.
     """
+    return _standard_error(_floating(values), groups, weights)
+
+
+@partial(jax.jit, static_argnames="groups")
+def _standard_error(values: Array, groups: Groups, weights: Array | None) -> Array:
     means, totals = group_means(values, groups, weights)
     count = len(means)
     if count < 2:
@@ -80,13 +91,17 @@ def standard_error(
 
 def spread(values: Values, weights: Float[Array, " s"] | None = None) -> Float[Array, "*rest"]:
     """Standard deviation over snapshots; zero for one alone."""
-    values = _floating(values)
+    return _spread(_floating(values), weights)
+
+
+@jax.jit
+def _spread(values: Array, weights: Array | None) -> Array:
     square = mean((values - mean(values, weights)[None]) ** 2, weights)
     return jnp.sqrt(square * (len(values) / max(1, len(values) - 1)))
 
 
 def _floating(values: Array | np.ndarray | Sequence[float]) -> Array:
-    array = jnp.asarray(values)
+    array = values if isinstance(values, jax.Array) else constant(values)
     return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
 
 

@@ -177,12 +177,12 @@ def force_constants(
     _check_periodicity(supercell)
     if graph is None:
         graph = potential.graph(supercell)
-    graph.check(supercell)
+    graph = graph.check(supercell)
     if traced(potential, supercell, graph):
         return ForceConstants(supercell, _rows(potential, supercell, graph, batch)[0])
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         matrix, forces = _rows(potential, supercell, graph, batch)
-        largest = float(jnp.abs(forces).max())
+        largest = float(np.abs(np.asarray(forces)).max())
         if not largest <= force_tolerance:
             raise InputError(
                 f"the supercell is not at rest: the largest force is {largest:.3g} eV/angstrom (accepted: "

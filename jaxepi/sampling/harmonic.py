@@ -7,7 +7,7 @@ f(D) is applied at the wave vectors of the supercell by a fast Fourier transform
 """
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact, Num
 
 from jaxepi.errors import InputError
-from jaxepi.guards import number, numbers, poisoned, traced, whole
+from jaxepi.guards import constant, number, numbers, numpy_for, poisoned, traced, whole
 from jaxepi.linalg import matrix_function
 from jaxepi.potentials.base import Potential
 from jaxepi.sampling.averages import antithetic_pairs
@@ -88,7 +88,7 @@ def in_kelvin(temperature: Temperature, statistics: Statistics, dtype) -> Float[
         raise InputError(f"temperature {float(temperature)} K: give zero or a positive number of kelvin")
     if statistics not in _AMPLITUDE:
         raise InputError(f"statistics {statistics!r}: choose one of {', '.join(_AMPLITUDE)}")
-    return jnp.asarray(temperature, jnp.result_type(float, temperature) if dtype is None else dtype)
+    return constant(temperature, jnp.result_type(float, temperature) if dtype is None else dtype)
 
 
 def _matrices(fc: ForceConstants, f, temperature: Array) -> Inexact[Array, "q m m"]:
@@ -179,7 +179,12 @@ def white_noise(key: RandomKey, count: int, n_atoms: int, antithetic: bool = Fal
     count = whole("count", count, 1)
     if antithetic and count % 2:
         raise InputError(f"antithetic snapshots come in pairs, and {count} is odd; ask for {count + 1}")
-    noise = jax.random.normal(random_key(key), (count // 2 if antithetic else count, n_atoms, 3), dtype=dtype or float)
+    return _white_noise(random_key(key), count, n_atoms, antithetic, dtype or float)
+
+
+@partial(jax.jit, static_argnames=("count", "n_atoms", "antithetic", "dtype"))
+def _white_noise(key: RandomKey, count: int, n_atoms: int, antithetic: bool, dtype: Any) -> Array:
+    noise = jax.random.normal(key, (count // 2 if antithetic else count, n_atoms, 3), dtype=dtype)
     return jnp.concatenate([noise, -noise]) if antithetic else noise
 
 
@@ -236,8 +241,10 @@ def harmonic(
     if imaginary == "error" and not traced(fc):
         refuse_imaginary(fc)
     u = displacements(fc, temperature, noise, statistics)
-    kelvin = jnp.asarray(temperature, fc.matrix.dtype)
-    return Snapshots(fc.supercell, fc.supercell.positions[None] + u, kelvin, None, groups, statistics)
+    kelvin = constant(temperature, fc.matrix.dtype)
+    array = numpy_for(fc.supercell, u).asarray
+    positions = constant(array(fc.supercell.positions)[None] + array(u))
+    return Snapshots(fc.supercell, positions, kelvin, None, groups, statistics)
 
 
 @jax.jit
@@ -254,7 +261,7 @@ def refuse_imaginary(fc: ForceConstants, source: str = "this potential") -> None
     Raises:
         InputError: names wave vector and frequency of the worst mode.
     """
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         thz = np.array(_commensurate_thz(fc))
     # The three translations are those closest to zero at q = 0.
     thz[0, np.argsort(np.abs(thz[0]))[:3]] = np.inf

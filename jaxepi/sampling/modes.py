@@ -73,7 +73,7 @@ def modes_of(fc: ForceConstants, supercell: Structure | None = None) -> Supercel
         raise InputError(
             "modes are chosen on the host: make the noise outside jit, vmap and grad, and hand it to sampling.displacements"
         )
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         matrix, b, counts = np.asarray(fc.matrix, dtype=float), fc.matrix.shape[0], fc.supercell.repeats
         weight = np.asarray(fc.inverse_root_masses, dtype=float).ravel()
         base = fc.base

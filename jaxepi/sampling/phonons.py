@@ -57,7 +57,7 @@ def images_of(fc: ForceConstants) -> Images:
     found = shortest_images(fc.supercell)
     if fc.polar is None:
         return found
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         return found._replace(waves=waves(fc.base))
 
 

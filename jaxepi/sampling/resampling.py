@@ -40,7 +40,7 @@ def resampled(
         raise InputError(
             "atoms of two supercells are matched on the host: let only force constants and charges be traced"
         )
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         found = sites(supercell, fc.base, name)
     warn_of_strain(found, name)
     cells = int(np.prod(supercell.repeats))

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from jaxepi import html
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import number, traced
+from jaxepi.guards import constant, number, numpy_for, traced
 from jaxepi.sampling import averages, frames
 from jaxepi.sampling.averages import Groups, Values
 from jaxepi.structure import Structure
@@ -50,7 +49,7 @@ class Snapshots:
         return self.positions.shape[0]
 
     def __getitem__(self, index: int) -> Structure:
-        return self.structure.with_positions(self.positions[index])
+        return self.structure.with_positions(_rows(self.positions, index))
 
     def _repr_html_(self) -> str | None:
         if traced(self):
@@ -84,25 +83,28 @@ class Snapshots:
                 f"snapshots {list(outside or rows)} of {len(self)}: give at least one, from 0 to {len(self) - 1}"
             )
         index = np.asarray(rows)
-        weights = None if self.weights is None else self.weights[index]
+        weights = None if self.weights is None else _rows(self.weights, index)
         groups = tuple(self.groups[row] for row in rows) if self.groups and len(rows) > 1 else ()
-        return replace(self, positions=self.positions[index], weights=weights, groups=groups)
+        return replace(self, positions=_rows(self.positions, index), weights=weights, groups=groups)
 
-    def check(self, graph: Graph) -> None:
+    def check(self, graph: Graph) -> Graph:
         """Refuse snapshots that a graph does not hold: static facts always, positions where they are known.
+
+        Returns:
+            The graph, marked as `Graph.check` does it.
 
         Raises:
             InputError: none at all, other atoms, or atoms that have left the graph's skin; names displacement and remedy.
         """
         if not len(self):
             raise InputError("no snapshots: give at least one")
-        graph.fits(self[0])
+        graph.fits(replace(self.structure, positions=self.positions))
         if traced(self.structure, self.positions, graph):
-            return
-        with jax.ensure_compile_time_eval():
-            held = np.asarray(_held(graph, self.structure, self.positions))
-            if not held.all():
-                raise InputError(f"snapshot {held.argmin()}: {graph.complaint(self[int(held.argmin())])}")
+            return graph
+        held = graph.hold(self.positions, self.structure.cell)
+        if not held.all():
+            raise InputError(f"snapshot {held.argmin()}: {graph.complaint(self[int(held.argmin())])}")
+        return replace(graph, checked=True)
 
     def mean(self, values: Values) -> Float[Array, "*rest"]:
         """Thermal average of what was computed of every snapshot."""
@@ -177,6 +179,6 @@ class Snapshots:
         return images
 
 
-@jax.jit
-def _held(graph: Graph, structure: Structure, positions: Float[Array, "s n 3"]) -> Bool[Array, "s"]:
-    return jax.vmap(lambda x: graph.holds(structure.with_positions(x)))(positions)
+def _rows(values: Array, index: int | np.ndarray) -> Array:
+    """Some rows of an array; of a known one on the host."""
+    return constant(numpy_for(values, index).asarray(values)[index])

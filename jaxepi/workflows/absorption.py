@@ -7,11 +7,11 @@ number of temperatures.
 
 import dataclasses
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -19,6 +19,7 @@ from jaxepi import electrons, html, kpoints, labelled, optics, results
 from jaxepi.electrons import BandEdges
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.guards import constant
 from jaxepi.kpoints import KPoints
 from jaxepi.materials import Material
 from jaxepi.optics import Gaussian, Lorentzian, Spectrum, TaucFit, Transitions
@@ -278,7 +279,7 @@ class _Stages:
         hamiltonian, memory = self.crystal.hamiltonian, self.settings.memory_gb
         points = _kpoints(self.settings, self.crystal, s)
         kept = optics.transitions(hamiltonian, one, points, graph=self.graph, memory_gb=memory)
-        valence = conduction = jnp.full(1, jnp.nan)
+        valence = conduction = constant([np.nan])
         if "edges" in prepared:
             occupied = hamiltonian.basis.occupied(self.supercell.species)
             probe = electrons.edge_probe(prepared["edges"], self.supercell, occupied)
@@ -292,7 +293,8 @@ class _Stages:
     def rest(self, prepared: dict[str, Any]) -> dict[str, Any]:
         """Transitions of the lattice at rest, from the primitive cell."""
         primitive = self.crystal.primitive
-        at_rest = Snapshots(primitive, primitive.positions[None], jnp.zeros((), primitive.positions.dtype))
+        x = np.asarray(primitive.positions)
+        at_rest = Snapshots(primitive, constant(x[None]), constant(0.0, x.dtype))
         points = kpoints.quasirandom(self.settings.equilibrium_points, periodic=primitive.pbc)
         memory = self.settings.memory_gb
         found = {"transitions": optics.transitions(self.crystal.hamiltonian, at_rest, points, memory_gb=memory)}
@@ -306,7 +308,7 @@ class _Stages:
         """Spectra and Tauc fits from the transitions."""
         settings, per = self.settings, self.shape[1]
         low, high, count = settings.energies
-        energies = jnp.linspace(low, high, count, dtype=self.supercell.positions.dtype)
+        energies = constant(np.linspace(low, high, count), self.supercell.positions.dtype)
         groups = [found[i : i + per] for i in range(0, len(found), per)]
         drawn = prepared["snapshots"]
 
@@ -314,7 +316,7 @@ class _Stages:
             return tuple(_joined([p[name] for p in group], d) for group, d in zip(groups, drawn, strict=True))
 
         def spectrum(binned: Transitions) -> Spectrum:
-            return _spectrum(binned, energies, _broadening(settings), settings.scissor)
+            return binned.spectrum(energies, _broadening(settings), settings.scissor)
 
         joined = together("transitions")
         spectra = tuple(map(spectrum, joined))
@@ -335,10 +337,10 @@ class _Stages:
             valence=edge("valence"),
             conduction=edge("conduction"),
             fits=fits,
-            equilibrium=spectrum(rest["transitions"]),
+            equilibrium=_like(rest["transitions"], per, spectrum),
             provenance=origin,
             attracted=tuple(map(spectrum, together("attracted"))) if settings.excitons else (),
-            equilibrium_attracted=spectrum(rest["attracted"]) if settings.excitons else None,
+            equilibrium_attracted=_like(rest["attracted"], per, spectrum) if settings.excitons else None,
         )
 
     def tauc(self, edges: BandEdges | None) -> tuple[str, tuple[float, float]]:
@@ -375,12 +377,19 @@ def _broadening(settings: AbsorptionSettings) -> Gaussian | Lorentzian:
 def _joined(parts: list[Transitions], drawn: Snapshots) -> Transitions:
     """Transitions of single snapshots as one (on the host: nothing is compiled for their number)."""
     histogram, eigenvalues = (
-        jnp.asarray(np.concatenate([np.asarray(getattr(part, name)) for part in parts]))
+        constant(np.concatenate([np.asarray(getattr(part, name)) for part in parts]))
         for name in ("histogram", "eigenvalues")
     )
     joined = dataclasses.replace(parts[0], histogram=histogram, eigenvalues=eigenvalues)
     return dataclasses.replace(joined, snapshot_weights=drawn.weights, groups=drawn.groups)
 
 
-_spectrum = jax.jit(Transitions.spectrum)
+def _like(one: Transitions, count: int, spectrum: Callable[[Transitions], Spectrum]) -> Spectrum:
+    """The spectrum of one snapshot, computed in the shape of several: no program is compiled for it alone."""
+    several = dataclasses.replace(one, histogram=constant(np.repeat(np.asarray(one.histogram), count, axis=0)))
+    found = spectrum(several)
+    eps1, eps2 = (constant(np.asarray(eps)[:1]) for eps in (found.eps1, found.eps2))
+    return dataclasses.replace(found, eps1=eps1, eps2=eps2)
+
+
 _fit = jax.jit(optics.tauc_fit, static_argnames="kind")

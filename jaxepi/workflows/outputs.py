@@ -15,6 +15,11 @@ class Files(Settings):
     output: str | None = setting(None, "", metavar="FILE")
     overwrite: bool = setting(False, "replace what is there and was made with other settings")
     progress: bool = setting(True, "progress bars on stderr")
+    keep_compiled: bool | str = setting(
+        False,
+        "keep compiled programs for later calls, which then start sooner; without a name, in ~/.cache/jaxepi",
+        metavar="FOLDER",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
