@@ -125,7 +125,8 @@ class Structure:
     @property
     def volume(self) -> Float[Array, ""]:
         """Cell volume, angstrom^3 (differentiable)."""
-        return jnp.abs(jnp.linalg.det(self.cell))
+        array = numpy_for(self.cell)
+        return constant(array.abs(array.linalg.det(self.cell)))
 
     @property
     def reciprocal(self) -> Float[Array, "3 3"]:

@@ -75,7 +75,7 @@ def test_models_in_single_precision_that_nobody_asked_for_are_warned_of_once(mon
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             potentials.load("silicon-mvff")  # it has been said
-        assert {leaf.dtype for leaf in jax.tree.leaves(silicon)} == {jnp.dtype("float32")}
+        assert {leaf.dtype for leaf in jax.tree.leaves(silicon.hamiltonian)} == {jnp.dtype("float32")}
     monkeypatch.setattr(guards, "_warned", [])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

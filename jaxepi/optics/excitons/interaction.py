@@ -152,6 +152,7 @@ def struve_minus_neumann(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return end / jnp.pi * (weights * jnp.exp(-x[..., None] * jnp.sinh(u))).sum(axis=-1)
 
 
+@jax.jit
 def thomas_fermi_length(electrons: float | Array, volume: float | Array) -> Array:
     """Screening length of a gas of the crystal's valence electrons, angstrom: 1/q^2 = pi a_B/(4 k_F), k_F^3 = 3 pi^2 n.
 
