@@ -1,8 +1,9 @@
 """Molecular dynamics at all temperatures and replicas at once, by jax-md's integrators.
 
 Flows in: a potential, a structure and temperatures. Flows out: frames as they come (`Dynamics`), a `Trajectory`, or
-snapshots. Nuclei are classical. Positions are never wrapped. The runs share one topology until an atom is about to leave
-its skin; from then on each has a graph of its own, built again from where its atoms are whenever that is needed.
+snapshots. Nuclei are classical, or ring polymers. Positions are never wrapped. The runs share one topology until an atom is
+about to leave its skin; from then on each has a graph of its own, built again from where its atoms are whenever that is
+needed.
 """
 
 import time
@@ -23,9 +24,9 @@ from jaxepi.potentials.domain import extrapolations
 from jaxepi.progress import progress_bar
 from jaxepi.sampling.integrators import Chunk, Ensemble, Frame, Integration, Model, engine
 from jaxepi.sampling.keys import RandomKey, random_key
-from jaxepi.sampling.snapshots import Snapshots
+from jaxepi.sampling.snapshots import Snapshots, Statistics
 from jaxepi.structure import Structure
-from jaxepi.tree import field, pytree, stored
+from jaxepi.tree import field, pytree, static, stored
 
 Kelvins = Sequence[float] | np.ndarray | Array
 
@@ -42,6 +43,8 @@ class Trajectory:
         temperatures: targets, kelvin, shape (t,).
         kinetic_temperatures: of every frame and replica, kelvin, shape (t, f, r).
         potential_energies: eV, shape (t, f, r). energies: potential plus kinetic energy, eV, shape (t, f, r).
+        beads: of the ring polymers that the nuclei are; each replica then has as many rows, bead by bead, whose means are the
+            estimates of quantum nuclei.
     """
 
     structure: Structure
@@ -51,6 +54,7 @@ class Trajectory:
     kinetic_temperatures: Float[Array, "t f r"] = field(unit="K")
     potential_energies: Float[Array, "t f r"] = field(unit="eV")
     energies: Float[Array, "t f r"] = field(unit="eV")
+    beads: int = static(default=1)
 
     @classmethod
     def gather(
@@ -60,6 +64,7 @@ class Trajectory:
         replicas: int,
         times: Sequence[float],
         frames: list[Frame],
+        beads: int = 1,
     ) -> "Trajectory":
         """From frames with one row a run, replicas of a temperature side by side."""
         x = structure.positions
@@ -67,7 +72,7 @@ class Trajectory:
 
         def stack(name: str, *shape: int) -> Array:
             values = np.stack([getattr(f, name) for f in frames]) if frames else np.zeros((0, 1))
-            together = values.reshape(len(frames), len(kelvin), replicas, *shape)
+            together = values.reshape(len(frames), len(kelvin), replicas * beads, *shape)
             return jnp.asarray(np.moveaxis(together, 0, 1), x.dtype)
 
         potential = stack("potential")
@@ -79,18 +84,20 @@ class Trajectory:
             stack("temperature"),
             potential,
             potential + stack("kinetic"),
+            beads,
         )
 
     def snapshots(self) -> list[Snapshots]:
         """One `Snapshots` a temperature, frame by frame with the replicas of a frame side by side.
 
-        Frames of one replica are correlated, so each replica is a group; a single one tells no standard error.
+        Frames of one replica are correlated, so each replica with its beads is a group; a single one tells no standard error.
         """
+        statistics: Statistics = "classical" if self.beads == 1 else "quantum"
         count = self.positions.shape[1] * self.positions.shape[2]
         merged = self.positions.reshape(len(self.temperatures), count, *self.positions.shape[3:])
-        groups = tuple(range(self.positions.shape[2])) * self.positions.shape[1]
+        groups = tuple(row // self.beads for row in range(self.positions.shape[2])) * self.positions.shape[1]
         pairs = zip(merged, self.temperatures, strict=True)
-        return [Snapshots(self.structure, x, t, None, groups, "classical") for x, t in pairs]
+        return [Snapshots(self.structure, x, t, None, groups, statistics) for x, t in pairs]
 
 
 class DynamicsError(InputError):
@@ -197,7 +204,11 @@ class Dynamics:
             self._built = -1
 
     def _frame(self) -> Frame:
-        return jax.tree.map(np.asarray, self._engine.observe(self._model, self._states, self._own))
+        return jax.tree.map(np.asarray, self._engine.observe(self._model, self._states, self._kelvin, self._own))
+
+    def _target(self, row: int) -> float:
+        """Kelvin that the run of a row of a frame should have."""
+        return float(self._kelvin[row // self.integration.beads])
 
     def _set_graphs(self, positions: Array) -> None:
         potential, structure, _ = self._model
@@ -221,7 +232,8 @@ class Dynamics:
                 f"{where} in one step; use a shorter timestep, or a potential with a larger skin", self.step
             )
         try:
-            self._set_graphs(self._states.position)
+            position = self._states.position
+            self._set_graphs(position.mean(axis=1) if self.integration.beads > 1 else position)
         except InputError as error:
             raise DynamicsError(f"{where}, and the new positions were refused: {error}", self.step) from error
         self.rebuilt += 1
@@ -241,10 +253,10 @@ class Dynamics:
         frame, module = self._frame(), self._model.potential.module
         lost = frame.loneliest > self._reach
         if not self._alone and lost.any():
-            run = int(np.flatnonzero(lost)[0])
+            row = int(np.flatnonzero(lost)[0])
             raise DynamicsError(
-                f"the run at {float(self._kelvin[run]):g} K lost an atom by step {self.step}: its nearest neighbour is "
-                f"{frame.loneliest[run]:.2f} angstrom away; lower the temperature",
+                f"the run at {self._target(row):g} K lost an atom by step {self.step}: its nearest neighbour is "
+                f"{frame.loneliest[row]:.2f} angstrom away; lower the temperature",
                 self.step,
             )
         runs = {"distance": int(frame.closest.argmin()), "novelty": int(frame.novelty.argmax())}
@@ -252,8 +264,9 @@ class Dynamics:
         for kind, what in extrapolations(module, closest, novelty):
             if kind not in self._warned:
                 self._warned.add(kind)
-                kelvin = float(self._kelvin[runs[kind]])
-                self._warn(f"step {self.step}: the run at {kelvin:g} K has {what}; it is extrapolated there")
+                self._warn(
+                    f"step {self.step}: the run at {self._target(runs[kind]):g} K has {what}; it is extrapolated there"
+                )
         return frame
 
 
@@ -271,6 +284,7 @@ def trajectories(
     replicas: int = 1,
     friction: float = 0.01,
     relaxation: float = 100.0,
+    beads: int = 1,
     progress: bool = True,
 ) -> Trajectory:
     """Run molecular dynamics at all temperatures together and keep decorrelated frames.
@@ -280,7 +294,7 @@ def trajectories(
         temperatures: kelvin, positive. count: snapshots a temperature, all replicas together.
         equilibration: steps before the first interval. interval: steps between frames.
         replicas: independent runs a temperature, side by side; must divide count.
-        ensemble, timestep, friction, relaxation: see `Integration`.
+        ensemble, timestep, friction, relaxation, beads: see `Integration`; each frame has all beads.
         progress: show a bar with the remaining time.
 
     Raises:
@@ -288,7 +302,7 @@ def trajectories(
         DynamicsError: a run that exploded, lost an atom, or left a topology that cannot be built again; it names the step, and
             its `trajectory` holds the frames before.
     """
-    integration = Integration(ensemble, timestep, friction, relaxation)
+    integration = Integration(ensemble, timestep, friction, relaxation, beads=beads)
     _check_runs(temperatures, replicas)
     for name, number, least in (("count", count, 1), ("interval", interval, 1), ("equilibration", equilibration, 0)):
         whole(name, number, least)
@@ -308,15 +322,15 @@ def trajectories(
                 frames.append(dynamics.advance(interval, bar.update))
                 times.append(dynamics.step * timestep)
         except DynamicsError as stop:
-            stop.trajectory = Trajectory.gather(structure, temperatures, replicas, times, frames)
+            stop.trajectory = Trajectory.gather(structure, temperatures, replicas, times, frames, beads)
             raise
-    return Trajectory.gather(structure, temperatures, replicas, times, frames)
+    return Trajectory.gather(structure, temperatures, replicas, times, frames, beads)
 
 
 def molecular_dynamics(
     potential: Potential, structure: Structure, *, temperature: float, count: int, key: RandomKey, **options: Any
 ) -> Snapshots:
-    """Snapshots of classical molecular dynamics at one temperature; options and errors as for `trajectories`."""
+    """Snapshots of molecular dynamics at one temperature, quantum with `beads`; options and errors as for `trajectories`."""
     run = trajectories(potential, structure, temperatures=[temperature], count=count, key=key, **options)
     return run.snapshots()[0]
 

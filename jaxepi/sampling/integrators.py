@@ -18,9 +18,11 @@ from jaxtyping import Array, Float
 
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.guards import whole
 from jaxepi.potentials.base import Potential
+from jaxepi.sampling import rings
 from jaxepi.structure import Structure
-from jaxepi.units import AMU_ANGSTROM2_PER_FS2, KB
+from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB
 
 Ensemble = Literal["nve", "langevin", "nose-hoover"]
 
@@ -43,6 +45,8 @@ class Integration:
             crystal is so nearly harmonic that a chain hardly damps the swing which a start at rest gives it.
         heating: momenta start at this multiple of the target temperature. Two suits a crystal at rest, where half of it
             becomes potential energy; one suits a structure that is hot already.
+        beads: of the ring polymer that each nucleus is (path integrals, Langevin alone); one is a classical nucleus. Some three
+            times hbar w/kT of the stiffest mode make energies right to a per cent.
         ceiling: a run is stopped when its kinetic temperature passes this multiple of its target by more than ten
             standard deviations of the canonical distribution.
 
@@ -57,10 +61,13 @@ class Integration:
     settling: float = 1000.0
     heating: float = 2.0
     ceiling: float = 4.0
+    beads: int = 1
 
     def __post_init__(self) -> None:
         if self.ensemble not in ("nve", "langevin", "nose-hoover"):
             raise InputError(f"ensemble {self.ensemble!r}: choose 'nve', 'langevin' or 'nose-hoover'")
+        if self.beads != 1 and (whole("beads", self.beads, 1) and self.ensemble != "langevin"):
+            raise InputError(f"beads {self.beads}: ring polymers move by Langevin dynamics, not {self.ensemble}")
         for name in ("timestep", "friction", "relaxation", "heating"):
             if not 0 < getattr(self, name) < np.inf:
                 raise InputError(f"{name} {getattr(self, name)}: give a positive number")
@@ -93,9 +100,10 @@ class Model(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What is known of every run, one row each.
+    """What is known of every run, one row each; of ring polymers one row a bead, run after run, whose means are the estimates.
 
-    positions: angstrom, the drift of the whole crystal taken out. temperature: kinetic, kelvin. potential, kinetic: eV.
+    positions: angstrom, the drift of the whole crystal taken out. temperature: kinetic, kelvin (of a bead: over the number
+    of beads). potential, kinetic: eV (of a bead: by the centroid virial).
     closest: shortest distance of two atoms, angstrom. loneliest: largest distance of an atom from its nearest
     neighbour, angstrom. novelty: largest distance of an atom from the training data, 1 at its edge; zero where the
     potential has no such measure.
@@ -124,7 +132,7 @@ class Engine(NamedTuple):
     """Compiled functions over all runs; `own` says that the graph has a row a run.
 
     start(structure, forces, keys, kelvin) -> states; redraw(structure, states, keys, kelvin) -> states;
-    advance(model, states, kelvin, steps, own) -> Chunk; observe(model, states, own) -> Frame.
+    advance(model, states, kelvin, steps, own) -> Chunk; observe(model, states, kelvin, own) -> Frame.
     """
 
     start: Callable[..., Any]
@@ -136,11 +144,13 @@ class Engine(NamedTuple):
 @lru_cache(maxsize=8)
 def engine(integration: Integration) -> Engine:
     """The functions for some settings; kept, so that further runs with the same settings and shapes compile nothing."""
-    step = partial(_step, integration)
+    quantum = integration.beads > 1
+    step = partial(_ring_step if quantum else _step, integration)
+    begin = partial(_ring_start if quantum else _start, integration)
 
     @jax.jit
     def start(structure: Structure, forces: Array, keys: Array, kelvin: Array) -> Any:
-        return jax.vmap(partial(_start, integration, structure, forces))(keys, kelvin)
+        return jax.vmap(partial(begin, structure, forces))(keys, kelvin)
 
     @jax.jit
     def redraw(structure: Structure, states: Any, keys: Array, kelvin: Array) -> Any:
@@ -165,9 +175,11 @@ def engine(integration: Integration) -> Engine:
         nobody = jnp.zeros(kelvin.shape, bool)
         return jax.lax.while_loop(go_on, once, Chunk(states, jnp.asarray(0), jnp.asarray(False), nobody, kelvin))
 
-    @partial(jax.jit, static_argnums=2)
-    def observe(model: Model, states: Any, own: bool) -> Frame:
-        return jax.vmap(_observe, in_axes=(_axes(own), 0))(model, states)
+    @partial(jax.jit, static_argnums=3)
+    def observe(model: Model, states: Any, kelvin: Array, own: bool) -> Frame:
+        see = _ring_observe if quantum else _observe
+        frame = jax.vmap(see, in_axes=(_axes(own), 0, 0))(model, states, kelvin)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), frame) if quantum else frame
 
     return Engine(start, redraw, advance, observe)
 
@@ -261,13 +273,58 @@ def _step(integration: Integration, model: Model, state: Any, kelvin: Array) -> 
     mass = _mass(model.structure)
     state = _integrator(integration, model.energy, KB * kelvin)[1](state)
     state = state.set(momentum=_rest(state.momentum, mass))
-    away = state.position - model.graph.positions.astype(state.position.dtype)
-    away = away - away.mean(axis=0, keepdims=True)
     temperature = jnp.sum(state.momentum**2 / mass) / (_freedom(model.structure) * KB)
-    return state, jnp.sqrt((away**2).sum(axis=1).max()), temperature
+    return state, _moved(model, state.position), temperature
 
 
-def _observe(model: Model, state: Any) -> Frame:
+def _moved(model: Model, position: Array) -> Array:
+    """How far an atom is from where its graph was built, angstrom, the drift of the whole crystal aside."""
+    away = position - model.graph.positions.astype(position.dtype)
+    away = away - away.mean(axis=0, keepdims=True)
+    return jnp.sqrt((away**2).sum(axis=1).max())
+
+
+def _bead_forces(model: Model) -> Callable[[Array], Array]:
+    return jax.vmap(lambda x: -jax.grad(model.energy)(x))
+
+
+def _ring_start(integration: Integration, structure: Structure, forces: Array, key: Array, kelvin: Array) -> rings.Ring:
+    """State of one ring polymer, all its beads at the structure, whose forces these are."""
+    x = jnp.broadcast_to(structure.positions, (integration.beads, *structure.positions.shape))
+    same = jnp.broadcast_to(forces, x.shape)
+    kt = KB * integration.heating * kelvin
+    return rings.start(lambda _: same, x, _mass(structure), kt, key, rest=True)
+
+
+def _ring_step(integration: Integration, model: Model, state: rings.Ring, kelvin: Array) -> tuple[Any, Array, Array]:
+    """As `_step`, of one ring polymer; the graph is shared by its beads."""
+    mass = _mass(model.structure)
+    state = rings.step(
+        _bead_forces(model),
+        state,
+        mass,
+        KB * kelvin,
+        hbar=HBAR / FS_PER_TIME_UNIT,
+        timestep=integration.timestep / FS_PER_TIME_UNIT,
+        friction=integration.friction * FS_PER_TIME_UNIT,
+        rest=True,
+    )
+    freedom = _freedom(model.structure) * integration.beads**2
+    temperature = jnp.sum(state.momentum**2 / mass[None]) / (freedom * KB)
+    moved = jax.vmap(partial(_moved, model))(state.position).max()
+    return state, moved, temperature
+
+
+def _ring_observe(model: Model, state: rings.Ring, kelvin: Array) -> Frame:
+    """A row a bead."""
+    axes = rings.Ring(0, 0, 0, None)  # type: ignore[arg-type]
+    frame = jax.vmap(partial(_observe, model), in_axes=(axes,))(state)
+    beads = len(state.position)
+    energies = rings.virial_energies(state.position, state.force, KB * kelvin, _freedom(model.structure))
+    return frame._replace(kinetic=energies, temperature=frame.temperature / beads)
+
+
+def _observe(model: Model, state: Any, _: Array | None = None) -> Frame:
     mass, graph = _mass(model.structure), model.graph
     drift = jnp.sum(mass * (state.position - model.structure.positions), axis=0, keepdims=True) / mass.sum()
     positions = state.position - drift

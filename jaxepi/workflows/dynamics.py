@@ -24,6 +24,7 @@ from jaxepi.materials import Material
 from jaxepi.progress import progress_bar
 from jaxepi.results import Quantity
 from jaxepi.sampling import Dynamics, DynamicsError, Integration, Trajectory
+from jaxepi.sampling.integrators import Frame
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows.settings import DynamicsSettings
 from jaxepi.workflows.study import Study
@@ -130,8 +131,9 @@ class _Recorder:
         self.structure = crystal.structure.supercell(crystal.periodic(settings.supercell))
         frames = -(-settings.steps // settings.interval) * len(settings.temperatures) * settings.replicas
         what = f"{frames} frames of {len(self.structure)} atoms"
+        frames = frames * settings.beads
         refuse_beyond_memory(3.0 * frames * len(self.structure), what, "keep fewer of them: raise interval")
-        names = ("ensemble", "timestep", "friction", "relaxation", "heating")
+        names = ("ensemble", "timestep", "friction", "relaxation", "heating", "beads")
         given: dict[str, Any] = {name: getattr(settings, name) for name in names}
         integration = Integration(**given, ceiling=max(4.0, 2 * settings.heating))
         key = jax.random.key(settings.seed)
@@ -194,8 +196,8 @@ class _Recorder:
         energy = (frame.potential + frame.kinetic).mean() / len(self.structure)
         bar.set_postfix_str(f"{' '.join(f'{t:.0f}' for t in kelvin[:4])} K, {energy:.5f} eV/atom", refresh=False)
         times = [self.dynamics.step * settings.timestep]
-        trajectory = Trajectory.gather(self.structure, settings.temperatures, settings.replicas, times, [frame])
-        shape = (count, 1, settings.replicas)
+        trajectory = self._gather(times, [frame])
+        shape = (count, 1, settings.replicas * settings.beads)
         return {
             "trajectory": trajectory,
             "closest": Quantity(frame.closest.reshape(shape), "angstrom"),
@@ -211,10 +213,16 @@ class _Recorder:
         state = {"arrays": arrays, "parts": Quantity(np.asarray(count), "1"), "warnings": "\n".join(self.said)}
         self.run.put("state", state)
 
+    def _gather(self, times: list[float], frames: list[Frame]) -> Trajectory:
+        settings = self.settings
+        return Trajectory.gather(
+            self.structure, settings.temperatures, settings.replicas, times, frames, settings.beads
+        )
+
     def _nothing(self) -> dict[str, Any]:
         """The parts of a run that stopped before its first frame."""
-        empty = Trajectory.gather(self.structure, self.settings.temperatures, self.settings.replicas, [], [])
-        none = np.zeros((len(self.settings.temperatures), 0, self.settings.replicas))
+        empty = self._gather([], [])
+        none = np.zeros(empty.energies.shape)
         return {"trajectory": empty, "closest": Quantity(none, "angstrom"), "novelty": Quantity(none, "1")}
 
     def _say(self, message: str) -> None:
@@ -231,7 +239,9 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
     names = ("positions", "kinetic_temperatures", "potential_energies", "energies")
     arrays = {name: join(name, 1) for name in names}
-    trajectory = Trajectory(runs[0].structure, join("times", 0), temperatures=runs[0].temperatures, **arrays)
+    trajectory = Trajectory(
+        runs[0].structure, join("times", 0), temperatures=runs[0].temperatures, beads=runs[0].beads, **arrays
+    )
     quantities = {
         name: Quantity(np.concatenate([np.asarray(part[name].value) for part in parts], axis=1), parts[0][name].unit)
         for name in ("closest", "novelty")
@@ -240,18 +250,21 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _rows(part: dict[str, Any], settings: DynamicsSettings) -> str:
-    """Lines of the log, frame by frame, a line a run."""
+    """Lines of the log, frame by frame, a line a run: of ring polymers the means over beads, and their extremes."""
     run: Trajectory = part["trajectory"]
     lines = []
     columns = (run.kinetic_temperatures, run.potential_energies, run.energies)
-    values = np.stack([np.asarray(x) for x in (*columns, part["closest"].value, part["novelty"].value)], axis=-1)
+    shape = (*run.energies.shape[:2], settings.replicas, settings.beads)
+    means = [np.asarray(x, dtype=float).reshape(shape).mean(axis=-1) for x in columns]
+    closest, novelty = (np.asarray(part[name].value, dtype=float).reshape(shape) for name in ("closest", "novelty"))
+    values = np.stack([*means, closest.min(axis=-1), novelty.max(axis=-1)], axis=-1)
     for f, now in enumerate(np.asarray(run.times, dtype=float)):
         step = round(now / settings.timestep)
         for t, target in enumerate(settings.temperatures):
             for r in range(settings.replicas):
-                kelvin, potential, total, closest, novelty = values[t, f, r]
+                kelvin, potential, total, near, new = values[t, f, r]
                 lines.append(
-                    f"{step},{now:g},{target:g},{r},{kelvin:.3f},{potential:.6f},{total:.6f},{closest:.4f},{novelty:.4f}\n"
+                    f"{step},{now:g},{target:g},{r},{kelvin:.3f},{potential:.6f},{total:.6f},{near:.4f},{new:.4f}\n"
                 )
     return "".join(lines)
 
@@ -267,9 +280,10 @@ def _write_xyz(trajectory: Trajectory, settings: DynamicsSettings, target: Path,
             atoms.positions = np.asarray(trajectory.positions[t, f, r])
             atoms.info = {
                 "temperature": settings.temperatures[t],
-                "statistics": "classical",
-                "group": r,
-                "replica": r,
+                "statistics": "classical" if trajectory.beads == 1 else "quantum",
+                "group": r // trajectory.beads,
+                "replica": r // trajectory.beads,
+                **({} if trajectory.beads == 1 else {"bead": r % trajectory.beads}),
                 "time_fs": float(trajectory.times[f]),
                 "made_by": made_by,
                 "kinetic_temperature": float(trajectory.kinetic_temperatures[t, f, r]),

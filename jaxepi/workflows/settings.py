@@ -306,6 +306,14 @@ class DynamicsSettings(LatticeSettings):
     interval: int = setting(100, "steps between frames", least=1, metavar="STEPS")
     friction: float = setting(0.01, "of langevin", "1/fs", above=0, most=1000, metavar="RATE")
     relaxation: float = setting(100.0, "time of nose-hoover", "fs", above=0, most=1e9, metavar="FS")
+    beads: int = setting(
+        1,
+        "of the ring polymer that each nucleus is: path integrals, Langevin alone; three times hbar w/kT of the stiffest mode "
+        "(1: classical nuclei)",
+        least=1,
+        most=1024,
+        metavar="P",
+    )
     heating: float = setting(
         2.0,
         "kinetic energy at the start over its target: 2 for a crystal at rest, 1 for a hot structure",
