@@ -48,7 +48,8 @@ def draw(
     what = f"{count} snapshots of {len(supercell)} atoms"
     refuse_beyond_memory(3.0 * count * len(supercell), what, "ask for fewer, or for a smaller supercell")
     key = jax.random.key(settings.seed)
-    if settings.sampling == "molecular-dynamics":
+    if settings.moves:
+        beads = settings.beads if settings.sampling == "path-integral" else 1
         trajectory = sampling.trajectories(
             crystal.potential,
             supercell,
@@ -58,9 +59,10 @@ def draw(
             timestep=settings.timestep,
             equilibration=settings.equilibration,
             interval=settings.interval,
+            beads=beads,
             progress=progress,
         )
-        return tuple(trajectory.snapshots())
+        return tuple(one.take(range(0, len(one), beads)) for one in trajectory.snapshots())
     if settings.calculator is not None:
         constants = crystals.displaced(settings, supercell, progress)
     else:

@@ -41,8 +41,11 @@ class SamplingSettings(VibrationSettings):
     sampling: str = setting(
         "antithetic",
         "harmonic snapshots in random pairs displaced oppositely, each by itself (random), in quasi-random pairs (sobol), "
-        "special displacements with their partners; or molecular dynamics, of classical nuclei",
-        choices=("antithetic", "random", "sobol", "special", "molecular-dynamics"),
+        "special displacements with their partners; or molecular dynamics, of classical or (path-integral) quantum nuclei",
+        choices=("antithetic", "random", "sobol", "special", "molecular-dynamics", "path-integral"),
+    )
+    beads: int = setting(
+        16, "of the ring polymers of path-integral, of which each snapshot is one", least=2, most=1024, metavar="P"
     )
     scrambles: int = setting(
         4, "independent scrambles of sobol, whose scatter tells the error", least=1, most=10**4, metavar="N"
@@ -66,7 +69,7 @@ class SamplingSettings(VibrationSettings):
         super().__post_init__()
         _refuse_twice(self.temperatures)
         self._refuse_count()
-        if self.sampling == "molecular-dynamics" and (self.phonons or self.calculator) is not None:
+        if self.moves and (self.phonons or self.calculator) is not None:
             given = f"calculator {self.calculator}" if self.phonons is None else f"phonons {self.phonons}"
             raise InputError(
                 f"{given}: molecular dynamics needs a potential of jaxepi, not force constants; give one, or ask for "
@@ -75,8 +78,17 @@ class SamplingSettings(VibrationSettings):
         if self.sampling == "molecular-dynamics" and self.statistics == "quantum":
             raise InputError(
                 "statistics quantum: molecular dynamics moves nuclei classically; ask for statistics classical, or for "
-                "harmonic snapshots (sampling antithetic)"
+                "sampling path-integral, or harmonic (antithetic)"
             )
+        if self.sampling == "path-integral" and self.statistics == "classical":
+            raise InputError(
+                "statistics classical: ring polymers are quantum nuclei; ask for sampling molecular-dynamics, or leave it out"
+            )
+
+    @property
+    def moves(self) -> bool:
+        """Whether snapshots are frames of dynamics."""
+        return self.sampling in ("molecular-dynamics", "path-integral")
 
     def _refuse_count(self) -> None:
         """Refuse a number of snapshots that the way of drawing them does not have."""

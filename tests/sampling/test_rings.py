@@ -24,10 +24,10 @@ def test_modes_diagonalise_the_springs_of_a_free_ring(beads):
     np.testing.assert_allclose(modes @ springs @ modes.T, np.diag(rings.ring_frequencies(beads) ** 2), atol=1e-13)
 
 
-@partial(jax.jit, static_argnames="timestep")
-def mean_energy(harmonic, quartic, beta, key, timestep=0.2):
+@partial(jax.jit, static_argnames=("steps", "timestep"))
+def mean_energy(harmonic, quartic, beta, key, steps, timestep=0.2):
     """Energy of one degree of freedom with V = a x^2/2 + b x^4/2 in units hbar = m = 1, of 64 atoms in three directions."""
-    atoms, steps, skipped = 64, 3000, 200
+    atoms, skipped = 64, 200
     mass, kt = jnp.ones((atoms, 1)), 1 / beta
 
     def forces(x):
@@ -48,12 +48,12 @@ def mean_energy(harmonic, quartic, beta, key, timestep=0.2):
 def test_energies_of_a_harmonic_and_of_a_quartic_oscillator():
     """At beta hbar w = 8 to half a per cent, and the ground state 0.5302 of p^2/2 + x^4/2 to one."""
     beta = 8.0
-    harmonic = float(mean_energy(1.0, 0.0, beta, jax.random.key(0)))
+    harmonic = float(mean_energy(1.0, 0.0, beta, jax.random.key(0), 3000))
     np.testing.assert_allclose(harmonic, 0.5 / np.tanh(beta / 2), rtol=5e-3)
     # Of this many beads the energy is known: <x^2> of a ring of springs.
     modes = (BEADS / beta * rings.ring_frequencies(BEADS)) ** 2
     np.testing.assert_allclose(harmonic, (1 / (modes + 1)).sum() / beta, rtol=4e-3)
-    quartic = float(mean_energy(0.0, 1.0, 6.0, jax.random.key(1)))
+    quartic = float(mean_energy(0.0, 1.0, 6.0, jax.random.key(1), 1200))
     np.testing.assert_allclose(quartic, 0.5302, rtol=1e-2)
 
 
@@ -70,25 +70,25 @@ def test_quantum_silicon_has_the_mean_squares_of_the_harmonic_crystal(silicon):
         potential,
         structure,
         temperatures=[200.0],
-        count=8 * 120,
+        count=8 * 60,
         key=jax.random.key(0),
         timestep=2.0,
         equilibration=300,
-        interval=20,
+        interval=15,
         replicas=8,
         friction=0.03,
         beads=12,
         progress=False,
     )
-    assert run.positions.shape == (1, 120, 96, 8, 3)
+    assert run.positions.shape == (1, 60, 96, 8, 3)
     drawn = run.snapshots()[0]
     assert drawn.statistics == "quantum"
     assert drawn.groups[:24] == (0,) * 12 + (1,) * 12
     square = (drawn.displacements**2).sum(axis=2).mean(axis=1)
     fc = sampling.force_constants(potential, structure)
     expected = float(np.trace(np.asarray(sampling.mean_square_displacements(fc, 200.0)).mean(axis=0)))
-    assert float(drawn.standard_error(square)) < 0.02 * expected
-    np.testing.assert_allclose(drawn.mean(square), expected, rtol=0.04)
+    assert float(drawn.standard_error(square)) < 0.03 * expected
+    np.testing.assert_allclose(drawn.mean(square), expected, rtol=0.05)
 
 
 @pytest.mark.slow
