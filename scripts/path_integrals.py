@@ -1,10 +1,10 @@
-"""Ring polymers beside what is known: energies of two oscillators, and mean squares of silicon's atoms beside the harmonic crystal.
+"""Ring polymers beside what is known: energies of two oscillators, mean squares of silicon beside the harmonic crystal.
 
     python scripts/path_integrals.py                     # oscillators, and 64 atoms of silicon at 100 K
 
-Oscillators in units hbar = m = 1: the harmonic one at beta hbar w = 8 (0.5003 w), and p^2/2 + x^4/2 near its ground state (0.5302).
-Silicon with its valence force field, which is nearly harmonic: <u^2> of path-integral Langevin dynamics over that of the quantum
-and of the classical harmonic crystal. Errors are standard errors over replicas.
+Oscillators in units hbar = m = 1: the harmonic one at beta hbar w = 8 (0.5003 w), and p^2/2 + x^4/2 near its ground
+state (0.5302).
+Silicon with its valence force field, which is nearly harmonic: <u^2> of ring polymers over that of the quantum and of the classical harmonic crystal. Errors are standard errors over replicas.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def silicon(options) -> None:
         exact = float(np.einsum("naa->", sampling.mean_square_displacements(fc, options.temperature, statistics)))
         exact /= len(fc.base)
         print(
-            f"{'harmonic, ' + statistics:28} {1e3 * exact:.3f}; path integrals over it {mean / exact:.3f} +- {error / exact:.3f}"
+            f"{'harmonic, ' + statistics:28} {1e3 * exact:.3f}; ring polymers over it {mean / exact:.3f} +- {error / exact:.3f}"
         )
 
 
