@@ -4,8 +4,8 @@
 
 Oscillators in units hbar = m = 1: the harmonic one at beta hbar w = 8 (0.5003 w), and p^2/2 + x^4/2 near its ground
 state (0.5302).
-Silicon with its valence force field, which is nearly harmonic: <u^2> of ring polymers over that of the quantum and of the classical
-harmonic crystal. Errors are standard errors over replicas.
+Silicon with its valence force field, which is nearly harmonic: <u^2> of ring polymers over that of the quantum and of the
+classical harmonic crystal. Errors are standard errors over replicas.
 """
 
 import argparse
