@@ -21,6 +21,8 @@ jax.config.update("jax_enable_x64", True)
 
 from jaxepi import materials, sampling  # noqa: E402
 from jaxepi.sampling import rings  # noqa: E402
+from jaxepi.sampling.modes import modes_of  # noqa: E402
+from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB  # noqa: E402
 
 
 @partial(jax.jit, static_argnames=("beads", "steps"))
@@ -82,6 +84,10 @@ def silicon(options) -> None:
         f"{steps} steps of 2 fs, {time.perf_counter() - begin:.0f} s"
     )
     print(f"{'<u^2> (1e-3 angstrom^2)':28} {1e3 * mean:.3f} +- {1e3 * error:.3f}")
+    ring = of_beads(fc, options.temperature, options.silicon_beads)
+    print(
+        f"{'harmonic, of as many beads':28} {1e3 * ring:.3f}; ring polymers over it {mean / ring:.3f} +- {error / ring:.3f}"
+    )
     for statistics in ("quantum", "classical"):
         exact = float(np.einsum("naa->", sampling.mean_square_displacements(fc, options.temperature, statistics)))
         exact /= len(fc.base)
@@ -90,12 +96,23 @@ def silicon(options) -> None:
         )
 
 
+def of_beads(fc, kelvin: float, beads: int) -> float:
+    """<u^2> of the harmonic crystal whose nuclei are rings of so many beads, angstrom^2: what a finite number leaves."""
+    modes = modes_of(fc)
+    ring = (beads * KB * kelvin / HBAR * rings.ring_frequencies(beads)) ** 2
+    squared = modes.eigenvalues / AMU_ANGSTROM2_PER_FS2
+    squared[0, np.argsort(np.abs(squared[0]))[:3]] = np.inf
+    each = KB * kelvin * (1 / (ring + squared[..., None])).sum(axis=-1) / AMU_ANGSTROM2_PER_FS2
+    mass = float(np.asarray(fc.base.masses)[0])
+    return float((each * np.where(modes.paired, 2, 1)[:, None]).sum() / mass / len(fc.supercell))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--beads", type=int, default=64, help="of the oscillators")
     parser.add_argument("--steps", type=int, default=4000, help="of the oscillators")
-    parser.add_argument("--silicon-beads", type=int, default=16)
-    parser.add_argument("--frames", type=int, default=100, help="of silicon, 20 steps apart")
+    parser.add_argument("--silicon-beads", type=int, default=32)
+    parser.add_argument("--frames", type=int, default=80, help="of silicon, 20 steps apart")
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--temperature", type=float, default=100.0, help="of silicon, kelvin")
     parser.add_argument("--seed", type=int, default=0)

@@ -304,6 +304,8 @@ HOST = {
     "sampling.fine_mesh": "points are chosen on the host",
     "sampling.thermodynamics": "a table on the host; `free_energy` and its like are what it calls",
     "sampling.Polar": "a record of arrays; tests/sampling/test_polar.py differentiates by them",
+    "sampling.SelfConsistent": "a record of what was found",
+    "sampling.self_consistent": "iterates on the host until it has converged",
     "sampling.Statistics": "a choice of words",
     "sampling.images_of": "indices, found on the host",
     "sampling.in_base": "wave vectors of another cell, found on the host",

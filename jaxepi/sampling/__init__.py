@@ -26,6 +26,7 @@ from jaxepi.sampling.phonons import (
 from jaxepi.sampling.polar import Polar
 from jaxepi.sampling.quasirandom import sobol_groups, sobol_noise
 from jaxepi.sampling.resampling import in_primitive_cells, resampled
+from jaxepi.sampling.self_consistent import SelfConsistent, self_consistent
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.sampling.special_displacements import Departure, departure, special, special_noise
 from jaxepi.sampling.velocities import group_velocities
@@ -54,6 +55,7 @@ __all__ = [
     "Integration",
     "Modes",
     "Polar",
+    "SelfConsistent",
     "Snapshots",
     "Statistics",
     "Thermodynamics",
@@ -82,6 +84,7 @@ __all__ = [
     "molecular_dynamics",
     "normal_modes",
     "resampled",
+    "self_consistent",
     "shortest_images",
     "sobol_groups",
     "sobol_noise",

@@ -96,7 +96,7 @@ class ForceConstants:
         _check_periodicity(supercell)
         kept = finite_displacements.Kept(name or type(calculator).__name__, folder)
         matrix = finite_displacements.rows(calculator, supercell, displacement, kept, progress, force_tolerance)
-        return cls(supercell, _settled(jnp.asarray(matrix), supercell.repeats))
+        return cls(supercell, settled(jnp.asarray(matrix), supercell.repeats))
 
     def write_phonopy(self, path: str | os.PathLike, made_by: str = "") -> None:
         """A phonopy_params.yaml with these force constants, and the charges where there are some.
@@ -201,10 +201,10 @@ def _rows(potential: Potential, supercell: Structure, graph: Graph, batch: int |
     forces, column = jax.linearize(lambda y: potential.forces(supercell.with_positions(y), graph), x)
     directions = jnp.eye(3 * b, x.size, dtype=x.dtype).reshape(3 * b, *x.shape)
     columns = jax.lax.map(column, directions, batch_size=batch) if batch else jax.vmap(column)(directions)
-    return _settled(-columns.reshape(b, 3, cells, b, 3), repeats), forces
+    return settled(-columns.reshape(b, 3, cells, b, 3), repeats), forces
 
 
-def _settled(matrix: Array, repeats: tuple[int, int, int]) -> Array:
+def settled(matrix: Array, repeats: tuple[int, int, int]) -> Array:
     """A matrix that is symmetric, and moves no atom when all move alike: the acoustic sum rule."""
     matrix = _symmetric(matrix, repeats)
     excess = matrix.sum(axis=(2, 3))

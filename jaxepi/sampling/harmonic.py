@@ -271,5 +271,6 @@ def refuse_imaginary(fc: ForceConstants, source: str = "this potential") -> None
         raise InputError(
             f"mode at q = {place} has {thz.min():.3f} THz (negative means imaginary; "
             f"{int((thz < SOFTEST_THZ).sum())} such modes): the crystal is not stable in {source}. "
-            "Relax the structure or choose another, or continue without these modes with imaginary='drop'"
+            "Relax the structure or choose another, continue without these modes with imaginary='drop', or with those that "
+            "anharmonicity makes stable (sampling.self_consistent, --self-consistent)"
         )
