@@ -175,6 +175,8 @@ def _phonons(settings: w.PhononsSettings, files: o.PhononsFiles, _: str) -> None
     repeats = settings.supercell
     if settings.calculator is not None:
         loaded, repeats = phonons.with_calculator(loaded, settings, files.progress), None
+    if settings.self_consistent is not None:
+        loaded, repeats = phonons.self_consistent(loaded, settings), None
     found = phonons.phonons(loaded, repeats, settings.path, settings.points)
     along = found.dispersion
     title = Path(settings.crystal).stem

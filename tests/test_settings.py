@@ -146,6 +146,18 @@ def test_settings_of_studies_stay_simple_to_use():
         (AbsorptionSettings, {"tauc_window": (2.0, 1.0)}, "Tauc window 2 to 1 eV"),
         (AbsorptionSettings, {"snapshots": 3}, "antithetic snapshots come in pairs; ask for 4"),
         (AbsorptionSettings, {"sampling": "molecular-dynamics"}, "statistics quantum"),
+        (
+            AbsorptionSettings,
+            {"sampling": "path-integral", "statistics": "classical"},
+            "ring polymers are quantum nuclei",
+        ),
+        (AbsorptionSettings, {"sampling": "sobol", "snapshots": 6}, "2 x 4 x a power of two; ask for 8"),
+        (AbsorptionSettings, {"self_consistent": True, "phonons": "a.yaml"}, "not of phonons a.yaml"),
+        (
+            AbsorptionSettings,
+            {"self_consistent": True, "statistics": "classical"},
+            "harmonic snapshots of quantum nuclei",
+        ),
         (AbsorptionSettings, {"temperatures": (1.0, 1)}, "temperature 1 K is given twice"),
         (AbsorptionSettings, {"scissor": math.nan}, "scissor nan eV"),
         (

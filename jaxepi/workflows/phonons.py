@@ -74,6 +74,21 @@ def with_calculator(crystal: Material, settings: PhononsSettings, progress: bool
     return dataclasses.replace(crystal, constants=constants, constants_name=str(settings.calculator))
 
 
+def self_consistent(crystal: Material, settings: PhononsSettings) -> Material:
+    """The crystal with the self-consistent force constants of its potential, in a supercell of its primitive cell.
+
+    Raises:
+        InputError: no potential, or what `sampling.self_consistent` refuses.
+    """
+    assert settings.self_consistent is not None
+    repeats = crystal.periodic(REPEATS if settings.supercell is None else settings.supercell)
+    supercell, kelvin = crystal.primitive.supercell(repeats), settings.self_consistent
+    found = sampling.self_consistent(crystal.potential, supercell, temperature=kelvin)
+    constants = dataclasses.replace(found.constants, polar=crystal.polar)
+    name = f"{crystal.potential_name}, self-consistent at {kelvin:g} K"
+    return dataclasses.replace(crystal, constants=constants, constants_name=name)
+
+
 def phonons(crystal: Material, supercell: int | None = None, path: str | None = None, count: int = 120) -> Phonons:
     """Phonons of the primitive cell from force constants of a supercell; with the non-analytic term where charges are known.
 

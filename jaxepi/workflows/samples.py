@@ -63,6 +63,10 @@ def draw(
             progress=progress,
         )
         return tuple(one.take(range(0, len(one), beads)) for one in trajectory.snapshots())
+    if settings.self_consistent:
+        drawn = _self_consistent(settings, crystal, supercell)
+        _warn_of_novelty(drawn, crystal, supercell)
+        return drawn
     if settings.calculator is not None:
         constants = crystals.displaced(settings, supercell, progress)
     else:
@@ -71,9 +75,25 @@ def draw(
     if settings.imaginary == "error" and named != "none":
         refuse_imaginary(constants, named)
     drawn = tuple(_harmonic(settings, constants, temperature, key) for temperature in settings.temperatures)
+    _warn_of_novelty(drawn, crystal, supercell)
+    return drawn
+
+
+def _warn_of_novelty(drawn: tuple[Snapshots, ...], crystal: Material, supercell: Structure) -> None:
+    """Warn of snapshots outside the training data of the potential."""
     for snapshots in drawn if crystal.ions is not None else ():
         warn_of_snapshots(crystal.potential, supercell, snapshots.positions, float(snapshots.temperature))
-    return drawn
+
+
+def _self_consistent(settings: SamplingSettings, crystal: Material, supercell: Structure) -> tuple[Snapshots, ...]:
+    """Snapshots from the self-consistent force constants of each temperature, which start from those of the one before."""
+    key, start, drawn = jax.random.key(settings.seed), None, []
+    for temperature in settings.temperatures:
+        start = sampling.self_consistent(
+            crystal.potential, supercell, temperature=temperature, key=key, start=start
+        ).constants
+        drawn.append(_harmonic(settings, start, temperature, key))
+    return tuple(drawn)
 
 
 def _harmonic(settings: SamplingSettings, constants: ForceConstants, temperature: float, key: RandomKey) -> Snapshots:

@@ -47,6 +47,10 @@ class SamplingSettings(VibrationSettings):
     beads: int = setting(
         16, "of the ring polymers of path-integral, of which each snapshot is one", least=2, most=1024, metavar="P"
     )
+    self_consistent: bool = setting(
+        False,
+        "force constants that anharmonicity makes at each temperature, of unstable crystals too; needs a potential",
+    )
     scrambles: int = setting(
         4, "independent scrambles of sobol, whose scatter tells the error", least=1, most=10**4, metavar="N"
     )
@@ -80,6 +84,13 @@ class SamplingSettings(VibrationSettings):
                 "statistics quantum: molecular dynamics moves nuclei classically; ask for statistics classical, or for "
                 "sampling path-integral, or harmonic (antithetic)"
             )
+        if self.self_consistent:
+            _refuse_constants(self)
+            if self.moves or self.statistics == "classical":
+                raise InputError(
+                    f"self-consistent: of harmonic snapshots of quantum nuclei, not of {self.statistics} ones by {self.sampling}; "
+                    "leave it out"
+                )
         if self.sampling == "path-integral" and self.statistics == "classical":
             raise InputError(
                 "statistics classical: ring polymers are quantum nuclei; ask for sampling molecular-dynamics, or leave it out"
@@ -294,6 +305,19 @@ class PhononsSettings(VibrationSettings):
         "special points by name, a comma where the path breaks: GXU,KGL (G is Gamma; default: ASE's path of the cell)",
     )
     points: int = setting(120, "points on the path, about", least=2, most=10**5, metavar="N")
+    self_consistent: float | None = setting(
+        None,
+        "force constants that anharmonicity makes at this temperature, of unstable crystals too (default: those at rest)",
+        "K",
+        least=0,
+        most=1e6,
+        metavar="K",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.self_consistent is not None:
+            _refuse_constants(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -397,6 +421,16 @@ class MaterialsSettings(Settings):
             for symbol in self.elements:
                 if symbol not in atomic_numbers:
                     raise InputError(f"elements {shown(symbol)}: that is no element; give symbols, as in Ga As")
+
+
+def _refuse_constants(settings: VibrationSettings) -> None:
+    """Refuse self-consistent force constants of what has no derivatives."""
+    for name in ("phonons", "calculator"):
+        if getattr(settings, name) is not None:
+            raise InputError(
+                f"self-consistent force constants are made of a potential of jaxepi, not of {name} {getattr(settings, name)}; "
+                "leave one of them out"
+            )
 
 
 def _refuse_twice(temperatures: tuple[float, ...]) -> None:

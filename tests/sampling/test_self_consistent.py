@@ -21,7 +21,7 @@ KELVIN, SPRING = 400.0, 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Wells(EnergyModule):
-    """Two atoms a cell, nearer to each other than to their images, with V = -a d^2/2 + b d^4/4 of their displacement d from each other, springs between like atoms."""
+    """Two atoms a cell, V = -a d^2/2 + b d^4/4 of their displacement d from each other, springs between like atoms."""
 
     cutoff: float = 3.0
     skin: float = 4.0
