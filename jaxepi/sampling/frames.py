@@ -5,6 +5,7 @@ order, for `Snapshots`. An atom that is nearer to another site than to its own h
 snapshots are vibrations about one crystal.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 SAME_CELL = 1e-4
 """Cells that differ by less than this, relatively, are one; files round their vectors to six decimals or so."""
+
+BREATHING = 0.05
+"""Cells of a run at constant pressure stay within this of their mean, relatively; what changes more is another structure."""
 
 MOST_STRAIN = 0.1
 """Strain of a crystal up to which a frame's cell is still one of its supercells."""
@@ -63,10 +67,36 @@ def positions_of(images: "Sequence[ase.Atoms]") -> Float[np.ndarray, "f n 3"]:
         change = float(np.abs(atoms.cell.array - first.cell.array).max()) / scale
         if change > SAME_CELL:
             raise InputError(
-                f"{name}: its cell differs by {100 * change:.2g}% from that of {origin}; snapshots share one cell: run at "
-                "constant volume, or choose frames of one cell"
+                f"{name}: its cell differs by {100 * change:.2g}% from that of {origin}; snapshots share one cell: choose "
+                "frames of one cell"
             )
     return np.stack([np.asarray(atoms.positions, dtype=float) for atoms in images])
+
+
+def at_mean_cell(images: "Sequence[ase.Atoms]") -> "list[ase.Atoms]":
+    """Frames of a run at constant pressure in their mean cell, fractional coordinates kept, with a warning; others as they are.
+
+    The mean cell has the thermal expansion of the run. What is lost is the breathing of the whole supercell about it, a strain
+    whose effect on averages falls with the number of atoms.
+    """
+    images = list(images)
+    cells = np.array([atoms.cell.array for atoms in images]).reshape(-1, 3, 3)
+    scale = np.abs(cells).max(initial=0.0) or 1.0
+    changes = np.abs(np.diff(cells, axis=0)).max(axis=(1, 2), initial=0.0) / scale
+    mean = cells.mean(axis=0) if len(cells) else np.zeros((3, 3))
+    largest = np.abs(cells - mean).max(initial=0.0) / scale
+    if not (np.mean(changes > ROUNDED) if len(changes) else 0.0) > 0.5 or not SAME_CELL / 2 < largest <= BREATHING:
+        return images
+    lengths = " ".join(f"{length:.4f}" for length in np.linalg.norm(mean, axis=1))
+    warnings.warn(
+        f"the cell changes from frame to frame, by up to {100 * largest:.2g}% from its mean (vectors of {lengths} angstrom): "
+        "a run at constant pressure; frames are taken in the mean cell, fractional coordinates kept",
+        stacklevel=3,
+    )
+    found = [atoms.copy() for atoms in images]
+    for atoms in found:
+        atoms.set_cell(mean, scale_atoms=True)
+    return found
 
 
 def beside(

@@ -126,7 +126,8 @@ class Snapshots:
         """Snapshots from frames of any code, `ase.io.read(file, ":")` for example.
 
         Atoms are matched to the sites of the reference, whatever their order and the origin, unwrapped through the cell's
-        faces, and the drift of the whole crystal is taken out.
+        faces, and the drift of the whole crystal is taken out. Frames of a run at constant pressure are taken in its mean cell,
+        with a warning.
 
         Args:
             reference: the crystal at rest in the cell of the frames; the mean of the unwrapped frames when left out.
@@ -138,7 +139,7 @@ class Snapshots:
         Raises:
             InputError: no frames, no temperature, or a frame that does not fit the reference (its number from zero, and why).
         """
-        images = list(images)
+        images = frames.at_mean_cell(images)
         x = frames.positions_of(images)
         if reference is None:
             rest = frames.mean_structure(images)

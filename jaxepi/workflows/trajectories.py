@@ -47,6 +47,7 @@ def snapshots(settings: TrajectorySettings, crystal: Material) -> tuple[Material
     assert path is not None
     images, held = _images(settings)
     try:
+        images = frames.at_mean_cell(images)
         kelvin = _temperatures(images, settings.temperatures)
         kept = [atoms for atoms, t in zip(images, kelvin, strict=True) if t is not None]
         frames.positions_of(kept)  # refuses what is no crystal before it is compared with one

@@ -177,3 +177,19 @@ def test_references_and_temperatures_that_do_not_fit():
 def saying(image, **info):
     image.info |= info
     return image
+
+
+def test_runs_at_constant_pressure_are_taken_in_their_mean_cell():
+    """The same fractional displacements in cells that breathe; one frame of another cell is no such run."""
+    rest = make_supercell(CRYSTALS["silicon"], SKEW)
+    u, images = moved(rest, count=6)
+    strains = np.random.default_rng(2).normal(0, 0.004, (6, 3, 3))
+    strains -= strains.mean(axis=0)
+    for image, strain in zip(images, strains, strict=True):
+        image.set_cell(rest.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    with pytest.warns(UserWarning, match=r"by up to .*% from its mean .* a run at constant pressure"):
+        found = Snapshots.from_ase(images, rest, 300.0)
+    np.testing.assert_allclose(found.displacements, u, atol=1e-9)
+    images[3].set_cell(1.2 * images[3].cell, scale_atoms=True)
+    with pytest.raises(InputError, match=r"snapshots share one cell"):
+        Snapshots.from_ase(images, rest, 300.0)
