@@ -8,7 +8,7 @@ when it is called.
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 STAGES = (
     "electrons",
