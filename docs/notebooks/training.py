@@ -50,6 +50,7 @@ from pathlib import Path
 import ase.build
 import ase.io
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from jaxepi import cli, datasets
 
@@ -64,10 +65,11 @@ def rattled(size, cubic):
 
 
 frames = []
-for _ in range(24 if QUICK else 200):
+for _ in range(40 if QUICK else 200):
     atoms = rattled(0.08, cubic=not QUICK)
     atoms.calc = your_code
-    atoms.get_potential_energy()
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)  # the labels stay with their frame
     frames.append(atoms)
 ase.io.write("labels.xyz", frames)
 print(f"{len(frames)} frames of {len(atoms)} atoms")
@@ -97,7 +99,7 @@ def change(file, **values):  # keys of a configuration, as an editor would
 jaxepi("train --example potential --data labels.xyz")
 if QUICK:
     change("potential.toml", channels=4, lmax=1, correlation=2, interactions=1, cutoff=3.5)
-    change("potential.toml", batch_atoms=8, algorithm='"amsgrad"')
+    change("potential.toml", batch_atoms=8)
 jaxepi(f"train potential potential.toml --epochs {60 if QUICK else 200} --no-progress")
 
 # %% [markdown]
@@ -152,7 +154,7 @@ jaxepi("train --example hamiltonian --data deeptb")
 change("hamiltonian.toml", base='"si-vogl1983"')
 if QUICK:
     change("hamiltonian.toml", channels=2, features=2, hidden=[8], lmax=1, correlation=1, cutoff=3.4, batch_atoms=8)
-jaxepi(f"train hamiltonian hamiltonian.toml --epochs {40 if QUICK else 200} --no-progress")
+jaxepi(f"train hamiltonian hamiltonian.toml --epochs {300 if QUICK else 500} --no-progress")
 
 # %% [markdown]
 # ## The picture
