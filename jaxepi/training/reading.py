@@ -42,6 +42,9 @@ def read_examples(data: DataSettings, loss: LossSettings, seed: int = 0) -> Exam
                 )
         found = read_set(entry, data)
         refuse_missing(found, entry, data.level, loss)
+        if data.relative_to:
+            refuse_missing(found, entry, data.relative_to, loss)
+            found = _differences(found, data.level, data.relative_to)
         theory = theory or dict(found.levels[data.level])
         refuse_other_definition(data.level, theory, found.levels[data.level])
         parts += [_group(group, entry, data.level, loss, found.name) for group in _chosen(found, entry, data.level)]
@@ -176,6 +179,17 @@ def mesh_density(group: Configurations, points: float) -> str:
     )
     shifts = group.mesh[3:]
     return f"{formula} {points * atoms:g}" + ("+" + ",".join(f"{x:g}" for x in shifts) if any(shifts) else "")
+
+
+def _differences(found: DataSet, level: str, other: str) -> DataSet:
+    """The set with the labels of a level less those of another, of what holds both."""
+    groups = []
+    for group in found.groups:
+        if level in group.labels and other in group.labels:
+            one, two = group.labels[level], group.labels[other]
+            both = {n: one[n] - two[n] for n in LABELS if n in one and n in two}
+            groups.append(dataclasses.replace(group, labels={level: both}))
+    return dataclasses.replace(found, groups=tuple(groups))
 
 
 def _chosen(found: DataSet, entry: SetSettings, level: str) -> list[Configurations]:

@@ -93,6 +93,11 @@ class DataSettings(Settings):
         (), "data sets: a path, or a table of what follows, each", table=SetSettings
     )
     level: str = setting("", "of theory, a name; needed. Files that do not say theirs are taken to be of this one")
+    relative_to: str = setting(
+        "",
+        "a second level that the sets hold and that the potential of [run] start describes: learned is what that potential "
+        "gives, plus the difference of the labels of both levels on equal meshes, where coarse meshes are good enough",
+    )
     keys: Mapping[str, Any] = setting(
         dict, "what labels are called in extended XYZ (default: as ASE or MACE calls them)", table=KeySettings
     )

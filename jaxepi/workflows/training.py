@@ -156,6 +156,9 @@ class _Study:
         module = learned.build(config, species)
         refuse_other_species(examples, species)
         examples = examples.connect(module.relations, progress)
+        if settings.data.relative_to:
+            described = {n: x for n, x in _described(kept, settings).params.items() if n != "domain"}
+            examples = references.with_model(module, described, examples, run.dtype)
         if config.get("neighbours") is None:
             config["neighbours"] = _neighbours(examples, len(module.network.relations))
             module = learned.build(config, species)
@@ -272,6 +275,23 @@ def _checkpoint(settings: TrainingSettings) -> tuple[Potential | None, dict[str,
     config = dict(read_checkpoint(path).config["model"])
     fitting.refuse_other_model(path, config, asked)
     return kept, config
+
+
+def _described(kept: Potential | None, settings: TrainingSettings) -> Potential:
+    """The potential of the level that the labels are relative to.
+
+    Raises:
+        InputError: there is none, or its card says another level.
+    """
+    other = settings.data.relative_to
+    if kept is None:
+        raise InputError(f"[data] relative_to = {other!r} needs a potential of that level; give [run] start")
+    levels = read_checkpoint(settings.run.start).card.get("level", {})
+    if levels and other not in levels:
+        raise InputError(
+            f"{settings.run.start} is of level {', '.join(levels)}, and [data] relative_to is {other!r}; give one of both"
+        )
+    return kept
 
 
 def _species(examples: Examples) -> tuple[int, ...]:

@@ -201,6 +201,34 @@ def test_a_level_whose_energies_are_shifted_is_met_from_the_first_step(home, fin
     assert float(found["energy_rmse"]) < 2 * float(before["energy_rmse"])
 
 
+def test_a_better_level_is_what_the_potential_gives_and_the_difference_of_the_labels(home, finished, dataset, run):
+    scaled = []
+    for group in dataset.groups:
+        better = {n: 1.25 * v for n, v in group.labels["model"].items()}
+        scaled.append(dataclasses.replace(group, labels={"model": group.labels["model"], "better": better}))
+    levels = {**dataset.levels, "better": dataset.levels["model"]}
+    datasets.write(dataclasses.replace(dataset, groups=tuple(scaled), levels=levels), home / "both.h5")
+    text = CONFIG.replace("silicon.h5", "both.h5").replace('level = "model"', 'level = "better"\nrelative_to = "model"')
+    started = text + 'start = "config-training/potential.npz"\nmax_minutes = 0.0\n'
+    (home / "both.toml").write_text(started)
+    study = training._Study.of(training.configured(home / "both.toml"), progress=False)
+    kept, e = learned.read(home / "config-training" / "potential.npz")[0], finished.examples
+    for c in (0, len(e) - 1):
+        one, mine = e.structure(c), slice(e.first[c], e.first[c + 1])
+        forces = kept.forces(one, kept.graph(one)) + 0.25 * e.forces[mine]
+        np.testing.assert_allclose(study.examples.forces[mine], forces, atol=2e-5)
+        energy = float(kept.energy(one, kept.graph(one))) + 0.25 * e.energy[c]
+        assert study.examples.energy[c] == pytest.approx(energy, abs=2e-4)
+    for wrong, message in (
+        (text, "needs a potential of that level"),
+        (started.replace('relative_to = "model"', 'relative_to = "better"'), "is of level model"),
+        (started.replace('relative_to = "model"', 'relative_to = "pbe"'), "has no level 'pbe'"),
+    ):
+        status, _, err = run("--output", "none", config="wrong.toml", text=wrong)
+        assert status == 2
+        assert message in err
+
+
 def test_other_settings_are_refused_unless_told_to_start_over(home, finished, run):
     status, _, err = run("--seed", 5)
     assert status == 2

@@ -147,10 +147,21 @@ def without_model(module: Any, params: Any, examples: Examples, dtype: str, atom
     Args:
         module: `site_energies` and `species`. atoms: of a batch.
     """
+    found = _labels_of(module, params, examples, dtype, atoms)
+    return dataclasses.replace(examples, **{n: getattr(examples, n) - x for n, x in found.items()})
+
+
+def with_model(module: Any, params: Any, examples: Examples, dtype: str, atoms: int = 512) -> Examples:
+    """Examples with the energies, forces and stresses that an energy module gives them added (see `without_model`)."""
+    found = _labels_of(module, params, examples, dtype, atoms)
+    return dataclasses.replace(examples, **{n: getattr(examples, n) + x for n, x in found.items()})
+
+
+def _labels_of(module: Any, params: Any, examples: Examples, dtype: str, atoms: int) -> dict[str, np.ndarray]:
+    """What an energy module gives in the place of the labels."""
     packing = pack(examples.sizes, examples.widths(), atoms, shapes=1)
     meshes = len(np.unique(examples.mesh.astype(str)))
     problem = EnergyProblem(module, params, examples, packing, np.zeros(meshes), np.zeros(meshes, bool), dtype)
     plans, evaluate = packing.plans(np.arange(len(examples))), jax.jit(problem.outputs)
     found = problem.collect(plans, [jax.device_get(evaluate({"model": {}}, problem.arrays, plan)) for plan in plans])
-    rest = {n: getattr(examples, n) - x for n, x in found._asdict().items()}
-    return dataclasses.replace(examples, **rest)
+    return dict(found._asdict())
