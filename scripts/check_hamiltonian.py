@@ -6,13 +6,13 @@
 
 The ab initio side are the 2-atom crystals of the data set, at rest and strained; each k mesh is a calculation of its own, so
 energies on different meshes share a zero only through their filled bands. Of thermal cells, the errors of the lowest levels
-against displacement (their drift is what a model invents of the shift with temperature); of pairs of opposite strains, slopes
-and splittings of levels.
+against displacement (their drift is what a model invents of the shift with temperature), and the second differences of these
+levels by mode; of pairs of opposite strains, slopes and splittings of levels.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -24,9 +24,10 @@ from check_physics import TO_X, deformation_potentials
 from refusals import refusing
 from scipy.optimize import minimize_scalar
 
-from jaxepi import datasets, electrons, hamiltonians, units
+from jaxepi import datasets, electrons, hamiltonians, potentials, sampling, units
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.kpoints import find
+from jaxepi.sampling.harmonic import variance
 from jaxepi.structure import Structure
 from jaxepi.training.bands import edges as edges_of
 from jaxepi.training.bands import spectra
@@ -130,21 +131,42 @@ def drift_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[s
     return rows
 
 
+def mode_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[str]:
+    """Second differences of the lowest levels by mode, times zero-point squares, ab initio and model, meV."""
+    rows = []
+    for group in data.groups:
+        rest = edges_of.at_rest(group, level)
+        if rest is None or len(group.species) == 2:
+            continue
+        crystal = Structure.create(group.positions[rest], group.cell[rest], group.species)
+        potential = potentials.load("silicon-mvff" if set(group.species) == {14} else "galliumarsenide-mvff")
+        matrix = np.asarray(sampling.force_constants(potential, crystal).dynamical_matrices[0]).real
+        values, vectors = np.linalg.eigh(matrix)
+        thz = np.asarray(units.thz_from_eigenvalue(jnp.asarray(values)))
+        variances = np.array([float(variance(jnp.asarray(v), jnp.asarray(0.0))) for v in values])
+        modes = vectors.T.reshape(len(values), -1, 3)
+        found = edges_of.by_mode(group, level, partial(edges_of.predicted, model, group), modes, variances, thz)
+        if found:
+            rows.append(f"{len(group.species)} atoms, {mesh_of(group)}: zero-point shift by mode, meV, {level}, model")
+        for name in dict.fromkeys(r.level for r in found):
+            each = (
+                f"{r.thz:.1f} THz ({r.states}) {1e3 * r.label:+.1f}, {1e3 * r.model:+.1f} +- {1e3 * r.uncertainty:.1f}"
+                for r in found
+                if r.level == name
+            )
+            rows.append(f"    {name}: {'; '.join(each)}")
+    return rows
+
+
 def slope_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[str]:
     """Slopes and splittings of levels of strained crystals, ab initio and model."""
     rows = []
     for group in crystals(data, level):
-        found = edges_of.slopes(group, level, lambda rows, g=group: _strained(model, g, rows))
+        found = edges_of.slopes(group, level, partial(edges_of.predicted, model, group))
         if found:
             rows.append(f"{mesh_of(group)}: {level}, model")
             rows += [f"    {r.what}: {r.label:.3g}, {r.model:.3g} {r.unit}" for r in found]
     return rows
-
-
-def _strained(model: Hamiltonian, group: datasets.Configurations, rows: Sequence[int]) -> np.ndarray:
-    """Eigenvalues of configurations of a group, each in its own cell."""
-    crystals_ = [Structure.create(group.positions[i], group.cell[i], group.species) for i in rows]
-    return np.stack([np.asarray(electrons.eigenvalues(model, c, group.kpoints)) for c in crystals_])
 
 
 def mass(band: Callable[[np.ndarray], float], centre: np.ndarray, axis: np.ndarray, cell: Structure) -> float:
@@ -213,7 +235,7 @@ def main() -> int:
     print(f"{options.model} against {options.level}, a = {options.a} angstrom")
     data = datasets.read(options.data)
     print("\n".join(named_rows(model, data, options.level, options.a)))
-    for rows in (strained_rows, slope_rows, drift_rows):
+    for rows in (strained_rows, slope_rows, drift_rows, mode_rows):
         print("\n".join(rows(model, data, options.level)))
     if species != (14, 14):
         print(direct(model, cell))

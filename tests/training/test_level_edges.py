@@ -103,6 +103,29 @@ def test_an_error_that_grows_with_displacement_is_a_drift(thermal):
     assert max(abs(r.error) for r in right) < 1e-4  # single precision of labels is none; the graph has a skin
 
 
+def test_second_differences_by_mode_are_those_that_were_put_in(thermal):
+    """Relative motion along x and y is one frequency, along z another; translations are left out."""
+    relative = np.zeros((6, 2, 3))
+    relative[[0, 1, 2], :, [0, 1, 2]] = np.array([1.0, -1.0]) / 2**0.5
+    relative[[3, 4, 5], :, [0, 1, 2]] = np.array([1.0, 1.0]) / 2**0.5
+    variances, thz = np.array([0.02, 0.02, 0.05, 0, 0, 0]), np.array([15.0, 15.0, 9.0, 0, 0, 0])
+    many = thermal.take([0, 1, 2, 3, 4, 1, 2])  # enough rows for two frequencies
+    moved = (many.positions - many.positions[0]) * 28.085**0.5
+    squares = np.einsum("mia,sia->sm", relative, moved) ** 2
+
+    def wrong(rows):
+        off = many.labels["pbe"]["eigenvalues"][rows].copy()
+        shift = 0.010 * squares[rows, :2].sum(axis=1) / 0.04 - 0.004 * squares[rows, 2] / 0.05
+        off[:, :, 4:] += shift[:, None, None]
+        return off
+
+    found = edges.by_mode(many, "pbe", wrong, relative, variances, thz)
+    assert {(r.thz, r.states) for r in found} == {(9.0, 1), (15.0, 2)}
+    for r in found:
+        assert r.model - r.label == pytest.approx(0.010 if r.states == 2 else -0.004, abs=1e-6)
+    assert edges.by_mode(many.take([0, 1]), "pbe", wrong, relative, variances, thz) == []
+
+
 def test_slopes_and_splittings_of_pairs(strained):
     found = edges.slopes(strained, "pbe", lambda rows: 2.0 * strained.labels["pbe"]["eigenvalues"][rows])
     isotropic = [r for r in found if r.unit == "eV a unit of ln V"]

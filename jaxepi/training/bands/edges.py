@@ -6,6 +6,7 @@ degenerate, and displacements split it; its mean has no part linear in displacem
 averages of it converge with few cells. Flows in: eigenvalues of labels and of a model. Flows out: rows of the drift.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.data import atomic_masses
 from jaxtyping import Float, Int
 
 from jaxepi.datasets.dataset import Configurations
@@ -100,11 +102,17 @@ def at_rest(group: Configurations, level: str) -> int | None:
 
 
 def predicted(model: Hamiltonian, group: Configurations, rows: Sequence[int] | Int[np.ndarray, "r"]) -> np.ndarray:
-    """Eigenvalues of some configurations of a group that share a lattice, shape (r, k, N), eV."""
+    """Eigenvalues of some configurations of a group, each in its own cell, shape (r, k, N), eV."""
     start = Structure.create(group.positions[rows[0]], group.cell[rows[0]], group.species, group.pbc)
     graph = model.graph(start, 1.2 if model.module.ends_at_cutoff else None)
-    bands = jax.jit(lambda x: eigenvalues(model, start.with_positions(x), group.kpoints, graph))
-    return np.stack([np.asarray(bands(jnp.asarray(group.positions[i], start.positions.dtype))) for i in rows])
+
+    @jax.jit
+    def bands(positions: jax.Array, cell: jax.Array) -> jax.Array:
+        return eigenvalues(model, dataclasses.replace(start, positions=positions, cell=cell), group.kpoints, graph)
+
+    dtype = start.positions.dtype
+    each = [(jnp.asarray(group.positions[i], dtype), jnp.asarray(group.cell[i], dtype)) for i in rows]
+    return np.stack([np.asarray(bands(*one)) for one in each])
 
 
 class Drift(NamedTuple):
@@ -149,13 +157,85 @@ def drift(
     for one in empty:
         error = (one.of(model) - top.of(model)) - (one.of(labels[rows]) - top.of(labels[rows]))
         gap = float(one.of(labels[rest]) - top.of(labels[rest]))
-        name = f"{gap:.3f} eV, {one.states} states at {_point(group.kpoints[one.points[0]])}"
+        name = _named(one, group, gap)
         for low, high in itertools.pairwise(BINS):
             inside = error[(size[rows] >= low) & (size[rows] < high)]
             if len(inside):
                 spread = float(inside.std(ddof=1) / len(inside) ** 0.5) if len(inside) > 1 else 0.0
                 out.append(Drift(name, low, high, len(inside), float(inside.mean()), spread))
     return out
+
+
+class ModeShift(NamedTuple):
+    """How modes of one frequency move a level above the valence top: its second difference by them, at zero-point motion.
+
+    Attributes:
+        level: as of `Drift`. thz: frequency of the modes. states: how many they are. label, model: eV. uncertainty: of their
+            difference.
+    """
+
+    level: str
+    thz: float
+    states: int
+    label: float
+    model: float
+    uncertainty: float
+
+
+def by_mode(
+    group: Configurations,
+    level: str,
+    found: Predicted,
+    modes: Float[np.ndarray, "m n 3"],
+    variances: Float[np.ndarray, "m"],
+    thz: Float[np.ndarray, "m"],
+) -> list[ModeShift]:
+    """Shift of the lowest levels by the squared amplitudes of modes, least squares over unstrained thermal cells.
+
+    To second order a level of the crystal at rest moves by the sum over modes of half its second derivative times Q^2, the
+    same for all modes of one frequency; its mean over degenerate states has no part linear in Q.
+
+    Args:
+        group: with a configuration at rest. level: of theory. found: eigenvalues of rows of the group, eV.
+        modes: mass-weighted and orthonormal. variances: <Q^2> at 0 K, amu angstrom^2, zero for modes that are left out.
+        thz: frequencies; modes within 0.05 THz of each other are one.
+    """
+    rest = at_rest(group, level)
+    if rest is None:
+        return []
+    size = displacement(group, rest)
+    same = np.abs(group.cell - group.cell[rest]).max(axis=(1, 2)) < 1e-6
+    rows = np.flatnonzero(same & (size < BINS[-1]))
+    order = [i for i in np.argsort(thz) if variances[i] > 0]
+    sets = np.split(order, np.flatnonzero(np.diff(thz[order]) > 0.05) + 1)
+    masses = np.array([atomic_masses[z] for z in group.species])
+    moved = (group.positions[rows] - group.positions[rest]) * masses[None, :, None] ** 0.5
+    squares = np.einsum("mia,sia->sm", modes, moved) ** 2
+    columns = np.stack([squares[:, own].sum(axis=1) / variances[own].sum() for own in sets], axis=1)
+    if len(rows) < 3 * len(sets):
+        return []
+    labels = group.labels[level]["eigenvalues"]
+    model, out = found(rows)[:, :, : labels.shape[2]], []
+    top, empty = levels(labels[rest], group.occupied)
+    design = np.concatenate([np.ones((len(rows), 1)), columns], axis=1)
+    for one in empty:
+        both = np.stack([one.of(e) - top.of(e) for e in (labels[rows], model)], axis=1)
+        solution = np.linalg.lstsq(design, both, rcond=None)[0]
+        error = (both - design @ solution) @ np.array([-1.0, 1.0])
+        spread = (error**2).sum() / (len(rows) - design.shape[1])
+        uncertainty = np.sqrt(spread * np.diag(np.linalg.inv(design.T @ design)))
+        name = _named(one, group, float(one.of(labels[rest]) - top.of(labels[rest])))
+        for i, own in enumerate(sets):
+            shift = solution[1 + i]
+            frequency = float(thz[own].mean())
+            out.append(
+                ModeShift(name, frequency, len(own), float(shift[0]), float(shift[1]), float(uncertainty[1 + i]))
+            )
+    return out
+
+
+def _named(one: Level, group: Configurations, gap: float) -> str:
+    return f"{gap:.3f} eV, {one.states} states at {_point(group.kpoints[one.points[0]])}"
 
 
 def _point(k: Float[np.ndarray, "3"]) -> str:
@@ -192,8 +272,11 @@ def slopes(
         return []
     labels, out = group.labels[level]["eigenvalues"], []
     top, empty = levels(labels[rest], group.occupied, within)
-    for i, j in _pairs(group):
-        both = [labels[[i, j]], found([i, j])[:, :, : labels.shape[2]]]
+    pairs = _pairs(group)
+    rows = sorted({i for pair in pairs for i in pair})
+    model = dict(zip(rows, found(rows), strict=True)) if rows else {}
+    for i, j in pairs:
+        both = [labels[[i, j]], np.stack([model[i], model[j]])[:, :, : labels.shape[2]]]
         strain = group.strain[i]
         size = 100 * float(np.abs(strain).max())
         for one in [top, *empty]:
