@@ -63,7 +63,10 @@ def compared(options: argparse.Namespace, model: hamiltonians.Hamiltonian, held:
         settings = DipoleSettings()
         best, value = fit([forms[n] for n in options.fit], [references[n] for n in options.fit], settings)
         radial = np.asarray(best)
-        citation = f"fitted to {options.reference.name} ({', '.join(options.fit)}) with {Path(options.model).name}"
+        moved = f", transitions moved by {options.scissor:g} eV," if options.scissor else ""
+        citation = (
+            f"fitted to {options.reference.name} ({', '.join(options.fit)}){moved} with {Path(options.model).name}"
+        )
         held = {"radial_integrals": named(model, radial), "citation": citation, "loss": round(float(value), 6)}
     print(f"radial integrals, angstrom: {json.dumps(named(model, radial))}")
     first = references[options.fit[0]]
