@@ -154,7 +154,7 @@ datasets.deeptb.write(datasets.gather("silicon", level, parts), "deeptb", "bands
 jaxepi("train --example hamiltonian --data deeptb")
 if QUICK:
     change("hamiltonian.toml", channels=2, features=2, hidden=[8], lmax=1, correlation=1, cutoff=3.4, batch_atoms=8)
-jaxepi(f"train hamiltonian hamiltonian.toml --epochs {300 if QUICK else 500} --no-progress")
+jaxepi(f"train hamiltonian hamiltonian.toml --epochs {120 if QUICK else 400} --no-progress")
 
 # %% [markdown]
 # ## The picture

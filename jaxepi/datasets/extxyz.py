@@ -87,8 +87,8 @@ def read(
 
     Raises:
         InputError: a file that cannot be read, a frame without energy or level of theory or with entries of another type
-            or shape, labels under two names that disagree, two levels mixed, some frames with a split and some without, or a
-            stress and a virial that disagree.
+            or shape, labels under two names that disagree, two levels mixed, some frames with a split and some without, a
+            stress and a virial that disagree, or different frames that all have the same forces.
     """
     frames = _frames(Path(path))
     levels: dict[str, Any] = {}
@@ -107,7 +107,23 @@ def read(
     if len(set(given)) == 2:
         missing = given.index(False)
         raise InputError(f"{path}, frame {missing}: no split, and other frames have one; give all one, or none")
+    _refuse_one_label(path, [next(iter(part.labels.values())) for part in parts], [part.positions for part in parts])
     return dataclasses.replace(dataset.gather(name or Path(path).stem, levels, parts), splits_given=all(given))
+
+
+def _refuse_one_label(
+    path: str | os.PathLike, labels: list[Mapping[str, np.ndarray]], positions: list[np.ndarray]
+) -> None:
+    """Refuse different frames that all have the forces of one: ASE writes the last results of a calculator they share."""
+    forces = [held.get("forces") for held in labels]
+    if len(forces) < 2 or forces[0] is None or not np.any(forces[0]):
+        return
+    one = all(other is not None and np.array_equal(other, forces[0]) for other in forces)
+    if one and not all(np.array_equal(other, positions[0]) for other in positions):
+        raise InputError(
+            f"{path}: all {len(forces)} frames have the same forces and not the same positions: ASE writes the last results of "
+            "a calculator that frames share; give each its own (ase.calculators.singlepoint.SinglePointCalculator)"
+        )
 
 
 def _frames(path: Path) -> list[ase.Atoms]:

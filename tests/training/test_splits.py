@@ -2,8 +2,11 @@
 
 import dataclasses
 
+import ase.build
+import ase.io
 import numpy as np
 import pytest
+from ase.calculators.emt import EMT
 
 from jaxepi.datasets import deeptb, extxyz
 from jaxepi.errors import InputError
@@ -78,8 +81,6 @@ def test_a_folder_that_says_nothing_takes_the_electrons_of_the_model_or_those_gi
 
 
 def test_names_of_labels_are_configured(spectra_set, tmp_path):
-    import ase.io
-
     atoms = ase.Atoms("Si2", positions=[[0, 0, 0], [1.3, 1.3, 1.3]], cell=[5, 5, 5], pbc=True)
     atoms.info |= {"dft_energy": -3.0, "config_type": "liquid"}
     atoms.arrays["dft_force"] = np.full((2, 3), 0.5)
@@ -114,3 +115,17 @@ def test_names_of_labels_are_configured(spectra_set, tmp_path):
     ase.io.write(tmp_path / "d.xyz", [atoms, other], format="extxyz")
     with pytest.raises(InputError, match="frame 1: no split, and other frames have one"):
         extxyz.read(tmp_path / "d.xyz", level="pbe", keys={"energy": "REF_energy"})
+
+
+def test_frames_that_share_a_calculator_have_the_labels_of_the_last(tmp_path):
+    """As ASE writes them: every frame with the results of the calculator's last call."""
+    shared, frames = EMT(), []
+    for seed in range(3):
+        atoms = ase.build.bulk("Cu", cubic=True)
+        atoms.rattle(0.05, seed=seed)
+        atoms.calc = shared
+        atoms.get_forces()
+        frames.append(atoms)
+    ase.io.write(tmp_path / "labels.xyz", frames, format="extxyz")
+    with pytest.raises(InputError, match=r"all 3 frames have the same forces and not the same positions.*SinglePointC"):
+        extxyz.read(tmp_path / "labels.xyz", level="emt")
