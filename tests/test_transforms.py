@@ -163,6 +163,16 @@ CASES = {
         jnp.array([2.0])
     )[0],
     "optics.thomas_fermi_length": lambda t: optics.thomas_fermi_length(8.0, 40.0 * (1 + t)),
+    "optics.ModeSpectra": lambda t: (
+        optics.ModeSpectra(
+            jnp.linspace(1.0, 2.0, 11), jnp.linspace(0.0, 1.0, 11)[None] ** (2 + t), jnp.array([0.06]), 300.0
+        )
+        .shifted()
+        .sum()
+    ),
+    "optics.Tail": lambda t: optics.Tail(EPS1 * t**2, t).eps2.sum(),
+    "optics.elliott_factor": lambda t: optics.elliott_factor(jnp.array([0.1, 0.5]) + t, 0.02 * (1 + t)).sum(),
+    "optics.join_tail": lambda t: optics.join_tail(ENERGIES, EPS2 + t, EPS2, 2.5, 0.02 * (1 + t)).eps2.sum(),
     "optics.EnergyGrid": lambda t: (GRID.weights(3.0 + t)[1] * jnp.arange(4.0)).sum(),
     "optics.Gaussian": lambda t: optics.Gaussian(0.3 + t).profile(jnp.asarray(0.2), 0.1),
     "optics.Lorentzian": lambda t: optics.Lorentzian(0.3 + t).profile(jnp.asarray(0.2), 0.1),
@@ -290,6 +300,10 @@ HOST = {
     "epi.wave_vectors": "points are chosen on the host",
     "electrons.band_edges": "searches over k with SciPy",
     "electrons.edge_probe": "folds points into a supercell; its counts are static",
+    "optics.LowestExcitons": "a record of what SciPy finds",
+    "optics.lowest_excitons": "SciPy's Lanczos",
+    "optics.mode_spectra": "modes are found with NumPy; a spectrum each is computed on the host",
+    "optics.exciton_spectrum": "tests/optics/test_exciton_derivatives.py compiles and differentiates it",
     "optics.Excitons": "Lanczos' coefficients, found on the host",
     "optics.excitons": "Lanczos' recursion goes on from step to step on the host; `exciton_spectrum` is traced",
     "sampling.Average": "a record of numbers",

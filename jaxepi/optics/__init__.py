@@ -5,7 +5,22 @@ Fifth stage of the house: a Hamiltonian and snapshots flow in, spectra flow out.
 
 from jaxepi.optics.broadening import EnergyGrid, Gaussian, Lorentzian
 from jaxepi.optics.dielectric import Transitions, dielectric, joint_density_of_states, transitions
-from jaxepi.optics.excitons import Excitons, Keldysh, Screening, excitons, screening_of, thomas_fermi_length
+from jaxepi.optics.excitons import (
+    Excitons,
+    Keldysh,
+    LowestExcitons,
+    ModeSpectra,
+    Screening,
+    Tail,
+    elliott_factor,
+    exciton_spectrum,
+    excitons,
+    join_tail,
+    lowest_excitons,
+    mode_spectra,
+    screening_of,
+    thomas_fermi_length,
+)
 from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.spectrum import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
 from jaxepi.optics.tauc import TaucFit, tauc_fit
@@ -17,17 +32,25 @@ __all__ = [
     "Gaussian",
     "Keldysh",
     "Lorentzian",
+    "LowestExcitons",
+    "ModeSpectra",
     "Screening",
     "Spectrum",
+    "Tail",
     "TaucFit",
     "Transitions",
     "absorption",
     "dielectric",
+    "elliott_factor",
     "energy_loss",
+    "exciton_spectrum",
     "excitons",
     "extinction",
+    "join_tail",
     "joint_density_of_states",
     "kramers_kronig",
+    "lowest_excitons",
+    "mode_spectra",
     "reflectivity",
     "refractive_index",
     "screening_of",

@@ -49,6 +49,7 @@ def dense(pairs):
     return h.reshape(points * c * v, -1)
 
 
+@pytest.mark.slow
 def test_the_product_is_that_of_the_matrix_and_hermitian(pairs):
     h = dense(pairs)
     np.testing.assert_allclose(h, h.conj().T, atol=1e-12)
@@ -57,6 +58,7 @@ def test_the_product_is_that_of_the_matrix_and_hermitian(pairs):
     np.testing.assert_allclose(np.asarray(product(pairs, x)).ravel(), h @ np.asarray(x).ravel(), atol=1e-11)
 
 
+@pytest.mark.slow
 def test_lanczos_is_the_dense_spectrum(pairs):
     values, vectors = np.linalg.eigh(dense(pairs))
     r = np.asarray(pairs.dipoles).reshape(3, -1)
@@ -70,6 +72,7 @@ def test_lanczos_is_the_dense_spectrum(pairs):
     np.testing.assert_allclose(mine, expected, atol=1e-8 * expected.max())
 
 
+@pytest.mark.slow
 def test_without_attraction_particles_are_independent():
     none = Screening(jnp.inf, 0.0)
     found = excitons(HAMILTONIAN, CELL, MESH, none, 3, 4, 160, exchange=False, shift=(0.3, 0.1, 0.2), graph=GRAPH)
@@ -112,6 +115,7 @@ def test_what_cannot_be_is_refused(options, words):
         excitons(HAMILTONIAN, CELL, graph=GRAPH, **args)
 
 
+@pytest.mark.slow
 def test_a_metal_is_refused():
     graphite = hamiltonians.load("graphene-trambly2010")
     layer = Structure.create(

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from jaxepi import units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import known, numbers
+from jaxepi.guards import known
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import mesh as regular_mesh
 from jaxepi.linalg import call_lapack
@@ -98,9 +98,7 @@ class Setup:
         points = regular_mesh(kmesh, shift, time_reversal=False, periodic=structure.pbc).points
         n1, n2, n3 = (kmesh if p else 1 for p in structure.pbc) if isinstance(kmesh, int) else kmesh
         mesh = (int(n1), int(n2), int(n3))
-        directions = (
-            np.eye(3) if polarisations is None else np.asarray(numbers("polarisations", polarisations, float, 2))
-        )
+        directions = np.eye(3) if polarisations is None else np.array(polarisations, float, ndmin=2)
         length = np.linalg.norm(directions, axis=1)
         if directions.shape[1:] != (3,) or not len(directions) or not (length > 0).all():
             raise InputError(f"polarisations of shape {directions.shape}: give directions of the field, shape (p, 3)")

@@ -1,0 +1,203 @@
+"""Spectra of electrons and holes that attract each other as a fixed expansion, to be differentiated: `exciton_spectrum`.
+
+<r| g(E - H) |r> with a Gaussian g is a sum of Chebyshev polynomials of H, whose moments <r|T_n(H)|r> come two a product:
+mu_2n = 2 <t_n|t_n> - mu_0, mu_2n+1 = 2 <t_n+1|t_n> - mu_1. Nothing is diagonalised but H(k), whose states enter through
+`subspaces`, so that derivatives are right at degeneracies.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact
+
+from jaxepi.graph import Graph
+from jaxepi.guards import number, refuse_or_nan, whole
+from jaxepi.hamiltonians.base import Hamiltonian
+from jaxepi.kpoints import mesh as regular_mesh
+from jaxepi.optics.broadening import EnergyGrid, Gaussian, PhotonEnergies, check_width, photon_energies
+from jaxepi.optics.dielectric import DEFAULT_GRID, transitions
+from jaxepi.optics.excitons import lanczos
+from jaxepi.optics.excitons.interaction import Interaction
+from jaxepi.optics.excitons.pairs import Pairs, product
+from jaxepi.optics.excitons.setup import Setup, at_rest
+from jaxepi.optics.kramers_kronig import kramers_kronig
+from jaxepi.optics.spectrum import Spectrum
+from jaxepi.optics.transitions import VOIGT
+from jaxepi.sampling.snapshots import Snapshots
+from jaxepi.structure import Structure
+from jaxepi.tree import replace
+
+ACCURACY = 1e-4
+"""Largest truncation of the Gaussian's expansion that is accepted, over its height."""
+
+
+PROBES = 12
+"""Steps of Lanczos' recursion that find the interval of the energies."""
+
+
+def moments(
+    pairs: Pairs, start: Inexact[Array, "p K c v"], centre: Array, half: Array, count: int, attract: bool
+) -> Float[Array, "p n"]:
+    """<r|T_n((H - centre)/half)|r> for n below `count`; without the interaction where not `attract`."""
+    free = jnp.zeros_like(pairs.attraction)
+    operator = pairs if attract else replace(pairs, attraction=free, exchange=None)
+
+    def scaled(x: Array) -> Array:
+        return (product(operator, x) - centre.astype(x.dtype) * x) / half.astype(x.dtype)
+
+    def one(r: Array) -> Array:
+        first = scaled(r)
+
+        @jax.checkpoint
+        def step(state, _):
+            before, last = state
+            return (last, 2 * scaled(last) - before), (_dot(last, last), _dot(last, before))
+
+        _, (same, crossed) = jax.lax.scan(step, (r, first), None, length=-(-count // 2))
+        even = jnp.concatenate([_dot(r, r)[None], 2 * same - _dot(r, r)])
+        odd = jnp.concatenate([_dot(first, r)[None], 2 * crossed[1:] - _dot(first, r)])
+        return jnp.stack([even[:-1], odd], axis=1).reshape(-1)[:count]
+
+    return jax.lax.map(one, start)
+
+
+def _dot(x: Array, y: Array) -> Array:
+    return jnp.sum(x.conj() * y).real
+
+
+def coefficients(
+    energies: Float[Array, " w"], width: Array, centre: Array, half: Array, count: int
+) -> Float[Array, "w n"]:
+    """c_n(E) of a Gaussian line: g(E - x) = sum_n c_n(E) T_n((x - centre)/half) on the interval of H."""
+    nodes = 2 * count
+    angle = jnp.asarray(np.pi * (np.arange(nodes) + 0.5) / nodes, energies.dtype)
+    x = centre + half * jnp.cos(angle)
+    lines = jnp.exp(-0.5 * ((energies[:, None] - x[None]) / width) ** 2) / (jnp.sqrt(2 * jnp.pi) * width)
+    orders = jnp.arange(count, dtype=energies.dtype)
+    cosines = jnp.cos(angle[:, None] * orders[None])
+    weight = jnp.full(count, 2.0 / nodes, energies.dtype).at[0].set(1.0 / nodes)
+    return (lines @ cosines) * weight[None]
+
+
+def truncation(half: Any, width: Any, count: int) -> Any:
+    """How much of a Gaussian's height its expansion of `count` terms misses, about: exp(-(n width/half)^2/2)."""
+    return jnp.exp(-0.5 * (count * jnp.asarray(width) / jnp.asarray(half)) ** 2)
+
+
+def bounds(pairs: Pairs) -> tuple[Array, Array]:
+    """Centre and half width, eV, of an interval that holds all energies of the pairs; without derivative.
+
+    Ritz values of `PROBES` steps from a random vector, widened by what couples the last to the rest (Zhou, Saad, Tiago and
+    Chelikowsky, J. Comput. Phys. 219, 172 (2006)).
+    """
+    pairs = jax.lax.stop_gradient(pairs)
+    shape = (1, *pairs.dipoles.shape[1:])
+    noise = jax.random.normal(jax.random.key(0), (2, *shape), pairs.dipoles.real.dtype)
+    recursion = lanczos.begin(jax.lax.complex(noise[0], noise[1]))
+    _, alpha, beta = lanczos.advance(product, pairs, recursion, PROBES)
+    values, _ = lanczos.ritz(alpha, beta)
+    values = values.astype(noise.dtype)
+    low, high = values.min() - beta[0, -1], values.max() + beta[0, -1]
+    return 0.5 * (low + high), 0.52 * (high - low)
+
+
+def exciton_spectrum(
+    hamiltonian: Hamiltonian,
+    snapshots: Snapshots | Structure,
+    energies: PhotonEnergies,
+    kmesh: int | Sequence[int],
+    interaction: Interaction,
+    broadening: Gaussian | None = None,
+    valence: int | None = None,
+    conduction: int | None = None,
+    moments_count: int = 600,
+    polarisations: Any = None,
+    exchange: bool = True,
+    shift: Sequence[float] = (0.0, 0.0, 0.0),
+    grid: EnergyGrid = DEFAULT_GRID,
+    graph: Graph | None = None,
+) -> Spectrum:
+    """Dielectric function with the attraction of electron and hole, for jit, vmap and reverse-mode grad.
+
+    The spectrum of independent particles (`transitions`), plus what the interaction changes among the active bands, both
+    expanded alike; without an interaction the former alone. Reverse mode keeps two amplitudes of each of moments_count/2
+    steps.
+
+    Args:
+        broadening: Gaussian of 0.1 eV by default. moments_count: of the expansion, about 4.3 half widths of all pair energies
+            over the width of a line. valence, conduction: active bands, all filled ones and a quarter more empty ones by
+            default; a degenerate set that this cuts has no derivative.
+        graph: needed where the structure is being traced, and then only without `exchange` where its cell is.
+        others: as `excitons`.
+
+    Raises:
+        InputError: as `excitons`; moments too few for the width (NaN under tracing): says how many are needed.
+    """
+    if isinstance(snapshots, Structure):
+        snapshots = at_rest(snapshots)
+    broadening = Gaussian(0.1) if broadening is None else broadening
+    dtype = snapshots.positions.dtype
+    energies = photon_energies(energies, dtype)
+    check_width(broadening, grid)
+    count = whole("moments_count", moments_count, 4)
+    structure = snapshots.structure
+    graph = hamiltonian.graph(structure) if graph is None else graph
+    snapshots.check(graph)
+    precision = "float64" if dtype == jnp.float64 else "float32"
+    setup = Setup.of(hamiltonian, structure, kmesh, valence, conduction, polarisations, shift, precision)
+    points = regular_mesh(kmesh, shift, time_reversal=False, periodic=structure.pbc)
+    free = transitions(hamiltonian, snapshots, points, grid, graph=graph)
+    along = _along(setup.polarisations)
+    free = replace(free, histogram=jnp.einsum("v,svb->sb", along.astype(dtype), free.histogram)[:, None])
+    width = jnp.asarray(number("broadening", broadening.width, "eV"), dtype)
+
+    def change(positions: Array) -> tuple[Array, Array, Array]:
+        one = structure.with_positions(positions)
+        pairs, _ = setup.pairs(hamiltonian, one, graph, interaction, exchange, None)
+        centre, half = bounds(pairs)
+        scale = setup.scale(one).astype(dtype) / len(setup.polarisations)
+        difference = sum(
+            sign * moments(pairs, pairs.dipoles, centre, half, count, attract).sum(axis=0)
+            for sign, attract in ((1.0, True), (-1.0, False))
+        )
+        top = jax.lax.stop_gradient(centre + half + 5 * width)
+        nodes = top * jnp.linspace(1e-3, 1.0, 4 * count, dtype=dtype)
+
+        def eps2(at: Array) -> Array:
+            lines = coefficients(at, width, centre, half, count) - coefficients(-at, width, centre, half, count)
+            return scale * (lines @ difference)
+
+        eps1 = kramers_kronig(nodes, eps2(nodes), energies) - 1
+        return eps1, eps2(energies), half
+
+    eps1, eps2, half = jax.lax.map(change, snapshots.positions)
+    eps1, eps2 = refuse_or_nan((eps1, eps2), *_enough(half.max(), width, count))
+    independent = free.spectrum(energies, broadening)
+    return replace(
+        independent,
+        eps1=independent.eps1 + eps1[:, :, None, None],
+        eps2=independent.eps2 + eps2[:, :, None, None],
+    )
+
+
+def _enough(half: Array, width: Array, count: int) -> tuple[Array, Callable[[], str]]:
+    """Whether so many terms suffice, and what is said where they do not."""
+    missed = truncation(half, width, count)
+
+    def complaint() -> str:
+        need = int(np.ceil(np.sqrt(-2 * np.log(ACCURACY)) * float(half) / float(width)))
+        return (
+            f"the expansion misses {float(missed):.1e} of a line of {float(width):g} eV: pair energies span "
+            f"{2 * float(half):.1f} eV; give moments_count={need} or more, fewer bands, or a wider line"
+        )
+
+    return missed < ACCURACY, complaint
+
+
+def _along(polarisations: np.ndarray) -> Array:
+    """Weights of the Voigt components of a tensor in the mean of e.T.e over polarisations e."""
+    pairs = [polarisations[:, a] * polarisations[:, b] * (1 if a == b else 2) for a, b in VOIGT]
+    return jnp.asarray(np.array(pairs).mean(axis=1))

@@ -1,0 +1,54 @@
+"""The expanded spectrum against Lanczos, and its derivatives against finite differences, at degenerate bands."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxepi import hamiltonians, optics
+from jaxepi.errors import InputError
+from jaxepi.optics.excitons import Screening, exciton_spectrum, excitons
+from jaxepi.sampling import Snapshots
+from jaxepi.structure import Structure
+from jaxepi.tree import replace
+
+A = 5.431
+CELL = Structure.create([[0.0, 0, 0], [A / 4, A / 4, A / 4]], A / 2 * (1 - np.eye(3)), [14, 14])
+HAMILTONIAN = hamiltonians.load("si-vogl1983")
+GRAPH = HAMILTONIAN.graph(CELL)
+ENERGIES = jnp.array([2.5, 3.7, 5.0])
+WIDE = optics.Gaussian(0.5)
+MESH = (2, 1, 1)  # Gamma and L: every band but one is degenerate
+OPTIONS = {"broadening": WIDE, "moments_count": 180, "conduction": 6, "polarisations": [[1, 2, 0]], "graph": GRAPH}
+SEED = jnp.array([1.0, -0.5, 0.7, 1.3, 0.4, -0.9])
+
+
+def spectrum(eps0=11.7, onsite=2.0, moved=0.0, scale=1.0):
+    direction = jnp.array([[0.0, 0, 0], [0.3, -0.1, 0.2]])
+    positions = (CELL.positions + moved * direction)[None]
+    scaled = replace(HAMILTONIAN, params=jax.tree.map(lambda p: p * scale, HAMILTONIAN.params))
+    drawn = Snapshots(CELL, positions, 300.0)
+    found = exciton_spectrum(scaled, drawn, ENERGIES, MESH, Screening(eps0, onsite, 0.5), **OPTIONS)
+    return jnp.concatenate([found.eps1, found.eps2], axis=1).ravel()
+
+
+@pytest.mark.slow
+def test_the_expansion_is_lanczos_and_its_derivatives_are_right():
+    value = jax.jit(spectrum)
+    slope = jax.jit(jax.grad(lambda *x: spectrum(*x) @ SEED, argnums=(0, 1, 2, 3)))
+    for args in ((11.7, 2.0, 0.1, 1.0), (11.7, 2.0, 0.0, 1.0)):
+        for i, found in enumerate(slope(*args)):
+            step = 1e-2 if i < 2 else 1e-3
+            ends = [value(*(a + s * step * (i == j) for j, a in enumerate(args))) @ SEED for s in (-2, -1, 1, 2)]
+            expected = (8 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12 * step)
+            assert np.isfinite(found)
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    other = excitons(HAMILTONIAN, CELL, MESH, Screening(11.7, 2.0, 0.5), 4, 6, 60, [[1, 2, 0]], graph=GRAPH)
+    rest = other.spectrum(ENERGIES, WIDE)
+    expected = jnp.concatenate([rest.eps1, rest.eps2], axis=1).ravel()
+    np.testing.assert_allclose(value(11.7, 2.0, 0.0, 1.0), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_too_few_moments_are_refused():
+    with pytest.raises(InputError, match="moments_count="):
+        exciton_spectrum(HAMILTONIAN, CELL, ENERGIES, MESH, Screening(11.7), **OPTIONS | {"moments_count": 20})
