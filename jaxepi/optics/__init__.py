@@ -14,13 +14,13 @@ from jaxepi.optics.excitons import (
     Tail,
     elliott_factor,
     exciton_spectrum,
-    excitons,
     join_tail,
     lowest_excitons,
     mode_spectra,
     screening_of,
     thomas_fermi_length,
 )
+from jaxepi.optics.excitons.spectrum import excitons
 from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.spectrum import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
 from jaxepi.optics.tauc import TaucFit, tauc_fit

@@ -7,6 +7,7 @@ Temperatures run from dark blue (cold) to orange (hot) in a map that colour-blin
 from jaxepi.plotting.bands import bands
 from jaxepi.plotting.common import DPI, check_suffix, png, save
 from jaxepi.plotting.epi import renormalisation, renormalised_bands, spectral_function
+from jaxepi.plotting.excitons import exciton_weights
 from jaxepi.plotting.optics import absorption, tauc
 from jaxepi.plotting.phonons import phonons
 from jaxepi.plotting.training import cost, learning_curve, parity
@@ -17,6 +18,7 @@ __all__ = [
     "bands",
     "check_suffix",
     "cost",
+    "exciton_weights",
     "learning_curve",
     "parity",
     "phonons",

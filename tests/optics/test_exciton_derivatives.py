@@ -49,6 +49,7 @@ def test_the_expansion_is_lanczos_and_its_derivatives_are_right():
     np.testing.assert_allclose(value(11.7, 2.0, 0.0, 1.0), expected, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_too_few_moments_are_refused():
     with pytest.raises(InputError, match="moments_count="):
         exciton_spectrum(HAMILTONIAN, CELL, ENERGIES, MESH, Screening(11.7), **OPTIONS | {"moments_count": 20})

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxepi import units
+from jaxepi import plotting, units
 from jaxepi.errors import InputError
 from jaxepi.optics.excitons import ModeSpectra, Screening, elliott_factor, join_tail, lanczos, lowest
 from jaxepi.optics.excitons.interaction import attraction_table
@@ -67,6 +67,8 @@ def test_the_lowest_exciton_is_hydrogen(hydrogen):
     at = np.flatnonzero(np.abs(k[:, 1:]).sum(axis=1) == 0)[:3]
     expected = 1 / (1 + (k[at, 0] / SIDE * RADIUS) ** 2) ** 4
     np.testing.assert_allclose(found.weights[0, at] / found.weights[0, 0], expected, rtol=0.1)
+    drawn = plotting.exciton_weights(found, CUBIC, "two bands").axes[0]
+    assert "eV, bound by" in drawn.get_legend().get_texts()[0].get_text()
 
 
 def test_elliott_far_from_and_near_the_edge():

@@ -164,7 +164,7 @@ def exciton_spectrum(
             for sign, attract in ((1.0, True), (-1.0, False))
         )
         top = jax.lax.stop_gradient(centre + half + 5 * width)
-        nodes = top * jnp.linspace(1e-3, 1.0, 4 * count, dtype=dtype)
+        nodes = top * jnp.linspace(1e-3, 1.0, 8 * count, dtype=dtype)
 
         def eps2(at: Array) -> Array:
             lines = coefficients(at, width, centre, half, count) - coefficients(-at, width, centre, half, count)

@@ -164,37 +164,52 @@ def thomas_fermi_length(electrons: float | Array, volume: float | Array) -> Arra
     return jnp.sqrt(jnp.pi * bohr / (4 * (3 * jnp.pi**2 * density) ** (1 / 3)))
 
 
+TIED = 1e-3
+"""Images whose distances differ by less than this (angstrom) share equally."""
+
+
 def separations(structure: Structure, mesh: tuple[int, int, int]) -> Float[Array, "n n K"]:
     """Distance of an electron on atom i, R cells away, from a hole on atom j, at the nearest image; angstrom.
 
     Args:
         mesh: divisions of the k mesh; R runs over as many cells, in the order of the inverse Fourier transform.
     """
-    counts = np.array(mesh, dtype=float)
+    vectors, images = _vectors(structure, mesh)
+    return _nearest(vectors, images)
+
+
+def _vectors(structure: Structure, mesh: tuple[int, int, int]) -> tuple[Float[Array, "n n K 3"], Float[Array, "m 3"]]:
+    """From holes to electrons, wrapped into the Born-von Karman cell, and the translations to images that may be nearer."""
+    dtype, counts = structure.cell.dtype, np.array(mesh, dtype=float)
     cells = np.stack(np.meshgrid(*[np.arange(n) for n in mesh], indexing="ij"), axis=-1).reshape(-1, 3)
-    combination = jnp.asarray(_reduction(structure, counts), structure.cell.dtype)
-    reduced = combination @ (jnp.asarray(counts[:, None], structure.cell.dtype) * structure.cell)
+    combination = jnp.asarray(_reduction(structure, counts), dtype)
+    reduced = combination @ (jnp.asarray(counts[:, None], dtype) * structure.cell)
     steps = np.array(list(np.ndindex(3, 3, 3))) - 1
     steps = steps[((steps == 0) | np.asarray(structure.pbc)).all(axis=1)]
-    args = structure.positions, structure.cell, reduced
-    return _nearest(*args, *(jnp.asarray(x, structure.cell.dtype) for x in (cells, steps, np.array(structure.pbc))))
+    args = (jnp.asarray(x, dtype) for x in (cells, np.array(structure.pbc)))
+    return _wrapped(structure.positions, structure.cell, reduced, *args), jnp.asarray(steps, dtype) @ reduced
 
 
 @jax.jit
-def _nearest(positions: Array, cell: Array, reduced: Array, cells: Array, steps: Array, periodic: Array) -> Array:
-    """Distances at the nearest image; of atoms on themselves 1e-15, where the root has a derivative."""
+def _wrapped(positions: Array, cell: Array, reduced: Array, cells: Array, periodic: Array) -> Array:
     vectors = (cells @ cell)[None, None] + (positions[:, None] - positions[None])[:, :, None]
     turns = jnp.round(jax.lax.stop_gradient(vectors @ inverse_3x3(reduced))) * periodic[None, None, None]
-    vectors = vectors - turns @ reduced
+    return vectors - turns @ reduced
 
-    def nearer(shortest, step):
-        moved = vectors + (step @ reduced)[None, None, None]
-        return jnp.minimum(shortest, (moved**2).sum(axis=-1)), None
+
+def _length(vectors: Array) -> Array:
+    """Of vectors; 1e-15 of those that are zero, where the root has a derivative."""
+    square = (vectors**2).sum(axis=-1)
+    return jnp.sqrt(jnp.where(square > 1e-12, square, 1e-30))
+
+
+@jax.jit
+def _nearest(vectors: Array, images: Array) -> Array:
+    def nearer(shortest, image):
+        return jnp.minimum(shortest, _length(vectors + image[None, None, None])), None
 
     first = jnp.full(vectors.shape[:-1], jnp.inf, vectors.dtype)
-    square, _ = jax.lax.scan(nearer, first, steps)
-    apart = square > 1e-12
-    return jnp.sqrt(jnp.where(apart, square, 1e-30))
+    return jax.lax.scan(nearer, first, images)[0]
 
 
 def _reduction(structure: Structure, counts: np.ndarray) -> np.ndarray:
@@ -206,23 +221,40 @@ def _reduction(structure: Structure, counts: np.ndarray) -> np.ndarray:
 
 
 def attraction_table(
-    interaction: Interaction, structure: Structure, mesh: tuple[int, int, int]
+    interaction: Interaction, structure: Structure, mesh: tuple[int, int, int], rest: Structure | None = None
 ) -> Float[Array, "n n K"]:
-    """W_ij(R) of `separations`, eV.
+    """W_ij(R) of `separations`, eV, smooth in the displacements.
+
+    Args:
+        rest: the lattice at rest, of which the nearest images are taken, and equally near ones share; `structure` by default.
 
     Raises:
         InputError: an interaction that is not physical (NaN under tracing).
     """
     interaction.check()
-    return _attraction(interaction, separations(structure, mesh))
+    rest = structure if rest is None else rest
+    vectors, images = _vectors(rest, mesh)
+    moved = structure.positions - rest.positions
+    return _attraction(interaction, jax.lax.stop_gradient(vectors), vectors, moved, images)
 
 
 @jax.jit
-def _attraction(interaction: Interaction, distance: Array) -> Array:
-    apart = distance > 1e-6
-    away = interaction.potential(jnp.where(apart, distance, 1.0))
-    onsite = jnp.broadcast_to(jnp.asarray(interaction.onsite, distance.dtype), distance.shape)
-    return poisoned(jnp.where(apart, away, onsite), interaction.valid())
+def _attraction(interaction: Interaction, at_rest: Array, vectors: Array, moved: Array, images: Array) -> Array:
+    shortest = _nearest(at_rest, jax.lax.stop_gradient(images))
+    onsite = jnp.asarray(interaction.onsite, shortest.dtype)
+    vectors = vectors + (moved[:, None] - moved[None])[:, :, None]
+
+    def add(total, image):
+        image = image[None, None, None]
+        chosen = _length(at_rest + jax.lax.stop_gradient(image)) < shortest + TIED
+        distance = _length(vectors + image)
+        apart = chosen & (distance > 1e-6)
+        here = jnp.where(apart, interaction.potential(jnp.where(apart, distance, 1.0)), onsite)
+        return (total[0] + jnp.where(chosen, here, 0.0), total[1] + chosen.astype(zero.dtype)), None
+
+    zero = jnp.zeros_like(shortest)
+    (total, count), _ = jax.lax.scan(add, (zero, zero), images)
+    return poisoned(total / count, interaction.valid())
 
 
 def exchange_table(structure: Structure, onsite: float | Array = ONSITE_BARE) -> Float[Array, "n n"]:

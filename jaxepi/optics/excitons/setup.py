@@ -64,7 +64,7 @@ class Setup:
     Attributes:
         mesh: divisions. points: fractional, in the order of the Fourier transform, shape (K, 3). bands: the active ones.
         polarisations: unit vectors, shape (p, 3). precision: of states and products. atoms: of each orbital.
-        degeneracy: of spin.
+        degeneracy: of spin. rest: the lattice at rest.
     """
 
     mesh: tuple[int, int, int]
@@ -74,6 +74,7 @@ class Setup:
     precision: str
     atoms: tuple[int, ...]
     degeneracy: int
+    rest: Structure
 
     @classmethod
     def of(
@@ -104,7 +105,7 @@ class Setup:
             raise InputError(f"polarisations of shape {directions.shape}: give directions of the field, shape (p, 3)")
         atoms = orbital_atoms(hamiltonian, structure)
         degeneracy = hamiltonian.basis.spin_degeneracy
-        return cls(mesh, points, bands, directions / length[:, None], precision, atoms, degeneracy)
+        return cls(mesh, points, bands, directions / length[:, None], precision, atoms, degeneracy, structure)
 
     def memory(self) -> dict[str, float]:
         """Bytes by part: `memory_bytes`."""
@@ -147,7 +148,7 @@ class Setup:
         """Pairs of one configuration; bins of all transitions and of those outside the active bands; and eigenvalues."""
         found = self.states(hamiltonian, structure, graph, grid)
         real = found.dipoles.real.dtype
-        table = attraction_table(interaction, structure, self.mesh).astype(real)
+        table = attraction_table(interaction, structure, self.mesh, self.rest).astype(real)
         fields = None
         if exchange and all(structure.pbc):
             fields = (self.degeneracy * exchange_table(structure)).astype(real)
