@@ -1,6 +1,6 @@
 """Silicon with the attraction of electrons and holes: E1 and E2 at rest, and a thermal snapshot of 64 atoms over measurement.
 
-    python experiments/silicon/excitons.py [rest] [phonons] [snapshot] [--mesh N] [--steps N] [--temperature K] [--work WORK]
+    python experiments/silicon/excitons.py [rest] [phonons] [snapshot] [--points N ...] [--mesh N] [--steps N] [--work WORK]
 
 `rest`: primitive cell of silicon-hse06 and si-niquet2009, lattice at rest, 10 to 14 points a direction, Gaussian of 0.1 eV,
 beside values measured at 10 K (Franta 2017) and the effect of the on-site attraction. `snapshot`: one quantum snapshot of 64
@@ -49,8 +49,10 @@ def peaks(spectrum: je.optics.Spectrum) -> str:
 def rest(options: argparse.Namespace) -> None:
     """The primitive cell at rest."""
     energies, line = jnp.linspace(1.0, 6.0, 501), je.optics.Gaussian(0.1)
-    cases = [("silicon-hse06", n, 2.0) for n in (10, 12, 14)] + [("silicon-hse06", 10, u) for u in (1.0, 3.0)]
-    cases += [("si-niquet2009", 10, 2.0)]
+    cases = [("silicon-hse06", n, 2.0) for n in options.points] + [
+        ("silicon-hse06", options.points[0], u) for u in (1.0, 3.0)
+    ]
+    cases += [("si-niquet2009", options.points[0], 2.0)]
     for name, n, onsite in cases:
         silicon = je.materials.load("silicon", hamiltonian=name)
         screening = je.optics.screening_of(silicon.hamiltonian, silicon.primitive, silicon.screening.eps0, onsite)
@@ -153,7 +155,7 @@ def quanta(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
 
     def make():
         energies, line = jnp.linspace(0.8, 3.4, 261), je.optics.Gaussian(0.05)
-        found = je.optics.mode_spectra(silicon.hamiltonian, constants, options.temperature, energies, line, 3)
+        found = je.optics.mode_spectra(silicon.hamiltonian, constants, options.temperature, energies, line, 2)
         return {"energies": energies, "parts": found.parts, "quanta": found.quanta}
 
     held = kept(options.work / f"quanta-{options.temperature:g}.npz", make)
@@ -203,6 +205,7 @@ def table(found: je.optics.Excitons, options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", default=["rest", "phonons", "snapshot"], help="rest, phonons, snapshot")
+    parser.add_argument("--points", type=int, nargs="*", default=[10, 12, 14], help="points a direction, at rest")
     parser.add_argument("--mesh", type=int, default=4, help="k points a direction of the snapshot")
     parser.add_argument("--steps", type=int, default=150, help="of the snapshot")
     parser.add_argument("--temperature", type=float, default=300.0)

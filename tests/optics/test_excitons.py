@@ -3,10 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 from jaxepi import hamiltonians, kpoints, optics, units
 from jaxepi.errors import InputError
 from jaxepi.optics.excitons import Keldysh, Screening, excitons, interaction, lanczos
+from jaxepi.optics.excitons import pairs as pairs_module
 from jaxepi.optics.excitons.pairs import product
 from jaxepi.optics.excitons.setup import Setup, at_rest
 from jaxepi.optics.excitons.spectrum import run
@@ -83,6 +85,25 @@ def test_without_attraction_particles_are_independent():
     usual = optics.transitions(HAMILTONIAN, at_rest(CELL), points, graph=GRAPH, tensor=False)
     np.testing.assert_allclose(found.independent.histogram, usual.histogram, atol=1e-10)
     assert found.convergence(ENERGIES, WIDE) < 1e-6
+
+
+@pytest.mark.slow
+def test_single_precision_changes_less_than_is_said():
+    args = (HAMILTONIAN, CELL, MESH, Screening(11.7), 4, 5, 60, [[1, 0, 0]])
+    double, single = (
+        excitons(*args, precision=p, graph=GRAPH).spectrum(ENERGIES, WIDE).eps2 for p in ("float64", "float32")
+    )
+    assert jnp.abs(single - double).max() < 1e-4 * double.max()
+
+
+def test_overlapping_orbitals_are_made_orthonormal_symmetrically():
+    a, b = np.random.default_rng(1).normal(size=(2, 6, 6))
+    s = jnp.asarray(np.eye(6) + 0.05 * (a + 1j * b) @ (a + 1j * b).conj().T)
+    turn = pairs_module._loewdin(s)
+    np.testing.assert_allclose(turn @ turn.conj().T, np.eye(6), atol=1e-12)
+    # States c after Cholesky's L: S^(1/2) c is what the turned ones are.
+    c = np.linalg.inv(np.linalg.cholesky(np.asarray(s))).conj().T
+    np.testing.assert_allclose(turn, scipy.linalg.sqrtm(np.asarray(s)) @ c, atol=1e-12)
 
 
 def test_a_layer_screens_by_struve_and_neumann():
