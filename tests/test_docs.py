@@ -142,7 +142,7 @@ def test_the_reference_names_what_is_there():
             assert re.search(rf"^(def|class) {place.name}\b", source, re.MULTILINE), path
 
 
-RUN = ("bands", "phonons", "trajectory", "models", "gradients")
+RUN = ("bands", "phonons", "sampling", "trajectory", "models", "gradients")
 """Without absorption, whose Python is the README's, which a test of its own runs."""
 
 
