@@ -25,6 +25,7 @@ from jaxtyping import Array, Complex, Float
 from jaxepi.electrons.edges import DEGENERACY
 from jaxepi.epi.levels import Electrons, Level, States, hermitian, states
 from jaxepi.epi.stencil import Stencil, stencil
+from jaxepi.epi.wave_vectors import refuse_masses
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import number, traced
@@ -64,9 +65,12 @@ def topology(hamiltonian: Hamiltonian, constants: ForceConstants, repeats: Any =
         constants: force constants whose base cell is the primitive cell. repeats: of the container, as of `stencil`.
 
     Raises:
-        InputError: a Hamiltonian that follows no displacements, elements without parameters, force constants that are traced.
+        InputError: a Hamiltonian that follows no displacements, elements without parameters, masses that are not positive,
+            force constants that are traced.
     """
     cell = constants.base
+    if not traced(constants):
+        refuse_masses(constants)
     found = stencil(hamiltonian, cell, repeats)
     container = shortest_images(cell.supercell(found.repeats))
     return Topology(hamiltonian.graph(cell), found, images_of(constants), container)

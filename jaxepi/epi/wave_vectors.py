@@ -43,16 +43,25 @@ def wave_vectors(cell: Structure, counts: Any, k: Any = None, shift: Any = (0.0,
     return KPoints(points[kept], np.bincount(where, weights=whole.weights))
 
 
+def refuse_masses(constants: ForceConstants) -> None:
+    """Refuse masses that are not positive.
+
+    Raises:
+        InputError: names the atom.
+    """
+    roots = np.asarray(constants.inverse_root_masses)[:, 0]
+    sensible = np.isfinite(roots) & (roots > 0)
+    if not sensible.all():
+        raise InputError(f"the mass of atom {int(sensible.argmin())} is not a positive number: give masses in amu")
+
+
 def refuse_unbound_modes(constants: ForceConstants, points: KPoints, source: str = "this potential") -> None:
     """Refuse wave vectors with modes that are unstable or not bound, translations aside.
 
     Raises:
         InputError: names wave vector and frequency of the worst mode; masses that are not positive.
     """
-    masses = np.asarray(constants.inverse_root_masses)
-    if not (np.isfinite(masses) & (masses > 0)).all():
-        atom = int(np.argwhere(~(np.isfinite(masses) & (masses > 0)))[0, 0])
-        raise InputError(f"the mass of atom {atom} is not a positive number: give masses in amu")
+    refuse_masses(constants)
     thz = np.array(frequencies_thz(constants, points.points))
     still = np.abs(points.points - np.round(points.points)).max(axis=1) < 1e-9
     thz[still] = np.where(np.argsort(np.argsort(np.abs(thz[still]))) < 3, np.inf, thz[still])
