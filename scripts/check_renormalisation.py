@@ -236,7 +236,8 @@ def graphene(options) -> None:
     for name, found in rows.items():
         ratio = 100 * (found[:, 1] + found[:, 2]) / found[:, 0]
         window = (kappas >= 0.05) & (kappas <= 0.15)
-        slope = np.polyfit(found[window, 0], found[window, 1] + found[window, 2], 1)[0]
+        bare, moved = (epi.velocity(kappas, e, (0.05, 0.15)) for e in (found[:, 0], found.sum(axis=1)))
+        slope = float(moved / bare) - 1
         print(
             f"{name:16}"
             + "".join(f"{r:8.2f}" for r in ratio)

@@ -8,10 +8,12 @@ values.
 import functools
 import importlib
 
+import honeycomb
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from spring_crystals import springs
 
 from jaxepi import electrons, epi, graph, hamiltonians, linalg, optics, potentials, sampling
 from jaxepi.kpoints import KPoints
@@ -55,8 +57,14 @@ NOISE = jnp.asarray(rng.normal(size=(4, 2, 3)))
 IMAGES = sampling.shortest_images(CELL)
 DOUBLED = CELL.supercell((2, 1, 1))
 PAIR_BONDS = HAMILTONIAN.graph(DOUBLED)
-LEVEL = epi.Level(GENERIC, 4, 1)
-TOPOLOGY = functools.cache(lambda: epi.topology(HAMILTONIAN, FIXED))
+
+
+@functools.cache
+def prepared_level():
+    model, springy = honeycomb.hamiltonian(general=True), springs(honeycomb.cell().supercell((2, 2, 1)), 30.0, 8.0, 1.7)
+    return epi.problem(model, springy, epi.Level(GENERIC, 0, 1), epi.topology(model, springy))
+
+
 LEVELS = jnp.asarray(rng.normal(size=(2, 1, 8)))
 WEIGHTS = jnp.asarray(rng.normal(size=(8, 8)))
 EPS1, EPS2 = jnp.array([10.0, 12.0]), jnp.array([2.0, 1.0])
@@ -152,8 +160,9 @@ def pair(t):
 
 
 def shifted(t):
-    prepared = epi.problem(HAMILTONIAN, constants(t), LEVEL, TOPOLOGY(), moved(t))
-    return epi.shift(prepared, POINT, 300.0 * (1 + t)).total
+    known = prepared_level()
+    stiffer = replace(known.constants, matrix=known.constants.matrix * (1 + t))
+    return epi.shift(replace(known, constants=stiffer, short=stiffer.matrix), POINT, 300.0 * (1 + t)).total
 
 
 CASES = {
@@ -265,6 +274,7 @@ CASES = {
         + (CELL.scaled(1 + t).supercell(2).positions ** 2).sum()
     ),
     "epi.shift": shifted,
+    "epi.velocity": lambda t: epi.velocity([0.1, 0.2, 0.4], jnp.array([0.1, 0.3, 0.2]) * (1 + t), (0.0, 0.3)),
     "epi.spectral_functions": lambda t: (
         epi.spectral_functions(HAMILTONIAN, pair(t), POINT, ENERGIES, 0.5, PAIR_BONDS) ** 2
     ).sum(),

@@ -18,6 +18,7 @@ from jaxepi.epi.perturbation import (
 )
 from jaxepi.epi.stencil import Couplings, Stencil, couplings, stencil
 from jaxepi.epi.unfolding import green_functions, self_energies, spectral_functions
+from jaxepi.epi.velocities import velocity
 from jaxepi.epi.wave_vectors import wave_vectors
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "spectral_functions",
     "stencil",
     "topology",
+    "velocity",
     "wave_vectors",
 ]

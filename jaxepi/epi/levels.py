@@ -128,6 +128,7 @@ class States:
     energy: Complex[Array, "d d"]
 
 
+@jax.jit
 def states(electrons: Electrons, level: Level) -> States:
     """The states of a level, with derivatives by all that the electrons depend on."""
     k = level.k @ electrons.cell.reciprocal

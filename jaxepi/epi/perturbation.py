@@ -30,6 +30,7 @@ from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import number, traced
 from jaxepi.hamiltonians.base import Hamiltonian
+from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.bloch import phases
 from jaxepi.kpoints import KPoints, fractional
 from jaxepi.linalg import in_eigenvectors, matrix_function, spectral_sum
@@ -153,9 +154,18 @@ def second_derivatives(
 
     Rows are those of the first cell's atoms: one forward derivative of a reverse one for each direction.
     """
-    container, graph, b = cell.supercell(stencil.repeats), stencil.graph, len(cell)
-    basis = hamiltonian.basis
-    kept = np.flatnonzero(basis.index(cell.species).ravel() < basis.size(cell.species))
+    container = cell.supercell(stencil.repeats)
+    return _hessian_rows(
+        hamiltonian, container, stencil.graph, _densities(hamiltonian.basis, container, stencil.graph, of)
+    )
+
+
+@jax.jit
+def _densities(basis: Basis, container: Structure, graph: Graph, of: States) -> tuple[Array, Array, Array]:
+    """What on-site blocks, hoppings and overlaps of a container are multiplied with in <n|H - E S|n>, for one cell."""
+    species = container.base.species
+    b = len(species)
+    kept = np.flatnonzero(basis.index(species).ravel() < basis.size(species))
     count = of.orbitals.shape[1]
     own = jnp.zeros((b * basis.block_size, count), of.orbitals.dtype).at[kept].set(of.orbitals) / count**0.5
     own = own.reshape(b, basis.block_size, count)
@@ -165,8 +175,7 @@ def second_derivatives(
     first = own[jnp.arange(len(container)) % b]
     density = jnp.einsum("emn,eon->emo", left, right)
     weighted = -jnp.einsum("emn,eon->emo", left, right @ of.energy.astype(own.dtype)[None])
-    onsite = jnp.einsum("imn,ion->imo", first.conj(), first)
-    return _hessian_rows(hamiltonian, container, graph, (onsite, density, weighted))
+    return jnp.einsum("imn,ion->imo", first.conj(), first), density, weighted
 
 
 @jax.jit
@@ -259,13 +268,7 @@ def problem(
     Args:
         cell: the primitive cell at rest, perhaps strained; that of the force constants when left out.
     """
-    return _problem(hamiltonian, constants, level, known, constants.base if cell is None else cell)
-
-
-@jax.jit
-def _problem(
-    hamiltonian: Hamiltonian, constants: ForceConstants, level: Level, known: Topology, cell: Structure
-) -> Problem:
+    cell = constants.base if cell is None else cell
     electrons = Electrons.of(hamiltonian, cell, known.graph, known.stencil)
     of = states(electrons, level)
     matrix = second_derivatives(hamiltonian, cell, known.stencil, of)
