@@ -121,10 +121,12 @@ def stencil(hamiltonian: Hamiltonian, cell: Structure, repeats: tuple[int, int, 
         raise InputError("which blocks follow an atom is found on the host: call stencil outside jit, and hand it in")
     if repeats is not None:
         found, width = _in_container(hamiltonian, cell, repeats)
-        if found.reach + MARGIN > width:
+        # Images that move together may cancel, where they are close enough to be felt at once.
+        needed = max(found.reach + MARGIN, hamiltonian.module.cutoff)
+        if needed > width:
             raise InputError(
-                f"blocks of {hamiltonian.module.called} feel atoms {found.reach:.2f} angstrom away, and a container "
-                f"{repeats} has room for {width - MARGIN:.2f}; give more repeats, or leave them out"
+                f"blocks of {hamiltonian.module.called} feel atoms up to {needed:.2f} angstrom away; in a container {repeats} "
+                f"their images begin at {width:.2f}; give more repeats, or leave them out"
             )
         return found
     # Twice as wide as needed to tell images apart, small containers tell all pairs apart that one block feels.

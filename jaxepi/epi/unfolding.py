@@ -178,7 +178,9 @@ def self_energies(
     """
     graph, k, e, eta = _prepared(hamiltonian, snapshots, points, energies, broadening, graph)
     green = green_functions(hamiltonian, snapshots, points, energies, broadening, graph)
-    means, totals = group_means(green, snapshots.groups, snapshots.weights)
+    parts = jnp.stack([green.real, green.imag], axis=1)
+    halves, totals = group_means(parts, snapshots.groups, snapshots.weights)
+    means = jax.lax.complex(halves[:, 0], halves[:, 1])
     if len(means) < 2:
         raise InputError(
             f"{len(snapshots)} snapshots in {len(means)} independent group: an error needs two at least; ask for more snapshots"

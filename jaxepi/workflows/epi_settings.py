@@ -31,8 +31,8 @@ class RenormalisationSettings(ElectronSettings, VibrationSettings):
     )
     dynamic: bool = setting(False, "phonon energies in the denominators, in place of nuclei that stand still")
     broadening: float = setting(
-        0.02,
-        "of the denominators; 0 where no other state has the energy of the level",
+        0.1,
+        "of the denominators; 0 needs no other state to have the energy of the level",
         "eV",
         least=0,
         most=10,
