@@ -27,7 +27,7 @@ TEXTS |= {"README.md": (ROOT / "README.md").read_text(encoding="utf-8")}
 PYTHON = {
     name: blocks for name, text in TEXTS.items() if (blocks := re.findall(r"^```python\n(.*?)^```", text, re.M | re.S))
 }
-ROOMS = ("materials", "potentials", "sampling", "hamiltonians", "electrons", "optics", "plotting", "nn")
+ROOMS = ("materials", "potentials", "sampling", "hamiltonians", "electrons", "optics", "epi", "plotting", "nn")
 
 
 def commands(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from jaxepi.epi.perturbation import (
     shift,
     topology,
 )
-from jaxepi.epi.stencil import Couplings, Stencil, couplings, stencil
+from jaxepi.epi.stencils import Couplings, Stencil, couplings, stencil
 from jaxepi.epi.unfolding import green_functions, self_energies, spectral_functions
 from jaxepi.epi.velocities import velocity
 from jaxepi.epi.wave_vectors import wave_vectors

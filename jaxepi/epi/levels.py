@@ -14,7 +14,7 @@ from jaxtyping import Array, Complex, Float, Inexact
 
 from jaxepi.electrons.edges import DEGENERACY, BandEdges
 from jaxepi.electrons.eigen import eigenvalues
-from jaxepi.epi.stencil import Couplings, Stencil, couplings
+from jaxepi.epi.stencils import Couplings, Stencil, couplings
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import whole

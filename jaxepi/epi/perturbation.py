@@ -5,7 +5,7 @@ With u the displacements of a mode at q, of thermal variance <|u|^2>, n a level 
     adiabatic:  dE_n = sum_q { sum_m |<m| dH |n>|^2/(E_n - E_m) + <n| d2H |n>/2 }
     dynamic:    1/(E_n - E_m) of each quantum -> [(N+1-f_m)/(E_n - E_m - w) + (N+f_m)/(E_n - E_m + w)]/(2N+1)
 
-both first derivatives exact at any q of the primitive cell (`stencil`), and so are the second: the Hessian of <n|H|n> has the
+both first derivatives exact at any q of the primitive cell (`stencils`), and so are the second: the Hessian of <n|H|n> has the
 form of force constants, and is Fourier transformed as they are. Of a basis with overlap, H stands for S^(-1/2) H S^(-1/2); the
 sum of both terms is that of E'' = c^+(H'' - E S'' - 2 E' S')c + 2 sum_m |c_m^+(H' - E S')c|^2/(E_n - E_m).
 
@@ -24,7 +24,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxepi.electrons.edges import DEGENERACY
 from jaxepi.epi.levels import Electrons, Level, States, hermitian, states
-from jaxepi.epi.stencil import Stencil, stencil
+from jaxepi.epi.stencils import Stencil, stencil
 from jaxepi.epi.wave_vectors import refuse_masses
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
