@@ -13,7 +13,7 @@ from jaxepi.kpoints import KPoints
 
 pytestmark = pytest.mark.slow
 ETA = 0.2
-NARROW = 1e-3
+NARROW = 0.02
 
 
 def test_at_rest_there_are_lorentzians_at_the_bands(crystal, constants, k):
@@ -38,7 +38,7 @@ def test_the_self_energy_of_small_displacements_is_that_of_second_order(crystal,
     """Displacements whose outer products sum to the covariance, both signs of each; at the energy of a band."""
     hamiltonian, known = crystal
     supercell, cell = constants.supercell, constants.base
-    count, small = 3 * len(supercell), 0.02
+    count, small = 3 * len(supercell), 1e-3
     u = small * sampling.displacements(constants, 300.0, jnp.eye(count).reshape(count, -1, 3))
     drawn = sampling.Snapshots(
         supercell, supercell.positions[None] + jnp.concatenate([u, -u]), 300.0, None, tuple(range(count)) * 2

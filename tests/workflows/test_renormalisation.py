@@ -98,7 +98,7 @@ def test_unstable_crystals_are_refused_by_name(crystal):
 @pytest.mark.slow
 def test_spectral_functions_of_a_path_are_kept_and_drawn(crystal, tmp_path):
     settings = UnfoldingSettings(
-        "honeycomb", supercell=2, snapshots=2, path="GM", points=3, energies=(-12.0, 12.0, 400), broadening=0.3
+        "honeycomb", supercell=2, snapshots=2, path="GM", points=3, energies=(-40.0, 40.0, 800), broadening=0.3
     )
     found = unfolding(settings, crystal, tmp_path / "a.h5")
     step = found.energies[1] - found.energies[0]
