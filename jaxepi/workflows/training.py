@@ -232,8 +232,9 @@ class _Study:
         counts = {split: int((e.split == split).sum()) for split in evaluation.SPLITS}
         principal = np.linalg.eigvalsh(e.strain[e.split == "train"])
         sets = ", ".join(sorted(set(e.source)))
+        other = f", less {data.relative_to}, on {Path(self.settings.run.start).name}" if data.relative_to else ""
         card: dict[str, Any] = {
-            "citation": f"trained by jaxepi on {sets} at level {data.level} ({e.theory.get('code')})",
+            "citation": f"trained by jaxepi on {sets} at level {data.level} ({e.theory.get('code')}){other}",
             "level": {data.level: dict(e.theory)},
             "configurations": counts,
             "sets": sorted(set(e.source)),
