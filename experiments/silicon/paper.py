@@ -1,4 +1,4 @@
-"""Figures 2 to 4 of the optical paper with learned models: silicon's force field (PBE) and Hamiltonian (HSE06).
+"""Figures 2 to 4 of the optical paper with learned models: silicon's force field and Hamiltonian (HSE06).
 
     python experiments/silicon/paper.py [--quick] [--work WORK]
 
@@ -29,7 +29,7 @@ from jaxepi.workflows.reports import absorption as report  # noqa: E402
 HERE = Path(__file__).parent
 BASE = AbsorptionSettings(
     crystal="silicon",
-    potential="silicon-pbe",
+    potential="silicon-hse06",
     hamiltonian="silicon-hse06",
     temperatures=(300.0,),
     energies=(0.5, 5.0, 451),
