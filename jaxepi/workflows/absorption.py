@@ -386,8 +386,10 @@ def _joined(parts: list[Transitions], drawn: Snapshots) -> Transitions:
 
 def _like(one: Transitions, count: int, spectrum: Callable[[Transitions], Spectrum]) -> Spectrum:
     """The spectrum of one snapshot, computed in the shape of several: no program is compiled for it alone."""
-    several = dataclasses.replace(one, histogram=constant(np.repeat(np.asarray(one.histogram), count, axis=0)))
-    found = spectrum(several)
+    histogram, eigenvalues = (
+        constant(np.repeat(np.asarray(x), count, axis=0)) for x in (one.histogram, one.eigenvalues)
+    )
+    found = spectrum(dataclasses.replace(one, histogram=histogram, eigenvalues=eigenvalues))
     eps1, eps2 = (constant(np.asarray(eps)[:1]) for eps in (found.eps1, found.eps2))
     return dataclasses.replace(found, eps1=eps1, eps2=eps2)
 
