@@ -65,6 +65,23 @@ def force_call(potential: Potential, structure: Structure) -> Callable[[], Any]:
 
 def training_step(potential: Potential, structure: Structure, repeats: int) -> float:
     """Seconds of one optimiser step on energy and forces."""
+    step, params, state = training_program(potential, structure)
+    return shortest(lambda: step(params, state), repeats + 1)
+
+
+def program_size(options: argparse.Namespace) -> str:
+    """How large the program of a training step is: what tells versions apart on a machine that does other things too."""
+    step, params, state = training_program(built(options)[0], structure_of(cells([8])[0], options.dtype))
+    compiled = step.lower(params, state).compile()
+    cost, text = compiled.cost_analysis(), compiled.as_text()
+    return (
+        f"training step, 8 atoms: {text.count(' = ')} instructions, {text.count(' fusion(')} fusions, {cost['flops']:.4g} "
+        f"operations, {cost['bytes accessed']:.4g} bytes"
+    )
+
+
+def training_program(potential: Potential, structure: Structure) -> tuple[Any, Any, Any]:
+    """One optimiser step on energy and forces, jitted, and its two arguments: parameters and state."""
     import optax
 
     graph = potential.graph(structure)
@@ -80,8 +97,7 @@ def training_step(potential: Potential, structure: Structure, repeats: int) -> f
         updates, state = optimizer.update(slopes, state)
         return optax.apply_updates(params, updates), state, value
 
-    state = optimizer.init(potential.params)
-    return shortest(lambda: step(potential.params, state), repeats + 1)
+    return step, potential.params, optimizer.init(potential.params)
 
 
 def peer(python: str, task: dict[str, Any]) -> dict[str, Any]:
@@ -165,11 +181,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--atoms", type=int, nargs="+", help="8 n^3 each")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2, help="of the peer; ours takes what the process may use")
+    parser.add_argument("--program", action="store_true", help="only print how large the program of a training step is")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", options.dtype == "float64")
     if options.growth:
         growth(options)
+    elif options.program:
+        print(program_size(options))
     elif options.one:
         print(json.dumps(one_size(options)))
     else:
