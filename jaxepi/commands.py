@@ -62,7 +62,7 @@ def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
     """Try all outputs of a command before its work; the mark that its files carry."""
     asked = settings.asdict()
     made_by = mark(name, {n: v for n, v in asked.items() if n not in w.RESOURCES})
-    read = ("crystal", "hamiltonian", "potential", "phonons", "born", "trajectory", "reference")
+    read = ("crystal", "hamiltonian", "potential", "phonons", "born", "trajectory", "reference", "expansion")
     inputs = [asked[n] for n in read if asked.get(n)]
     claim(outputs, made_by, files.overwrite, inputs)
     for output in outputs:
@@ -163,12 +163,16 @@ def _gap(settings: w.GapSettings, files: o.GapFiles, line: str) -> None:
 
 def _phonons(settings: w.PhononsSettings, files: o.PhononsFiles, _: str) -> None:
     from jaxepi import plotting
-    from jaxepi.workflows import crystal, phonons
+    from jaxepi.workflows import crystal, phonons, vibrations
     from jaxepi.workflows.reports import phonons as report
 
     output = _output(settings, files, "phonons.png")
     copy = Path(files.write_phonopy) if files.write_phonopy else None
-    outputs = [Output("--output", output, FIGURES)]
+    csv = Path(files.csv) if isinstance(files.csv, str) else output.with_suffix(".csv")
+    tables = (
+        [csv, *(csv.with_name(f"{csv.stem}-{what}.csv") for what in ("dos", "thermodynamics"))] if files.csv else []
+    )
+    outputs = [Output("--output", output, FIGURES), *(Output("--csv", path) for path in tables)]
     outputs += [Output("--write-phonopy", copy, (".yaml",))] if copy else []
     made_by = _claim("phonons", settings, files, *outputs)
     loaded = crystal.bound(crystal.load(settings.crystal, potential=settings.potential), settings)
@@ -177,15 +181,35 @@ def _phonons(settings: w.PhononsSettings, files: o.PhononsFiles, _: str) -> None
         loaded, repeats = phonons.with_calculator(loaded, settings, files.progress), None
     if settings.self_consistent is not None:
         loaded, repeats = phonons.self_consistent(loaded, settings), None
-    found = phonons.phonons(loaded, repeats, settings.path, settings.points)
+    found = phonons.phonons(loaded, repeats, settings.path, settings.points, settings.sum_rules)
+    more = vibrations.vibrations(found.constants, settings, loaded.primitive, loaded.vibrating_name)
     along = found.dispersion
     title = Path(settings.crystal).stem
-    drawn = plotting.phonons(along.path, along.frequencies, title, "; ".join(found.notes))
+    drawn = plotting.phonons(along.path, along.frequencies, title, "; ".join(found.notes), more.density)
     plotting.save(drawn, output, made_by)
-    print("\n".join(report.phonon_lines(found)))
+    print("\n".join([*report.phonon_lines(found), *report.vibration_lines(more, found.constants.base)]))
     if copy:
         found.constants.write_phonopy(copy, made_by)
-    print(f"\nWritten: {', '.join(str(path) for path in (output, copy) if path)}")
+    written = vibrations.write_tables(found, more, loaded.primitive, tables, made_by) if tables else []
+    print(f"\nWritten: {', '.join(str(path) for path in (output, *written, copy) if path)}")
+
+
+def _expand(settings: w.ExpandSettings, files: o.ExpandFiles, line: str) -> None:
+    from jaxepi import plotting
+    from jaxepi.workflows import crystal, expansion
+    from jaxepi.workflows.reports import expansion as report
+
+    output = _output(settings, files, "expansion.h5")
+    figure = Path(files.figure or output.with_suffix(".png"))
+    outputs = Output("--output", output, RESULTS, own=True), Output("--figure", figure, FIGURES)
+    made_by = _claim("expand", settings, files, *outputs)
+    loaded = crystal.load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit)
+    loaded = crystal.prepared(loaded, "primitive", settings.precision)
+    found = expansion.expansion(settings, loaded, output, files.progress, not files.overwrite, line)
+    print("\n".join(report.expansion_lines(found)))
+    title = f"{Path(settings.crystal).stem}, {loaded.potential_name}"
+    plotting.save(plotting.expansion(found.crystal, found.temperatures.max(), title), figure, made_by)
+    print(f"\nWritten: {output}, {figure}")
 
 
 def _sample(settings: w.SamplingSettings, files: o.SamplingFiles, line: str) -> None:
@@ -345,6 +369,7 @@ COMMANDS = {
     "bands": Command(w.BandsSettings, o.BandsFiles, _bands),
     "gap": Command(w.GapSettings, o.GapFiles, _gap),
     "phonons": Command(w.PhononsSettings, o.PhononsFiles, _phonons),
+    "expand": Command(w.ExpandSettings, o.ExpandFiles, _expand),
     "sample": Command(w.SamplingSettings, o.SamplingFiles, _sample),
     "train": Command(w.TrainSettings, o.TrainFiles, _train),
     "md": Command(w.DynamicsSettings, o.DynamicsFiles, _md),

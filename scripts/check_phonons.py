@@ -1,13 +1,15 @@
-"""Frequencies and mean square displacements against phonopy, on phonopy files that this script makes itself.
+"""Phonons against phonopy, on phonopy files that this script makes itself.
 
-    python scripts/check_phonons.py [--first]
+    python scripts/check_phonons.py [--first | --thermodynamics]
 
 Forces come from shipped potentials, displacements and force constants from phonopy; each row reads one of its formats. Needs
 phonopy (pip install 'jaxepi[phonopy]'). Printed: the largest differences along a path (THz), and of mean square displacements
-of the atoms at 300 K over the wave vectors that fit the supercell (relative). Then finite displacements through ASE against
-differentiation, and gallium arsenide at Gamma.
+of the atoms at 300 K over the wave vectors that fit the supercell (relative). Then free energy, entropy, heat capacity, mean
+squares, densities of states and group velocities of the same force constants on the same mesh (largest difference over the
+largest value), finite displacements through ASE against differentiation, and gallium arsenide at Gamma.
 """
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +23,9 @@ jax.config.update("jax_enable_x64", True)
 
 from jaxepi import potentials, sampling  # noqa: E402  (after the precision)
 from jaxepi.sampling import ForceConstants, phonopy_files  # noqa: E402
+from jaxepi.sampling.vibrations import FREE_THZ  # noqa: E402
+
+AVOGADRO, ELEMENTARY = 6.02214076e23, 1.602176634e-19
 
 CONVENTIONAL = [[-1, 1, 1], [1, -1, 1], [1, 1, -1]]
 """The cubic cell of a face-centred lattice, in its primitive vectors (columns, phonopy's way)."""
@@ -160,18 +165,69 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--first", action="store_true", help="the first row alone")
+    parser.add_argument("--thermodynamics", action="store_true", help="the second table alone")
     options = parser.parse_args()
 
     warnings.filterwarnings("ignore", message="primitive_matrix defaulted")
     print(f"against phonopy {phonopy.__version__}")
+    if options.thermodynamics:
+        print_thermodynamics()
+        return
     print(f"{'crystal':26} {'atoms':>5} {'file':>12} {'THz':>9} {'<u^2>':>9}")
     for case in cases()[: 1 if options.first else None]:
         with tempfile.TemporaryDirectory() as folder:
             thz, squares, count = compare(case, Path(folder))
         print(f"{case.name:26} {count:5} {case.form:>12} {thz:9.1e} {squares:9.1e}", flush=True)
     if not options.first:
+        print_thermodynamics()
         print_derivatives()
         print_gamma()
+
+
+def print_thermodynamics() -> None:
+    """Functions of temperature, densities of states and velocities, of the same force constants on the same mesh."""
+    print(
+        f"{'crystal':22} {'F':>9} {'S':>9} {'C_V':>9} {'<u^2>':>9} {'DOS':>9} {'of atoms':>9} {'smeared':>9} {'velocity':>9}"
+    )
+    for name, count in (("silicon", 4), ("galliumarsenide", 2)):
+        row = " ".join(f"{value:9.1e}" for value in thermal(name, count))
+        print(f"{name:22} {row}", flush=True)
+
+
+def thermal(name: str, count: int, mesh: int = 8) -> list[float]:
+    """Largest differences from phonopy over the largest values, for a material in so many primitive cells each way."""
+    from jaxepi import materials
+
+    material = materials.load(name)
+    constants = sampling.force_constants(material.potential, material.primitive.supercell(count))
+    constants = dataclasses.replace(constants, polar=material.polar)
+    own = constants.to_phonopy()
+    kelvins, counts = [50.0, 300.0, 900.0], [mesh] * 3
+    own.run_mesh(counts, is_mesh_symmetry=False, is_gamma_center=False, with_eigenvectors=True)
+    own.run_thermal_properties(temperatures=kelvins, cutoff_frequency=FREE_THZ)
+    heat = own.thermal_properties
+    found = sampling.thermodynamics(constants, kelvins, mesh)
+    mole = 1e-3 * AVOGADRO * ELEMENTARY  # kJ/mol in one eV
+    own.run_thermal_displacement_matrices(temperatures=kelvins, freq_min=FREE_THZ)
+    squares = own.thermal_displacement_matrices.thermal_displacement_matrices
+    pairs = [
+        (mole * found.free_energy, heat.free_energy),
+        (1e3 * mole * found.entropy, heat.entropy),
+        (1e3 * mole * found.heat_capacity, heat.heat_capacity),
+        (found.mean_squares, np.real(squares)),
+    ]
+    for width in (None, 0.2):
+        options = {"sigma": width, "freq_min": 0.5, "freq_max": 16.0, "freq_pitch": 0.25}
+        own.run_total_dos(use_tetrahedron_method=width is None, **options)
+        own.run_projected_dos(use_tetrahedron_method=width is None, **options)
+        density = sampling.density_of_states(constants, own.total_dos.frequency_points, mesh, width)
+        pairs.append((density.total, own.total_dos.dos))
+        pairs += [(density.projected, own.projected_dos.projected_dos)] if width is None else []
+    generic = [[0.11, 0.23, -0.31], [0.05, 0.4, 0.17], [0.31, 0.12, 0.08]]
+    own.run_qpoints(generic, with_group_velocities=True)
+    velocities = 1e3 * np.asarray(sampling.group_velocities(constants, generic))  # THz angstrom
+    pairs.append((velocities, own.qpoints.group_velocities))
+    return [float(np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(b).max()) for a, b in pairs]
 
 
 def print_derivatives() -> None:

@@ -98,6 +98,13 @@ def without_symmetry(t):
     return replace(FIXED, matrix=jnp.einsum("ab,ibrjc,cd->iarjd", stretched, FIXED.matrix, stretched))
 
 
+def einstein(t):
+    """A crystal at five lattice constants, whose frequencies fall as it grows."""
+    factors = jnp.linspace(0.97, 1.04, 5)
+    levels = jnp.broadcast_to((1.0 + t) * factors[:, None, None] ** -9, (5, 1, 6))
+    return sampling.QuasiHarmonic(CELL, factors, 30.0 * (factors - 1) ** 2, GENERIC[None], jnp.ones(1), levels)
+
+
 def vibrating(t):
     return sampling.normal_modes(constants(t), POINT, IMAGES)
 
@@ -224,6 +231,7 @@ CASES = {
     "sampling.dynamical_matrix": lambda t: (
         (jnp.abs(sampling.dynamical_matrix(constants(t), GENERIC + t, IMAGES)) * WEIGHTS[:6, :6]) ** 2
     ).sum(),
+    "sampling.expanded": lambda t: sampling.expanded(einstein(t), 300.0 * (1 + t)).factor,
     "sampling.force_constants": lambda t: (
         sampling.force_constants(POTENTIAL, moved(t), GRAPH, force_tolerance=1e9).matrix ** 2
     ).sum(),
@@ -246,6 +254,10 @@ CASES = {
     "sampling.entropy": lambda t: 1e3 * sampling.entropy(vibrating(t), 300.0 * (1 + t)),
     "sampling.heat_capacity": lambda t: 1e3 * sampling.heat_capacity(vibrating(t), 300.0 * (1 + t)),
     "sampling.resampled": lambda t: (sampling.resampled(constants(t), DOUBLED, IMAGES).matrix ** 2).sum(),
+    "sampling.sum_rules": lambda t: sum(sampling.sum_rules(constants(t), IMAGES)[:1]) + t,
+    "sampling.with_sum_rules": lambda t: (
+        sampling.with_sum_rules(without_symmetry(t), images=IMAGES).matrix ** 2
+    ).sum(),
     "sampling.white_noise": lambda t: (t * sampling.white_noise(jax.random.key(1), 2, 2)).sum(),
     "hamiltonians.Basis": lambda t: (HAMILTONIAN.basis.by_orbital(1 + t * jnp.arange(3.0)) ** 2).sum(),
     "hamiltonians.Blocks": lambda t: (jnp.abs(blocks(t).as_spinor().hopping) ** 2).sum(),
@@ -265,6 +277,9 @@ CASES = {
     "potentials.StillingerWeber": lambda t: POTENTIAL.energy(moved(t), GRAPH),
     "potentials.ValenceForceField": lambda t: VALENCE.energy(moved(t), VALENCE.graph(CELL)),
     "potentials.elastic_constants": elastic,
+    "potentials.stretched": lambda t: (
+        potentials.stretched(replace(CELL, pbc=(True, True, False)), 1 + t).cell ** 2
+    ).sum(),
     "graph.Graph": lambda t: (GRAPH.vectors(moved(t)) ** 3).sum() + GRAPH.displacement(moved(1 + t)),
     "graph.Table": lambda t: (TABLE.vectors(moved(t).positions, CELL.cell) ** 2).sum(),
     "graph.guarded": lambda t: POTENTIAL.energy(moved(t), GRAPH),
@@ -322,7 +337,12 @@ HOST = {
     "sampling.Dynamics": "a run in progress, with a state",
     "sampling.DynamicsError": "an exception",
     "sampling.Images": "indices, found on the host",
+    "sampling.Expanded": "a record of numbers",
+    "sampling.GammaModes": "a record of numbers",
     "sampling.Integration": "settings",
+    "sampling.QuasiHarmonic": "a record of arrays; `expanded` is what reads it",
+    "sampling.SumRules": "a record of numbers",
+    "sampling.gamma_modes": "phonopy's, on the host",
     "sampling.Modes": "a record of arrays; `normal_modes` makes it",
     "sampling.Thermodynamics": "a record of numbers",
     "sampling.fine_mesh": "points are chosen on the host",
@@ -350,6 +370,7 @@ HOST = {
     "hamiltonians.citation": "reads a file",
     "hamiltonians.load": "reads a file",
     "potentials.EnergyModule": "a protocol",
+    "potentials.relaxed": "a search on the host",
     "potentials.available": "reads the folder of parameters",
     "potentials.calculator": "a calculator of ASE",
     "potentials.card": "reads a file",

@@ -65,6 +65,7 @@ def load(name: str, hamiltonian: str | None = None, potential: str | None = None
         potential_name=ions or "none",
         gap_kind=entry["gap_kind"],
         tauc_window=(float(window[0]), float(window[1])) if window else None,
+        cell_temperature=entry.get("temperature"),
         card=tuple(card.items()),
         polar=_polar(entry["polar"], primitive, name) if "polar" in entry else None,
     )

@@ -26,6 +26,7 @@ class Material:
         hamiltonian_name, potential_name, constants_name: of the models, "none" where there are none.
         gap_kind: "direct", "indirect" or "none" (a metal); empty where nobody has said.
         tauc_window: of the absorption edge, eV.
+        cell_temperature: of which the cell is, K; None where it is at rest, or nobody has said.
         card: pairs (key, text) that say what the models are fitted to and where they hold.
         constants: force constants of another code, which then hold the atoms in place of a potential, or None.
         polar: charges of the primitive cell's atoms, where the crystal is polar and they are known.
@@ -42,6 +43,7 @@ class Material:
     constants_name: str = static(default="none")
     gap_kind: str = static(default="")
     tauc_window: tuple[float, float] | None = static(default=None)
+    cell_temperature: float | None = static(default=None)
     card: tuple[tuple[str, str], ...] = static(default=())
     constants: ForceConstants | None = None
     polar: Polar | None = None
@@ -122,6 +124,11 @@ class Material:
         if self.constants is not None:
             return {f"phonons {self.constants_name}": self.constants}
         return {"potential": self.potential}
+
+    @property
+    def vibrating_name(self) -> str:
+        """Of what describes its vibrations: the force constants, else the potential."""
+        return self.constants_name if self.constants is not None else self.potential_name
 
     def periodic(self, counts: Any) -> tuple[int, ...]:
         """Divisions or repeats of three directions; an integer means one along directions that are not periodic."""

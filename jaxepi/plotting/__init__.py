@@ -8,8 +8,9 @@ from jaxepi.plotting.bands import bands
 from jaxepi.plotting.common import DPI, check_suffix, png, save
 from jaxepi.plotting.epi import renormalisation, renormalised_bands, spectral_function
 from jaxepi.plotting.excitons import exciton_weights
+from jaxepi.plotting.expansion import expansion
 from jaxepi.plotting.optics import absorption, tauc
-from jaxepi.plotting.phonons import phonons
+from jaxepi.plotting.phonons import density_of_states, phonons
 from jaxepi.plotting.training import cost, learning_curve, parity
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "bands",
     "check_suffix",
     "cost",
+    "density_of_states",
     "exciton_weights",
+    "expansion",
     "learning_curve",
     "parity",
     "phonons",

@@ -67,6 +67,17 @@ def one_panel(width: float = 7.0, height: float = 5.0) -> "tuple[Figure, Axes]":
     return figure, axes
 
 
+def panel_with_side(width: float, height: float, share: float = 0.25) -> "tuple[Figure, Axes, Axes]":
+    """A figure with a narrow second panel at the right of the first, on the same vertical axis."""
+    from jaxepi.plotting.figure import Shown
+
+    figure = Shown(figsize=(width, height), layout="constrained")
+    axes, side = figure.subplots(1, 2, sharey=True, width_ratios=(1, share))
+    for panel in (axes, side):
+        panel.tick_params(which="both", direction="in", top=True, right=True)
+    return figure, axes, side
+
+
 def panels_in_rows(rows: int, columns: int, width: float, height: float) -> "tuple[Figure, np.ndarray]":
     """A figure of several panels, row by row."""
     from jaxepi.plotting.figure import Shown

@@ -4,6 +4,7 @@ from jaxepi.potentials.base import EnergyModule, Potential
 from jaxepi.potentials.calculators import calculator
 from jaxepi.potentials.elastic import elastic_constants
 from jaxepi.potentials.registry import available, card, citation, load
+from jaxepi.potentials.rest import relaxed, stretched
 from jaxepi.potentials.stillinger_weber import StillingerWeber
 from jaxepi.potentials.valence import ValenceForceField
 
@@ -18,4 +19,6 @@ __all__ = [
     "citation",
     "elastic_constants",
     "load",
+    "relaxed",
+    "stretched",
 ]

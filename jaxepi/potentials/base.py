@@ -25,6 +25,12 @@ class EnergyModule(Module):
         """Whether the energy is a sum over atoms that `energies` gives one by one."""
         return False
 
+    @property
+    def harmonic_bonds(self) -> bool:
+        """Whether the energy is harmonic in lengths of bonds and their products, so that thermal expansion is none of its
+        business."""
+        return False
+
     def energies(self, variables: Any, structure: Structure, graph: Graph) -> Float[Array, "n"]:
         """Energy of every atom, eV."""
         raise NotImplementedError

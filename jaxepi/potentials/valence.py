@@ -43,6 +43,10 @@ class ValenceForceField(EnergyModule):
     citation: str = label()
 
     @property
+    def harmonic_bonds(self) -> bool:
+        return True
+
+    @property
     def permanent_bonds(self) -> bool:
         """Molecular dynamics must not look for bonds anew."""
         return True

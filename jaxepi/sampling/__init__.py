@@ -3,6 +3,7 @@
 from jaxepi.sampling.averages import Average, average, canonical
 from jaxepi.sampling.densities import Density, density_of_states
 from jaxepi.sampling.dynamics import Dynamics, DynamicsError, Trajectory, molecular_dynamics, trajectories
+from jaxepi.sampling.expansion import Expanded, QuasiHarmonic, expanded
 from jaxepi.sampling.force_constants import ForceConstants, force_constants
 from jaxepi.sampling.harmonic import (
     Statistics,
@@ -13,6 +14,7 @@ from jaxepi.sampling.harmonic import (
     white_noise,
 )
 from jaxepi.sampling.integrators import Integration
+from jaxepi.sampling.irreps import GammaModes, gamma_modes
 from jaxepi.sampling.phonons import (
     Dispersion,
     Images,
@@ -29,6 +31,7 @@ from jaxepi.sampling.resampling import in_primitive_cells, resampled
 from jaxepi.sampling.self_consistent import SelfConsistent, self_consistent
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.sampling.special_displacements import Departure, departure, special, special_noise
+from jaxepi.sampling.sum_rules import SumRules, sum_rules, with_sum_rules
 from jaxepi.sampling.velocities import group_velocities
 from jaxepi.sampling.vibrations import (
     Modes,
@@ -50,14 +53,18 @@ __all__ = [
     "Dispersion",
     "Dynamics",
     "DynamicsError",
+    "Expanded",
     "ForceConstants",
+    "GammaModes",
     "Images",
     "Integration",
     "Modes",
     "Polar",
+    "QuasiHarmonic",
     "SelfConsistent",
     "Snapshots",
     "Statistics",
+    "SumRules",
     "Thermodynamics",
     "Trajectory",
     "average",
@@ -69,10 +76,12 @@ __all__ = [
     "displacements",
     "dynamical_matrix",
     "entropy",
+    "expanded",
     "fine_mesh",
     "force_constants",
     "free_energy",
     "frequencies_thz",
+    "gamma_modes",
     "group_velocities",
     "harmonic",
     "heat_capacity",
@@ -90,8 +99,10 @@ __all__ = [
     "sobol_noise",
     "special",
     "special_noise",
+    "sum_rules",
     "thermodynamics",
     "trajectories",
     "vibrational_energy",
     "white_noise",
+    "with_sum_rules",
 ]

@@ -107,9 +107,19 @@ class ForceConstants:
         Raises:
             InputError: phonopy is not installed. OSError: the file cannot be written.
         """
+        phonopy_files.write(path, *self._for_phonopy(), made_by)
+
+    def to_phonopy(self) -> Any:
+        """The same as a `phonopy.Phonopy`, for what phonopy does.
+
+        Raises:
+            InputError: phonopy is not installed.
+        """
+        return phonopy_files.handed(*self._for_phonopy())
+
+    def _for_phonopy(self) -> tuple[Structure, tuple[int, int, int], np.ndarray, np.ndarray, Polar | None]:
         masses = np.asarray(self.inverse_root_masses[:, 0], dtype=float) ** -2
-        repeats = self.supercell.repeats
-        phonopy_files.write(path, self.base, repeats, np.asarray(self.matrix), masses, self.polar, made_by)
+        return self.base, self.supercell.repeats, np.asarray(self.matrix), masses, self.polar
 
     @property
     def base(self) -> Structure:
@@ -206,14 +216,14 @@ def _rows(potential: Potential, supercell: Structure, graph: Graph, batch: int |
 
 def settled(matrix: Array, repeats: tuple[int, int, int]) -> Array:
     """A matrix that is symmetric, and moves no atom when all move alike: the acoustic sum rule."""
-    matrix = _symmetric(matrix, repeats)
+    matrix = symmetric(matrix, repeats)
     excess = matrix.sum(axis=(2, 3))
     atoms = jnp.arange(len(matrix))
     return matrix.at[atoms, :, 0, atoms, :].add(-0.5 * (excess + jnp.swapaxes(excess, 1, 2)))
 
 
-def _symmetric(matrix: Array, repeats: tuple[int, int, int]) -> Array:
-    """matrix_ij(R) = matrix_ji(-R)^T, exactly."""
+def symmetric(matrix: Array, repeats: tuple[int, int, int]) -> Array:
+    """matrix_ij(R) = matrix_ji(-R)^T, exactly; an orthogonal projection. Pure."""
     grid = np.indices(list(repeats)).reshape(3, -1).T
     opposite = np.ravel_multi_index(tuple((-grid % np.asarray(repeats)).T), repeats)
     return 0.5 * (matrix + jnp.transpose(matrix[:, :, opposite], (3, 4, 2, 0, 1)))

@@ -263,11 +263,32 @@ def write(
     """A phonopy_params.yaml with force constants, compact, and charges where there are some.
 
     Args:
-        base: the cell that `repeats` make the supercell of, which phonopy then takes as primitive. matrix: of
-            `ForceConstants`. masses: amu. made_by: first line, a comment.
+        base, repeats, matrix, masses, polar: as of `handed`. made_by: first line, a comment.
 
     Raises:
         InputError: phonopy is not installed. OSError: the file cannot be written.
+    """
+    own = handed(base, repeats, matrix, masses, polar)
+    with whole(path) as temporary:
+        own.save(temporary, settings={"force_constants": True, "force_sets": False, "displacements": False})
+        temporary.write_text(f"# {made_by or 'jaxepi'}\n{temporary.read_text()}")
+
+
+def handed(
+    base: Structure,
+    repeats: tuple[int, int, int],
+    matrix: np.ndarray,
+    masses: np.ndarray,
+    polar: Polar | None,
+) -> Any:
+    """Force constants as phonopy's own object, compact, and charges where there are some.
+
+    Args:
+        base: the cell that `repeats` make the supercell of, which phonopy then takes as primitive. matrix: of
+            `ForceConstants`. masses: amu.
+
+    Raises:
+        InputError: phonopy is not installed.
     """
     package = phonopy()
     atoms = package.structure.atoms.PhonopyAtoms(
@@ -287,6 +308,4 @@ def write(
     if polar is not None:
         charges, dielectric = (np.asarray(value, dtype=float) for value in (polar.charges, polar.dielectric))
         own.nac_params = {"born": charges, "dielectric": dielectric, "factor": COULOMB}
-    with whole(path) as temporary:
-        own.save(temporary, settings={"force_constants": True, "force_sets": False, "displacements": False})
-        temporary.write_text(f"# {made_by or 'jaxepi'}\n{temporary.read_text()}")
+    return own

@@ -28,7 +28,7 @@ from jaxepi.structure import Structure
 from jaxepi.tree import field, pytree
 from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB, thz_from_eigenvalue
 
-LENGTH = 80.0
+LENGTH = 60.0
 """Angstrom: a mesh that nobody has chosen divides a reciprocal vector b so that waves of this length fit, 2 pi n/b."""
 
 FREE_THZ = 0.005

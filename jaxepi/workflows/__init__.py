@@ -10,16 +10,30 @@ from jaxepi.workflows.settings import (
     AbsorptionSettings,
     BandsSettings,
     DynamicsSettings,
+    ExpandSettings,
     GapSettings,
     PhononsSettings,
     SamplingSettings,
 )
 
-_STUDIES = ("absorption", "bands", "crystal", "dynamics", "hamiltonian", "phonons", "reports", "samples", "training")
+_STUDIES = (
+    "absorption",
+    "bands",
+    "crystal",
+    "dynamics",
+    "expansion",
+    "hamiltonian",
+    "phonons",
+    "reports",
+    "samples",
+    "training",
+    "vibrations",
+)
 __all__ = [
     "AbsorptionSettings",
     "BandsSettings",
     "DynamicsSettings",
+    "ExpandSettings",
     "GapSettings",
     "PhononsSettings",
     "SamplingSettings",

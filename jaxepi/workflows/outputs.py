@@ -42,10 +42,28 @@ class BandsFiles(Files):
 class PhononsFiles(Files):
     """Files of phonons."""
 
-    output: str | None = setting(None, "figure, frequencies in THz (default: CRYSTAL-phonons.png)", metavar="FILE")
+    output: str | None = setting(
+        None, "figure, frequencies and density of states in THz (default: CRYSTAL-phonons.png)", metavar="FILE"
+    )
+    csv: bool | str = setting(
+        False,
+        "frequencies and group velocities along the path as CSV, and beside it densities of states (-dos) and the table of "
+        "thermodynamics (-thermodynamics); without a name, beside the figure",
+        metavar="FILE",
+    )
     write_phonopy: str | None = setting(
         None, "force constants and charges too, as a phonopy_params.yaml (needs phonopy)", metavar="FILE"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpandFiles(Files):
+    """Files of a thermal expansion."""
+
+    output: str | None = setting(
+        None, "result, HDF5, which --expansion of other commands reads (default: CRYSTAL-expansion.h5)", metavar="FILE"
+    )
+    figure: str | None = setting(None, "figure, PNG, PDF or SVG (default: beside the result, .png)", metavar="FILE")
 
 
 @dataclasses.dataclass(frozen=True)

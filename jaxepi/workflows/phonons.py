@@ -89,12 +89,19 @@ def self_consistent(crystal: Material, settings: PhononsSettings) -> Material:
     return dataclasses.replace(crystal, constants=constants, constants_name=name)
 
 
-def phonons(crystal: Material, supercell: int | None = None, path: str | None = None, count: int = 120) -> Phonons:
+def phonons(
+    crystal: Material,
+    supercell: int | None = None,
+    path: str | None = None,
+    count: int = 120,
+    sum_rules: str = "none",
+) -> Phonons:
     """Phonons of the primitive cell from force constants of a supercell; with the non-analytic term where charges are known.
 
     Args:
         supercell: repeats of the primitive cell, 4 when left out; force constants that were given have their own.
         path: names of special points ("GXU,KGL"). count: about how many points.
+        sum_rules: imposed on the force constants: "none", "acoustic" or "all".
 
     Raises:
         InputError: no potential, a crystal that is not at rest in it, a supercell besides force constants, or a name the cell
@@ -110,6 +117,8 @@ def phonons(crystal: Material, supercell: int | None = None, path: str | None = 
     else:
         repeated = cell.supercell(crystal.periodic(REPEATS if supercell is None else supercell))
         constants = dataclasses.replace(sampling.force_constants(crystal.potential, repeated), polar=crystal.polar)
+    if sum_rules != "none":
+        constants = sampling.with_sum_rules(constants, rotational=sum_rules == "all")
     known = kpoints.special_points(cell)
     names = sorted(known, key=lambda name: (name != "G", name))
     own = sampling.in_base(constants, cell, np.array([known[name] for name in names]))
@@ -123,7 +132,7 @@ def phonons(crystal: Material, supercell: int | None = None, path: str | None = 
     if lowest < -SOFTEST_THZ:
         notes = (
             *notes,
-            UNSTABLE.format(lowest, crystal.constants_name if crystal.constants else crystal.potential_name),
+            UNSTABLE.format(lowest, crystal.vibrating_name),
         )
     return Phonons(constants, points, along, notes)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxepi import results, sampling, symmetry
+from jaxepi import potentials, results, sampling, symmetry
 from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
 from jaxepi.guards import refuse_beyond_memory
 from jaxepi.materials import Material
@@ -16,6 +16,7 @@ from jaxepi.sampling.harmonic import refuse_imaginary
 from jaxepi.sampling.keys import RandomKey
 from jaxepi.structure import Structure
 from jaxepi.workflows import crystal as crystals
+from jaxepi.workflows import expansion
 from jaxepi.workflows.settings import SamplingSettings
 
 POLAR = (
@@ -35,7 +36,8 @@ def remarks(snapshots: Snapshots) -> tuple[str, ...]:
 def draw(
     settings: SamplingSettings, crystal: Material, supercell: Structure, progress: bool = False
 ) -> tuple[Snapshots, ...]:
-    """Snapshots at every temperature, one `Snapshots` each; force constants are computed once.
+    """Snapshots at every temperature, one `Snapshots` each; force constants are computed once (of each lattice constant, where
+    the crystal expands).
 
     Args:
         supercell: of `crystal.structure`, at rest.
@@ -65,7 +67,7 @@ def draw(
         return tuple(one.take(range(0, len(one), beads)) for one in trajectory.snapshots())
     if settings.self_consistent:
         drawn = _self_consistent(settings, crystal, supercell)
-        _warn_of_novelty(drawn, crystal, supercell)
+        _warn_of_novelty(drawn, crystal)
         return drawn
     if settings.calculator is not None:
         constants = crystals.displaced(settings, supercell, progress)
@@ -74,15 +76,20 @@ def draw(
     named = crystal.constants_name if settings.calculator is None else settings.calculator
     if settings.imaginary == "error" and named != "none":
         refuse_imaginary(constants, named)
-    drawn = tuple(_harmonic(settings, constants, temperature, key) for temperature in settings.temperatures)
-    _warn_of_novelty(drawn, crystal, supercell)
+    held = [constants] * len(settings.temperatures)
+    if settings.expansion is not None:
+        factors = expansion.factor_of(settings.expansion, settings.temperatures)
+        held = [crystal.force_constants(potentials.stretched(supercell, float(factor))) for factor in factors]
+    each = zip(held, settings.temperatures, strict=True)
+    drawn = tuple(_harmonic(settings, of_lattice, temperature, key) for of_lattice, temperature in each)
+    _warn_of_novelty(drawn, crystal)
     return drawn
 
 
-def _warn_of_novelty(drawn: tuple[Snapshots, ...], crystal: Material, supercell: Structure) -> None:
+def _warn_of_novelty(drawn: tuple[Snapshots, ...], crystal: Material) -> None:
     """Warn of snapshots outside the training data of the potential."""
     for snapshots in drawn if crystal.ions is not None else ():
-        warn_of_snapshots(crystal.potential, supercell, snapshots.positions, float(snapshots.temperature))
+        warn_of_snapshots(crystal.potential, snapshots.structure, snapshots.positions, float(snapshots.temperature))
 
 
 def _self_consistent(settings: SamplingSettings, crystal: Material, supercell: Structure) -> tuple[Snapshots, ...]:

@@ -46,6 +46,12 @@ class SamplingSettings(VibrationSettings):
     imaginary: str = setting(
         "error", "harmonic snapshots: refuse unstable modes, or leave them out", choices=("error", "drop")
     )
+    expansion: str | None = setting(
+        None,
+        "result of jaxepi expand: every temperature at its own lattice constant, as at constant pressure (default: constant "
+        "volume)",
+        metavar="FILE",
+    )
     timestep: float = setting(1.0, "of molecular dynamics", "fs", above=0, most=1000, metavar="FS")
     equilibration: int = setting(
         2000, "steps before the first snapshot of molecular dynamics", least=0, metavar="STEPS"
@@ -69,6 +75,12 @@ class SamplingSettings(VibrationSettings):
             raise InputError(
                 "statistics quantum: molecular dynamics moves nuclei classically; ask for statistics classical, or for "
                 "sampling path-integral, or harmonic (antithetic)"
+            )
+        if self.expansion is not None and (self.moves or self.self_consistent or self.calculator is not None):
+            given = self.calculator or ("self-consistent" if self.self_consistent else self.sampling)
+            raise InputError(
+                f"expansion {self.expansion}: {given} has one lattice constant for all temperatures; leave one out, or take "
+                "harmonic snapshots of a potential"
             )
         if self.self_consistent:
             refuse_constants(self)

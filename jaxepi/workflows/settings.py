@@ -186,11 +186,91 @@ class PhononsSettings(VibrationSettings):
         most=1e6,
         metavar="K",
     )
+    mesh: Counts | None = setting(
+        None,
+        "divisions of the zone for densities of states and thermodynamics, one number or three (default: 60 angstrom over "
+        "the lengths of the cell)",
+        least=1,
+        most=1000,
+        metavar="N",
+    )
+    smearing: float | None = setting(
+        None,
+        "of the density of states: a Gaussian's deviation (default: tetrahedra)",
+        "THz",
+        above=0,
+        most=100,
+        metavar="THZ",
+    )
+    temperatures: tuple[float, ...] = setting(
+        (0.0, 100.0, 200.0, 300.0, 400.0, 500.0), "of the table of thermodynamics", "K", least=0, most=1e6, metavar="K"
+    )
+    imaginary: str = setting(
+        "error", "unstable modes: no thermodynamics, or leave them out of it", choices=("error", "drop")
+    )
+    sum_rules: str = setting(
+        "none",
+        "imposed on the force constants: none, that of translations, or those of rotations too",
+        choices=("none", "acoustic", "all"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.self_consistent is not None:
             refuse_constants(self)
+        mesh = self.mesh or 1
+        points = mesh**3 if isinstance(mesh, int) else math.prod(mesh)
+        if points > MOST_POINTS:
+            raise InputError(f"mesh {self.mesh}: {points} points; give divisions of {MOST_POINTS} points at most")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpandSettings(ElectronSettings, LatticeSettings):
+    """Which thermal expansion is computed."""
+
+    temperatures: tuple[float, ...] = setting(
+        (0.0, 100.0, 200.0, 300.0, 400.0, 600.0, 800.0, 1000.0), "of the table", "K", least=0, most=1e6, metavar="K"
+    )
+    supercell: int = setting(
+        4, "repeats of the primitive cell, for force constants at every volume", least=1, most=100, metavar="N"
+    )
+    volumes: int = setting(9, "lattice constants at which the crystal is harmonic", least=5, most=1000, metavar="N")
+    strain: tuple[float, float] = setting(
+        (-0.01, 0.02),
+        "smallest and largest of them, relative to the one at rest",
+        least=-0.3,
+        most=0.5,
+        metavar=("MIN", "MAX"),
+    )
+    mesh: Counts | None = setting(
+        None,
+        "divisions of the zone, one number or three (default: 60 angstrom over the lengths of the cell)",
+        least=1,
+        most=1000,
+        metavar="N",
+    )
+    cell_temperature: float | None = setting(
+        None,
+        "of which the cell of the crystal is; gaps are those of this cell, expanded (default: the material's; of a file: at "
+        "rest, without zero-point motion)",
+        "K",
+        least=0,
+        most=1e6,
+        metavar="K",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_twice(self.temperatures)
+        if not self.strain[0] < 0 < self.strain[1]:
+            low, high = self.strain
+            raise InputError(
+                f"strain {low:g} to {high:g}: give a negative and a positive one, for the minimum is between them"
+            )
+        mesh = self.mesh or 1
+        points = mesh**3 if isinstance(mesh, int) else math.prod(mesh)
+        if points > MOST_POINTS:
+            raise InputError(f"mesh {self.mesh}: {points} points; give divisions of {MOST_POINTS} points at most")
 
 
 @dataclasses.dataclass(frozen=True)

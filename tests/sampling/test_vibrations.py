@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ase.build import bulk
 
-from jaxepi import kpoints, sampling
+from jaxepi import kpoints, potentials, sampling
 from jaxepi.errors import InputError
+from jaxepi.structure import Structure
 from jaxepi.units import HBAR, KB
 
 MESH = kpoints.mesh(3)
@@ -95,3 +97,24 @@ def test_unstable_modes_are_named(spring_gaas):
     with pytest.raises(InputError, match="temperatures"):
         sampling.thermodynamics(spring_gaas, [-5.0])
     assert np.isnan(jax.jit(lambda t: sampling.free_energy(dropped, t))(-1.0))
+
+
+@pytest.mark.slow
+def test_derivatives_by_strain():
+    """Through the force constants of a potential, on degenerate modes, against finite differences to 1e-4."""
+    potential = potentials.load("silicon-sw1985")
+    cell = Structure.from_ase(bulk("Si", a=5.431))
+    graph, mesh = potential.graph(cell), kpoints.mesh(2)
+    images = sampling.shortest_images(cell)
+    axis = jnp.diag(jnp.array([1.0, 0.0, 0.0]))
+
+    @jax.jit
+    def of(strain):
+        fc = sampling.force_constants(potential, cell.strained(strain * axis), graph)
+        modes = sampling.normal_modes(fc, mesh, images)
+        return jnp.stack(
+            [sampling.free_energy(modes, 300.0), sampling.mean_squares(fc, 300.0, mesh, images=images)[0, 0, 0]]
+        )
+
+    found, step = jax.jit(jax.jacfwd(of))(0.0), 1e-4
+    np.testing.assert_allclose(found, (of(step) - of(-step)) / (2 * step), rtol=1e-4)
