@@ -41,9 +41,9 @@ def main() -> None:
         modes = sampling.normal_modes(fc, mesh, images)
         squares = sampling.mean_squares(fc, kelvin, mesh, images=images)
         functions = (sampling.free_energy, sampling.entropy, sampling.heat_capacity)
-        return jnp.stack([*(f(modes, kelvin) for f in functions), squares[0, 0, 0], squares[1, 0, 1]])
+        return jnp.stack([*(f(modes, kelvin) for f in functions), squares[0, 0, 0], squares[1, 1, 1]])
 
-    names = ("free energy", "entropy", "heat capacity", "<u_x^2>", "<u_x u_y>")
+    names = ("free energy", "entropy", "heat capacity", "<u_x^2>", "<u_y^2>")
     value, derivative = jax.jit(outputs), jax.jit(jax.jacfwd(outputs))
     zero = jnp.zeros(len(INPUTS))
     exact = np.asarray(derivative(zero))
