@@ -79,12 +79,14 @@ for t, drawn in zip(temperatures, snapshots, strict=True):
 energies = jax.numpy.linspace(1.0, 5.0, 401)  # photon energies, eV
 line = je.optics.Gaussian(0.05)  # eV
 points = je.kpoints.quasirandom(5 if QUICK else 24)
-spectra = [je.optics.dielectric(silicon.hamiltonian, drawn, energies, points, broadening=line) for drawn in snapshots]
+spectra = [
+    je.optics.dielectric(silicon.hamiltonian, drawn, energies, points, line, tensor=False) for drawn in snapshots
+]
 
 cell = silicon.primitive
 at_rest = je.sampling.Snapshots(cell, cell.positions[None], 0.0)
 many = je.kpoints.quasirandom(400 if QUICK else 5000)
-rest = je.optics.dielectric(silicon.hamiltonian, at_rest, energies, many, broadening=line)
+rest = je.optics.dielectric(silicon.hamiltonian, at_rest, energies, many, line, tensor=False)
 for t, spectrum in zip(temperatures, spectra, strict=True):
     alpha = float(jax.numpy.interp(2.5, energies, spectrum.absorption()))
     print(
