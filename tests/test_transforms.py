@@ -61,8 +61,10 @@ PAIR_BONDS = HAMILTONIAN.graph(DOUBLED)
 
 @functools.cache
 def prepared_level():
-    model, springy = honeycomb.hamiltonian(general=True), springs(honeycomb.cell().supercell((2, 2, 1)), 30.0, 8.0, 1.7)
-    return epi.problem(model, springy, epi.Level(GENERIC, 0, 1), epi.topology(model, springy))
+    with jax.ensure_compile_time_eval():
+        springy = springs(honeycomb.cell().supercell((2, 2, 1)), 30.0, 8.0, 1.7)
+        model = honeycomb.hamiltonian(general=True)
+        return epi.problem(model, springy, epi.Level(GENERIC, 0, 1), epi.topology(model, springy))
 
 
 LEVELS = jnp.asarray(rng.normal(size=(2, 1, 8)))
