@@ -52,7 +52,8 @@ def gaps(material, supercell, sets: list[Snapshots]) -> list[np.ndarray]:
 def convergence(options) -> None:
     begin = time.perf_counter()
     material = materials.load("silicon", hamiltonian=options.hamiltonian)
-    supercell = material.structure.supercell(options.supercell)
+    cell = material.structure if options.cell == "conventional" else material.primitive
+    supercell = cell.supercell(options.supercell)
     fc = sampling.force_constants(material.potential, supercell)
     counts = [2**n for n in range(1, options.most.bit_length())]
     cases = [(m, n, s) for m in METHODS for n in counts for s in range(options.seeds) if m != "special" or n <= 8]
@@ -96,7 +97,8 @@ def moments(options) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hamiltonian", default="si-vogl1983")
-    parser.add_argument("--supercell", type=int, default=2, help="repeats of the conventional cell")
+    parser.add_argument("--supercell", type=int, default=2, help="repeats of the cell")
+    parser.add_argument("--cell", choices=["conventional", "primitive"], default="conventional")
     parser.add_argument("--temperature", type=float, default=300.0, help="kelvin")
     parser.add_argument("--most", type=int, default=32, help="snapshots")
     parser.add_argument("--reference", type=int, default=512, help="snapshots")

@@ -121,7 +121,7 @@ def self_consistent(
             break
         for trial in _trials(found, np.asarray(wanted), mixing):
             beyond = beyond_of(trial)
-            if _harmonic_energy(trial, kelvin) + beyond.mean() < energy + max(0.1 * error, 1e-12):
+            if _harmonic_energy(trial, kelvin) + beyond.mean() < energy + max(error, 1e-12):
                 break
         found = trial
     force = float(np.abs(turned.forces(np.asarray(forces))).max())
