@@ -23,7 +23,6 @@ from jaxepi.optics.excitons import lanczos
 from jaxepi.optics.excitons.interaction import Interaction
 from jaxepi.optics.excitons.pairs import Pairs, product
 from jaxepi.optics.excitons.setup import Setup, at_rest
-from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.spectrum import Spectrum
 from jaxepi.optics.transitions import VOIGT
 from jaxepi.sampling.snapshots import Snapshots
@@ -69,17 +68,36 @@ def _dot(x: Array, y: Array) -> Array:
 
 
 def coefficients(
-    energies: Float[Array, " w"], width: Array, centre: Array, half: Array, count: int
+    line: Callable[[Array], Array], energies: Float[Array, " w"], centre: Array, half: Array, count: int
 ) -> Float[Array, "w n"]:
-    """c_n(E) of a Gaussian line: g(E - x) = sum_n c_n(E) T_n((x - centre)/half) on the interval of H."""
+    """c_n(E) of a line shape of E - x: line(E - x) = sum_n c_n(E) T_n((x - centre)/half) on the interval of H."""
     nodes = 2 * count
     angle = jnp.asarray(np.pi * (np.arange(nodes) + 0.5) / nodes, energies.dtype)
     x = centre + half * jnp.cos(angle)
-    lines = jnp.exp(-0.5 * ((energies[:, None] - x[None]) / width) ** 2) / (jnp.sqrt(2 * jnp.pi) * width)
     orders = jnp.arange(count, dtype=energies.dtype)
     cosines = jnp.cos(angle[:, None] * orders[None])
     weight = jnp.full(count, 2.0 / nodes, energies.dtype).at[0].set(1.0 / nodes)
-    return (lines @ cosines) * weight[None]
+    return (line(energies[:, None] - x[None]) @ cosines) * weight[None]
+
+
+def gaussian(width: Array) -> Callable[[Array], Array]:
+    """A Gaussian line of unit area."""
+    return lambda u: jnp.exp(-0.5 * (u / width) ** 2) / (jnp.sqrt(2 * jnp.pi) * width)
+
+
+def dispersion(width: Array) -> Callable[[Array], Array]:
+    """(1/pi) P int g(t)/(t - u) dt of that Gaussian: -sqrt(2)/(pi width) times Dawson's integral of u/(sqrt(2) width)."""
+    return lambda u: -jnp.sqrt(2.0) / (jnp.pi * width) * dawson(u / (jnp.sqrt(2.0) * width))
+
+
+def dawson(z: Float[Array, "*d"]) -> Float[Array, "*d"]:
+    """exp(-z^2) int_0^z exp(t^2) dt, to round-off, by Rybicki's sum over odd n (Computers in Physics 3, 85 (1989))."""
+    step = 0.25
+    even = 2 * jnp.round(jax.lax.stop_gradient(z) / (2 * step))
+    odd = np.arange(-27, 28, 2)
+    rest = z - even * step
+    terms = (jnp.exp(-((rest - float(n) * step) ** 2)) / (even + float(n)) for n in odd)
+    return sum(terms, jnp.zeros_like(z)) / jnp.sqrt(jnp.pi)
 
 
 def truncation(half: Any, width: Any, count: int) -> Any:
@@ -163,15 +181,13 @@ def exciton_spectrum(
             sign * moments(pairs, pairs.dipoles, centre, half, count, attract).sum(axis=0)
             for sign, attract in ((1.0, True), (-1.0, False))
         )
-        top = jax.lax.stop_gradient(centre + half + 5 * width)
-        nodes = top * jnp.linspace(1e-3, 1.0, 8 * count, dtype=dtype)
 
-        def eps2(at: Array) -> Array:
-            lines = coefficients(at, width, centre, half, count) - coefficients(-at, width, centre, half, count)
-            return scale * (lines @ difference)
+        def part(line: Callable[[Array], Array], parity: float) -> Array:
+            there, mirrored = (coefficients(line, at, centre, half, count) for at in (energies, -energies))
+            return scale * ((there + parity * mirrored) @ difference)
 
-        eps1 = kramers_kronig(nodes, eps2(nodes), energies) - 1
-        return eps1, eps2(energies), half
+        # eps2 is odd in the energy; its transform (1/pi) P int eps2(w)/(w - E) dw is even.
+        return part(dispersion(width), 1.0), part(gaussian(width), -1.0), half
 
     eps1, eps2, half = jax.lax.map(change, snapshots.positions)
     eps1, eps2 = refuse_or_nan((eps1, eps2), *_enough(half.max(), width, count))
