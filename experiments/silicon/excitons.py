@@ -155,10 +155,12 @@ def quanta(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
 
     def make():
         energies, line = jnp.linspace(0.8, 3.4, 261), je.optics.Gaussian(0.05)
-        found = je.optics.mode_spectra(silicon.hamiltonian, constants, options.temperature, energies, line, 2)
+        found = je.optics.mode_spectra(
+            silicon.hamiltonian, constants, options.temperature, energies, line, options.dense
+        )
         return {"energies": energies, "parts": found.parts, "quanta": found.quanta}
 
-    held = kept(options.work / f"quanta-{options.temperature:g}.npz", make)
+    held = kept(options.work / f"quanta-{options.temperature:g}-{options.dense}.npz", make)
     found = je.optics.ModeSpectra(*(jnp.asarray(held[n]) for n in ("energies", "parts", "quanta")), options.temperature)
     below = held["energies"] < DIRECT
     return held["energies"], np.where(below, found.factor(), 1.0)
@@ -207,6 +209,9 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=["rest", "phonons", "snapshot"], help="rest, phonons, snapshot")
     parser.add_argument("--points", type=int, nargs="*", default=[10, 12, 14], help="points a direction, at rest")
     parser.add_argument("--mesh", type=int, default=4, help="k points a direction of the snapshot")
+    parser.add_argument(
+        "--dense", type=int, default=6, help="k points a direction of the 16 atoms, for phonon energies"
+    )
     parser.add_argument("--steps", type=int, default=150, help="of the snapshot")
     parser.add_argument("--temperature", type=float, default=300.0)
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder of the results (default: beside this)")
