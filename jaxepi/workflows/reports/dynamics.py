@@ -29,7 +29,7 @@ def summary_lines(run: Run) -> list[str]:
     for t, target in enumerate(settings.temperatures):
         kelvin = average(_by_replica(trajectory.kinetic_temperatures[t, late], settings.replicas))
         _, variance = canonical(target, atoms)
-        spread = f"{kelvin.variance**0.5:8.1f} {variance**0.5:10.1f}"
+        spread = f"{kelvin.variance**0.5:8.1f} {(variance / settings.beads) ** 0.5:10.1f}"
         kept = f"{run.closest[t].min():11.3f} {run.novelty[t].max():9.2f}"
         drift = 1e3 * np.polyfit(times, np.asarray(trajectory.energies[t, late]).mean(axis=1), 1)[0] / atoms
         last = f"{drift:20.4f}" if nve else ""
