@@ -100,7 +100,7 @@ jaxepi("train --example potential --data labels.xyz")
 if QUICK:
     change("potential.toml", channels=4, lmax=1, correlation=2, interactions=1, cutoff=3.5)
     change("potential.toml", batch_atoms=8)
-jaxepi(f"train potential potential.toml --epochs {60 if QUICK else 200} --no-progress")
+jaxepi(f"train potential potential.toml --epochs {40 if QUICK else 200} --no-progress")
 
 # %% [markdown]
 # The table has the errors of what was trained on and of what was kept aside; only the second tells how good the model
@@ -154,7 +154,7 @@ datasets.deeptb.write(datasets.gather("silicon", level, parts), "deeptb", "bands
 jaxepi("train --example hamiltonian --data deeptb")
 if QUICK:
     change("hamiltonian.toml", channels=2, features=2, hidden=[8], lmax=1, correlation=1, cutoff=3.4, batch_atoms=8)
-jaxepi(f"train hamiltonian hamiltonian.toml --epochs {120 if QUICK else 400} --no-progress")
+jaxepi(f"train hamiltonian hamiltonian.toml --epochs {60 if QUICK else 400} --no-progress")
 
 # %% [markdown]
 # ## The picture
