@@ -29,7 +29,7 @@ from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots
 from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.structure import Structure
-from jaxepi.workflows import attraction, samples, trajectories
+from jaxepi.workflows import attraction, expansion, samples, trajectories
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows.reports.tables import with_error
 from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
@@ -260,6 +260,7 @@ class _Stages:
         """Provenance: besides settings and models, what the structure file held."""
         cells = results.fingerprint(self.crystal.primitive, self.crystal.structure)
         more = {"trajectory_hash": results.fingerprint(*self.given)} if self.given else {}
+        more |= expansion.hashes(self.settings.expansion)
         return results.provenance(self.settings.asdict(), self.crystal.models(), command, structure_hash=cells, **more)
 
     def prepare(self, progress: bool) -> dict[str, Any]:

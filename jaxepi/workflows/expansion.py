@@ -187,15 +187,24 @@ def _loaded(contents: dict[str, Any], settings: ExpandSettings, crystal: Materia
     return evaluated(contents["crystal"], settings, crystal)
 
 
+def hashes(path: str | os.PathLike | None) -> dict[str, str]:
+    """For `results.provenance`: what the result of `jaxepi expand` holds that snapshots follow, where they follow one."""
+    return {} if path is None else {"expansion_hash": results.fingerprint(_held(path))}
+
+
+def _held(path: str | os.PathLike) -> dict[str, Any]:
+    contents = results.read(Path(path)).contents
+    if "crystal" not in contents or "cell_factor" not in contents:
+        raise InputError(f"{path} is no result of `jaxepi expand`: give the file that it wrote")
+    return {name: contents[name] for name in ("crystal", "cell_factor")}
+
+
 def factor_of(path: str | os.PathLike, temperatures: Any) -> np.ndarray:
     """Lengths at temperatures over those of the cell that `jaxepi expand` was given, from its result.
 
     Raises:
         InputError: a file that is no such result, or temperatures beyond its volumes.
     """
-    contents = results.read(Path(path)).contents
-    if "crystal" not in contents or "cell_factor" not in contents:
-        raise InputError(f"{path} is no result of `jaxepi expand`: give the file that it wrote")
-    held = contents["crystal"]
-    found = [float(sampling.expanded(held, float(t)).factor) for t in temperatures]
-    return np.array(found) / float(contents["cell_factor"].value)
+    held = _held(path)
+    found = [float(sampling.expanded(held["crystal"], float(t)).factor) for t in temperatures]
+    return np.array(found) / float(held["cell_factor"].value)

@@ -142,7 +142,7 @@ def sample(
     crystal = crystals.prepared(found, settings.cell, settings.precision)
     supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
     bound = crystal.vibrating() if settings.calculator is None else {}
-    origin = results.provenance(settings.asdict(), bound, command)
+    origin = results.provenance(settings.asdict(), bound, command, **expansion.hashes(settings.expansion))
     if stored and resume and target.exists():
         results.refuse_other_settings(target, results.read_provenance(target), origin)
         return results.read(target).contents["snapshots"]
