@@ -17,7 +17,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*/*.toml")), ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_a_training_configuration_can_be_run(path):
-    electrons = "base" in tomllib.loads(path.read_text()).get("model", {})  # another's parameters bring their model along
+    model = tomllib.loads(path.read_text()).get("model", {})  # another's parameters bring their model along
+    electrons = "base" in model
     settings = (hamiltonian if electrons else training).configured(path)
     assert all(Path(entry.path).is_file() for entry in settings.data.sets)
     if electrons:
