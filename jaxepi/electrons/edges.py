@@ -11,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import minimize
 
 from jaxepi import html
 from jaxepi.electrons.eigen import generalized_eigvalsh
-from jaxepi.electrons.sparse import sparse_bloch, states_near
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import constant, numpy_for, traced
@@ -88,6 +86,8 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
     Raises:
         InputError: bands overlap or touch (a metal), or there is no empty band.
     """
+    from scipy import optimize  # a third of the time in which all stages are imported
+
     graph = hamiltonian.graph(cell)
     occupied = hamiltonian.basis.occupied(cell.species)
     if not 0 < occupied < hamiltonian.basis.size(cell.species):
@@ -105,7 +105,7 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
         start = points[np.argmin(sign * e[:, band])]
         if not len(steps):
             return start, value
-        best = minimize(
+        best = optimize.minimize(
             lambda x: sign * float(at(start + x @ steps)[band]),
             np.zeros(len(steps)),
             method="Nelder-Mead",
@@ -282,6 +282,8 @@ def _edges(probe: EdgeProbe, levels: list[Array]) -> tuple[Array, Array]:
 
 def _sparse_edges(hamiltonian, snapshots, probe, graph) -> tuple[Array, Array]:
     """`thermal_edges` by shift and invert, a quarter of the gap inside each edge."""
+    from jaxepi.electrons.sparse import sparse_bloch, states_near  # SciPy's solvers, of large cells alone
+
     valence, conduction = [], []
     points = cartesian(probe.points, snapshots.structure)
     for i in range(len(snapshots)):

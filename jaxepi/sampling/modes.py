@@ -1,6 +1,6 @@
 """Normal modes of a supercell on the host, one of each pair q and -q: what noise that chooses among modes is made of.
 
-Flows in: force constants. Flows out: `SupercellModes`, and from amplitudes of modes a real field over its atoms.
+Flows in: force constants. Flows out: modes, and from amplitudes of modes a real field over its atoms.
 Mass-weighted and of unit norm, such a field is white noise when its amplitudes are, and `harmonic.displacements` gives each
 mode its thermal width; so every way to choose amplitudes shares that one smooth function of temperature, masses and
 potential.
@@ -20,7 +20,7 @@ from jaxepi.structure import Structure
 
 
 class SupercellModes(NamedTuple):
-    """SupercellModes of a supercell at one wave vector of each pair q, -q.
+    """Modes of a supercell at one wave vector of each pair q, -q.
 
     Attributes:
         steps: wave vectors in units of the smallest along each direction, whole numbers. counts: of them along each.
@@ -61,7 +61,7 @@ class SupercellModes(NamedTuple):
 
 
 def modes_of(fc: ForceConstants, supercell: Structure | None = None) -> SupercellModes:
-    """SupercellModes at the wave vectors that fit the supercell of the force constants.
+    """Modes at the wave vectors that fit the supercell of the force constants.
 
     Args:
         supercell: of the same shape and size, in whose order of atoms fields come; that of the force constants when left out.
