@@ -182,7 +182,7 @@ def _phonons(settings: w.PhononsSettings, files: o.PhononsFiles, _: str) -> None
     if settings.self_consistent is not None:
         loaded, repeats = phonons.self_consistent(loaded, settings), None
     found = phonons.phonons(loaded, repeats, settings.path, settings.points, settings.sum_rules)
-    more = vibrations.vibrations(found.constants, settings, loaded.primitive, loaded.vibrating_name)
+    more = vibrations.vibrations(found.constants, settings, loaded.primitive, loaded.vibrating_name, found.broken)
     along = found.dispersion
     title = Path(settings.crystal).stem
     drawn = plotting.phonons(along.path, along.frequencies, title, "; ".join(found.notes), more.density)

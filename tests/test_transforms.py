@@ -317,7 +317,7 @@ HOST = {
     **dict.fromkeys(("epi.Couplings", "epi.Problem", "epi.couplings", "epi.problem"), "inside the case of epi.shift"),
     **dict.fromkeys(("epi.Level", "epi.edge_levels"), "which states are degenerate is found on the host"),
     **dict.fromkeys(("epi.Stencil", "epi.Topology", "epi.stencil", "epi.topology"), "indices, found on the host"),
-    **dict.fromkeys(("epi.CouplingConstants", "epi.Modes", "epi.Shift"), "records of arrays"),
+    **dict.fromkeys(("epi.CouplingConstants", "epi.ModeShifts", "epi.Shift"), "records of arrays"),
     **dict.fromkeys(
         ("epi.by_mode", "epi.coupling_constants"), "single members of degenerate sets have no derivative; `shift` has"
     ),

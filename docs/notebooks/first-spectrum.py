@@ -99,7 +99,7 @@ for t, spectrum in zip(temperatures, spectra, strict=True):
 # Dashed is the lattice at rest: nothing below the direct gap of 3.3 eV. The vibrations fill in what lies below. A
 # supercell knows only the vibrations that fit into it, and 16 atoms know few: the tail towards the indirect gap of 1.1
 # eV is cut off until the supercell is larger (`QUICK = False`, or `jaxepi absorb silicon --supercell 3`). What is
-# missing in height near 3.4 eV is the attraction of electron and hole, which the model does not have.
+# missing in height near 3.4 eV is the attraction of electron and hole, left out here (`jaxepi absorb --excitons`).
 
 # %%
 measured = je.materials.measured.absorption("silicon")

@@ -6,7 +6,7 @@ Flows in: a Hamiltonian, force constants or snapshots. Flows out: shifts of ener
 from jaxepi.epi.constants import CouplingConstants, coupling_constants
 from jaxepi.epi.levels import Level, edge_levels
 from jaxepi.epi.perturbation import (
-    Modes,
+    ModeShifts,
     Problem,
     Shift,
     Topology,
@@ -25,7 +25,7 @@ __all__ = [
     "CouplingConstants",
     "Couplings",
     "Level",
-    "Modes",
+    "ModeShifts",
     "Problem",
     "Shift",
     "Stencil",

@@ -39,7 +39,7 @@ from jaxepi.sampling.harmonic import variance
 from jaxepi.sampling.phonons import Images, images_of, interpolated, short_ranged, shortest_images
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
-from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB
+from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB, thz_from_eigenvalue
 
 Statistics = Literal["quantum", "classical"]
 
@@ -126,7 +126,7 @@ def _dynamic(e_m, eigenvalue, e_n, temperature, eta, fermi):
     quantum = HBAR * jnp.sqrt(jnp.where(bound, eigenvalue, 1.0) / AMU_ANGSTROM2_PER_FS2)
     warm = temperature > 1e-3
     ratio = quantum / (KB * jnp.where(warm, temperature, 1.0))
-    number = jnp.where(warm, 1 / jnp.expm1(jnp.minimum(ratio, 600.0)), 0.0)
+    number = jnp.where(warm, jnp.exp(-ratio) / -jnp.expm1(-ratio), 0.0)
     filled = jnp.where(e_m < fermi, 1.0, 0.0)
     emitted = (number + 1 - filled) * _reciprocal(e_n - e_m - quantum, eta)
     absorbed = (number + filled) * _reciprocal(e_n - e_m + quantum, eta)
@@ -285,11 +285,12 @@ def shift(
         prepared: `problem(...)`. points: wave vectors, fractional, with weights. temperature: kelvin, one number.
 
     Raises:
-        InputError: a temperature below zero.
+        InputError: a temperature below zero, wave vectors without weights.
     """
     how = Treatment() if treatment is None else treatment
     numbers = _numbers(prepared, temperature, how)
     dtype = numbers[0].dtype
+    points = _weighted(points)
     q, weights = jnp.asarray(fractional(points), dtype), jnp.asarray(points.weights, dtype)
     return Shift(*_shift(prepared, q, weights, numbers, how, batch))
 
@@ -315,7 +316,7 @@ def _shift(
     return weights @ fan, weights @ second
 
 
-class Modes(NamedTuple):
+class ModeShifts(NamedTuple):
     """Shifts of a level mode by mode.
 
     Attributes:
@@ -360,31 +361,46 @@ def _resolved(prepared: Problem, q: Array, temperatures: Array, how: Treatment) 
     return jax.lax.map(at, q, batch_size=8)
 
 
-def by_mode(prepared: Problem, points: KPoints, temperatures: Any, treatment: Treatment | None = None) -> Modes:
+def by_mode(prepared: Problem, points: KPoints, temperatures: Any, treatment: Treatment | None = None) -> ModeShifts:
     """The shift of a level by mode and wave vector at temperatures, kelvin. Members of degenerate modes are arbitrary.
 
     Raises:
-        InputError: a temperature below zero.
+        InputError: a temperature below zero, wave vectors without weights.
     """
-    from jaxepi.units import thz_from_eigenvalue
-
     how = Treatment() if treatment is None else treatment
+    _numbers(prepared, 0.0, how)
     kelvin = jnp.atleast_1d(jnp.asarray(temperatures, prepared.constants.matrix.dtype))
-    if not traced(kelvin) and not (np.asarray(kelvin) >= 0).all():
+    if not traced(kelvin) and not ((np.asarray(kelvin) >= 0) & (np.asarray(kelvin) < np.inf)).all():
         raise InputError(f"temperatures {np.asarray(kelvin).tolist()} K: give zero or positive numbers")
+    points = _weighted(points)
     q = jnp.asarray(fractional(points), kelvin.dtype)
     squares, fan, second = _resolved(prepared, q, kelvin, how)
-    return Modes(points, thz_from_eigenvalue(squares), *(jnp.moveaxis(part, 1, 0) for part in (fan, second)))
+    return ModeShifts(points, thz_from_eigenvalue(squares), *(jnp.moveaxis(part, 1, 0) for part in (fan, second)))
+
+
+def _weighted(points: Any) -> KPoints:
+    """Wave vectors whose weights are there and sum to one.
+
+    Raises:
+        InputError: they do not.
+    """
+    if not isinstance(points, KPoints):
+        raise InputError("wave vectors without weights: give KPoints, as epi.wave_vectors makes them")
+    return points.checked()
 
 
 def _numbers(prepared: Problem, temperature: Any, how: Treatment) -> tuple[Array, Array, Array]:
     """Temperature, broadening and Fermi energy as arrays.
 
     Raises:
-        InputError: a temperature or a broadening below zero.
+        InputError: a temperature or a broadening below zero, statistics that are not known or have no phonon energies.
     """
+    if how.statistics not in ("quantum", "classical"):
+        raise InputError(f"statistics {how.statistics!r}: choose one of quantum, classical")
+    if how.dynamic and how.statistics == "classical":
+        raise InputError("dynamic: phonon energies in denominators are those of quanta; ask for statistics quantum")
     for name, value in (("temperature", number("temperature", temperature, "kelvin")), ("broadening", how.broadening)):
-        if not traced(value) and not float(value) >= 0:
+        if not traced(value) and not 0 <= float(value) < np.inf:
             raise InputError(f"{name} {float(value)}: give zero or a positive number")
     dtype = prepared.constants.matrix.dtype
     return tuple(jnp.asarray(x, dtype) for x in (temperature, how.broadening, how.fermi))  # type: ignore[return-value]

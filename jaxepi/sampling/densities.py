@@ -161,6 +161,8 @@ def divisions(fc: ForceConstants, mesh: Any) -> tuple[int, int, int]:
         chosen = fine_mesh(fc.base).points
         return tuple(len(np.unique(np.round(chosen[:, axis] % 1.0, 6))) for axis in range(3))  # type: ignore[return-value]
     given = [mesh if p else 1 for p in pbc] if np.ndim(mesh) == 0 else list(mesh)
+    if len(given) != 3:
+        raise InputError(f"mesh {mesh}: give one positive integer or three")
     a, b, c = (whole_number(n, f"mesh {mesh}: give one positive integer or three") for n in given)
     return a, b, c
 

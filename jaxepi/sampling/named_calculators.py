@@ -4,6 +4,7 @@ Flows in: a name of ASE's, a function or class of an installed module or of a fi
 Making one runs the code that is named, as a script would.
 """
 
+import hashlib
 import importlib
 import importlib.util
 import tomllib
@@ -15,6 +16,14 @@ from jaxepi.errors import InputError, shown
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
+
+
+def hashes(name: str | None) -> dict[str, str]:
+    """For `results.provenance`: what the Python file holds that makes a calculator, where it is one."""
+    place = Path((name or "").rpartition(":")[0])
+    if place.suffix != ".py" or not place.is_file():
+        return {}
+    return {"calculator_hash": hashlib.sha256(place.read_bytes()).hexdigest()}
 
 
 def calculator(name: str, options: Sequence[str] = ()) -> "Calculator":

@@ -121,6 +121,8 @@ class DataSettings(Settings):
         super().__post_init__()
         if not self.level.strip():
             raise InputError('[data] names no level of theory; give level = "..." (for example "pbe")')
+        if self.relative_to == self.level:
+            raise InputError(f"[data] relative_to = {self.relative_to!r} is the level itself; give a second one")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ from jaxepi.optics import Gaussian, Lorentzian, Spectrum, TaucFit, Transitions
 from jaxepi.optics.dielectric import DEFAULT_GRID, batches
 from jaxepi.optics.spectrum import CONSTANTS
 from jaxepi.results import Quantity
-from jaxepi.sampling import Snapshots
+from jaxepi.sampling import Snapshots, named_calculators
 from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.structure import Structure
 from jaxepi.workflows import attraction, expansion, samples, trajectories
@@ -254,13 +254,14 @@ class _Stages:
         graph = crystal.hamiltonian.graph(supercell)
         for one in given:
             one.check(graph)
+        attraction.check(settings, crystal, given)
         return cls(settings, crystal, supercell, graph, given)
 
     def origin(self, command: str) -> dict[str, Any]:
         """Provenance: besides settings and models, what the structure file held."""
         cells = results.fingerprint(self.crystal.primitive, self.crystal.structure)
         more = {"trajectory_hash": results.fingerprint(*self.given)} if self.given else {}
-        more |= expansion.hashes(self.settings.expansion)
+        more |= expansion.hashes(self.settings.expansion) | named_calculators.hashes(self.settings.calculator)
         return results.provenance(self.settings.asdict(), self.crystal.models(), command, structure_hash=cells, **more)
 
     def prepare(self, progress: bool) -> dict[str, Any]:

@@ -36,18 +36,23 @@ def check(settings: AbsorptionSettings, crystal: Material, given: tuple[Snapshot
     """Refuse what cannot be before any work is done.
 
     Raises:
-        InputError: a crystal without a gap, or what does not fit in memory.
+        InputError: a crystal without a gap, one that is not periodic in three directions, or what does not fit in memory.
     """
     if not settings.excitons:
         return
     if (settings.gap_kind or crystal.gap_kind) == "none":
         raise InputError(f"excitons of {settings.crystal}, a metal: its electrons screen wholly; leave --excitons out")
+    if not all(crystal.primitive.pbc):
+        raise InputError(
+            f"excitons of {settings.crystal}, which is not periodic in three directions: the command screens as bulk crystals "
+            "do; take optics.excitons with optics.Keldysh in Python"
+        )
     structure = given[0].structure if given else crystal.structure.supercell(crystal.periodic(settings.supercell))
-    for cell, mesh in (
-        (crystal.primitive, _mesh(settings, crystal)),
-        (structure, snapshot_mesh(settings, crystal, len(structure))),
+    for cell, mesh, precision in (
+        (crystal.primitive, _mesh(settings, crystal), settings.precision),
+        (structure, snapshot_mesh(settings, crystal, len(structure)), "float32"),
     ):
-        setup = Setup.of(crystal.hamiltonian, cell, mesh, None, None, None, (0.0, 0.0, 0.0), settings.precision)
+        setup = Setup.of(crystal.hamiltonian, cell, mesh, None, None, None, (0.0, 0.0, 0.0), precision)
         check_memory(setup.memory(), settings.memory_gb, setup.mesh, setup.bands)
 
 

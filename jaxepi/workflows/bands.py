@@ -12,7 +12,7 @@ from jaxepi.electrons import BandEdges
 from jaxepi.errors import InputError
 from jaxepi.materials import Material
 from jaxepi.results import Quantity
-from jaxepi.sampling import Snapshots
+from jaxepi.sampling import Snapshots, named_calculators
 from jaxepi.workflows import expansion, samples
 from jaxepi.workflows.reports.tables import with_error
 from jaxepi.workflows.settings import GapSettings
@@ -178,7 +178,7 @@ def thermal_gaps(
     probe = electrons.edge_probe(edges, supercell, hamiltonian.basis.occupied(supercell.species))
     cells = results.fingerprint(crystal.primitive, crystal.structure)
     more = {"trajectory_hash": results.fingerprint(*given)} if given else {}
-    more |= expansion.hashes(settings.expansion)
+    more |= expansion.hashes(settings.expansion) | named_calculators.hashes(settings.calculator)
     origin = results.provenance(settings.asdict(), crystal.models(), command, structure_hash=cells, **more)
     shape = (len(given), len(given[0])) if given else (len(settings.temperatures), settings.snapshots)
     items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(*shape)}

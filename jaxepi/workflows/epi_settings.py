@@ -6,6 +6,7 @@ from typing import ClassVar
 from jaxepi.errors import InputError
 from jaxepi.settings import Counts, setting
 from jaxepi.workflows.crystal_settings import ElectronSettings, VibrationSettings
+from jaxepi.workflows.sampling_settings import refuse_twice
 from jaxepi.workflows.settings import SEED
 
 TEMPERATURES = (0.0, 100.0, 200.0, 300.0, 400.0)
@@ -63,6 +64,7 @@ class RenormalisationSettings(ElectronSettings, VibrationSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_twice(self.temperatures)
         if (self.k is None) != (self.band is None):
             raise InputError("k and band name one level together: give both, or neither for the band edges")
         meshes = [n for n in self.qmesh if n]
@@ -120,6 +122,7 @@ class UnfoldingSettings(ElectronSettings, VibrationSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_twice(self.temperatures)
         low, high, count = self.energies
         if not low < high or not 2 <= count <= 20000:
             raise InputError(

@@ -1,6 +1,7 @@
 """Thermal expansion of a crystal in the quasi-harmonic approximation, and what it does to the gap."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from jaxepi.errors import InputError
 from jaxepi.materials import Material
 from jaxepi.results import Quantity
 from jaxepi.sampling import Expanded, QuasiHarmonic
+from jaxepi.sampling.lattices import sites
 from jaxepi.sampling.vibrations import unstable
 from jaxepi.structure import Structure
 from jaxepi.workflows.settings import ExpandSettings
@@ -156,7 +158,11 @@ def _gaps(crystal: Material, factors: np.ndarray) -> tuple[float, np.ndarray]:
         return np.nan, np.full(len(factors), np.nan)
 
     def gap(factor: float) -> float:
-        return float(electrons.band_edges(hamiltonian, potentials.stretched(crystal.primitive, factor)).gap)
+        try:
+            return float(electrons.band_edges(hamiltonian, potentials.stretched(crystal.primitive, factor)).gap)
+        except InputError as error:  # a metal, at this length or at all: how it expands is known all the same
+            warnings.warn(f"no gap of the lattice stretched by {factor:.4f}: {error}", stacklevel=2)
+            return np.nan
 
     return gap(1.0), np.array([gap(float(factor)) for factor in factors])
 
@@ -199,12 +205,16 @@ def _held(path: str | os.PathLike) -> dict[str, Any]:
     return {name: contents[name] for name in ("crystal", "cell_factor")}
 
 
-def factor_of(path: str | os.PathLike, temperatures: Any) -> np.ndarray:
+def factor_of(path: str | os.PathLike, temperatures: Any, cell: Structure) -> np.ndarray:
     """Lengths at temperatures over those of the cell that `jaxepi expand` was given, from its result.
 
+    Args:
+        cell: the crystal that is to follow it.
+
     Raises:
-        InputError: a file that is no such result, or temperatures beyond its volumes.
+        InputError: a file that is no such result, one of another crystal, or temperatures beyond its volumes.
     """
     held = _held(path)
+    sites(cell, held["crystal"].structure, str(path))
     found = [float(sampling.expanded(held["crystal"], float(t)).factor) for t in temperatures]
     return np.array(found) / float(held["cell_factor"].value)

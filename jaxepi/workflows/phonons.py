@@ -10,7 +10,7 @@ from jaxtyping import Float
 from jaxepi import html, kpoints, sampling, symmetry
 from jaxepi.errors import InputError
 from jaxepi.materials import Material, measured
-from jaxepi.sampling import Dispersion, ForceConstants
+from jaxepi.sampling import Dispersion, ForceConstants, SumRules
 from jaxepi.sampling.harmonic import SOFTEST_THZ
 from jaxepi.workflows.crystal import displaced
 from jaxepi.workflows.settings import PhononsSettings
@@ -47,13 +47,14 @@ class Phonons(NamedTuple):
     Attributes:
         constants: force constants. points: THz, ascending, imaginary ones negative, by special point; where the crystal is
             polar "G-X" is Gamma as it is reached from X. dispersion: the same along a path. notes: what is in them, and what is
-            missing, in words.
+            missing, in words. broken: by how much sum rules were, before any were imposed.
     """
 
     constants: ForceConstants
     points: dict[str, Float[np.ndarray, "modes"]]
     dispersion: Dispersion
     notes: tuple[str, ...] = ()
+    broken: SumRules | None = None
 
     def _repr_html_(self) -> str:
         from jaxepi import plotting
@@ -117,6 +118,7 @@ def phonons(
     else:
         repeated = cell.supercell(crystal.periodic(REPEATS if supercell is None else supercell))
         constants = dataclasses.replace(sampling.force_constants(crystal.potential, repeated), polar=crystal.polar)
+    broken = sampling.sum_rules(constants)
     if sum_rules != "none":
         constants = sampling.with_sum_rules(constants, rotational=sum_rules == "all")
     known = kpoints.special_points(cell)
@@ -134,7 +136,7 @@ def phonons(
             *notes,
             UNSTABLE.format(lowest, crystal.vibrating_name),
         )
-    return Phonons(constants, points, along, notes)
+    return Phonons(constants, points, along, notes, broken)
 
 
 def _split(constants: ForceConstants, along: Dispersion, own: dict, points: dict) -> dict:

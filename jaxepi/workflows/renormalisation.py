@@ -82,8 +82,10 @@ def _levels(settings: RenormalisationSettings, crystal: Material) -> tuple[dict[
     hamiltonian, cell = crystal.hamiltonian, crystal.primitive
     if settings.k is not None and settings.band is not None:
         level = epi.Level.at(hamiltonian, cell, settings.k, settings.band)
-        if not hamiltonian.basis.counts_electrons:
+        if not settings.dynamic:
             return {"level": level}, None, 0.0
+        if not hamiltonian.basis.counts_electrons:
+            raise InputError(f"dynamic: {hamiltonian.basis.uncounted}; which states are filled is needed, leave it out")
         energies = np.asarray(electrons.eigenvalues(hamiltonian, cell, kpoints.mesh(6, periodic=cell.pbc)))
         filled = hamiltonian.basis.occupied(cell.species)
         return {"level": level}, None, float(energies[:, filled - 1].max() + energies[:, filled].min()) / 2
@@ -113,9 +115,12 @@ def renormalisation(
         InputError: no Hamiltonian or one that follows no atoms, nothing that holds the atoms, unstable modes, a metal without k
             and band, or a result of other settings at `output`.
     """
-    constants = constants_of(crystal, settings, settings.constants, progress)
-    meshes = tuple(n for n in settings.qmesh if n)
-    source = crystal.constants_name if crystal.constants is not None else crystal.potential_name
+    given = (
+        () if crystal.constants is None else crystal.constants.supercell.repeats
+    )  # a file's own are not interpolated twice
+    constants = constants_of(crystal, settings, max(settings.constants, *given), progress)
+    meshes = _meshes(settings)
+    source = settings.calculator or crystal.vibrating_name
     if settings.imaginary == "error":
         for n in meshes:
             refuse_unbound_modes(constants, epi.wave_vectors(crystal.primitive, n), source)
@@ -152,7 +157,7 @@ def renormalisation(
             band = level.first + level.count
         return {"energies": Quantity(energies, "eV"), "shifts": Quantity(shifts, "eV")}
 
-    snapshot = _sampler(settings, crystal, edges, progress) if settings.snapshots else None
+    snapshot = _sampler(settings, crystal, edges, constants) if settings.snapshots else None
     items: dict[str, tuple] = {f"{name}-{n:03d}": (shifted, level, n) for name, level in levels.items() for n in meshes}
     if path is not None:
         items |= {f"k-{i:04d}": (row, k) for i, k in enumerate(path.points)}
@@ -160,7 +165,8 @@ def renormalisation(
         pairs = np.ndindex(len(temperatures), settings.snapshots // 2)
         items |= {f"pair-{t:03d}-{s:05d}": (snapshot, t, s) for t, s in pairs}
     cells = results.fingerprint(crystal.primitive)
-    origin = results.provenance(settings.asdict(), crystal.models(), command, structure_hash=cells)
+    more = {} if settings.calculator is None else {"constants_hash": results.fingerprint(constants)}
+    origin = results.provenance(settings.asdict(), crystal.models(), command, structure_hash=cells, **more)
     with Study.open(output, origin, resume=resume, unit="item", total=len(items), progress=progress) as study:
         if study.complete:
             return _gathered(settings, tuple(levels), path, study.contents())
@@ -169,13 +175,26 @@ def renormalisation(
     return _gathered(settings, tuple(levels), path, parts)
 
 
-def _sampler(settings: RenormalisationSettings, crystal: Material, edges: Any, progress: bool):
-    """What computes the shifts of both edges in one pair of snapshots."""
-    hamiltonian = crystal.hamiltonian
-    constants = constants_of(crystal, settings, settings.supercell, progress)
+def _meshes(settings: RenormalisationSettings) -> tuple[int, ...]:
+    """Divisions, ascending."""
+    return tuple(sorted({n for n in settings.qmesh if n}))
+
+
+def _sampler(settings: RenormalisationSettings, crystal: Material, edges: Any, known: ForceConstants):
+    """What computes the shifts of both edges in one pair of snapshots.
+
+    Args:
+        known: the force constants of second order: a calculator's are not computed again.
+    """
+    hamiltonian, source = crystal.hamiltonian, settings.calculator or crystal.vibrating_name
+    if settings.calculator is None:
+        constants = constants_of(crystal, settings, settings.supercell)
+    else:
+        supercell = crystal.primitive.supercell(crystal.periodic(settings.supercell))
+        constants = sampling.resampled(known, supercell, name=settings.calculator)
     supercell = constants.supercell
     if settings.imaginary == "error":
-        refuse_imaginary(constants)
+        refuse_imaginary(constants, source)
     graph = hamiltonian.graph(supercell)
     probe = electrons.edge_probe(edges, supercell, hamiltonian.basis.occupied(supercell.species))
     rest = sampling.Snapshots(supercell, supercell.positions[None], 0.0)
@@ -203,7 +222,7 @@ def _gathered(
     settings: RenormalisationSettings, levels: tuple[str, ...], path: kpoints.Path | None, parts: Mapping[str, Any]
 ) -> Renormalised:
     """The parts of a study in arrays."""
-    meshes, count = tuple(n for n in settings.qmesh if n), len(settings.temperatures)
+    meshes, count = _meshes(settings), len(settings.temperatures)
 
     def array(part: Mapping[str, Any], name: str) -> np.ndarray:
         return np.asarray(part[name].value)
@@ -237,10 +256,10 @@ def _gathered(
 
 
 def refuse_unfit(crystal: Material) -> None:
-    """Refuse, before any work, crystals without a Hamiltonian that follows the atoms or without vibrations.
+    """Refuse, before any work, crystals without a Hamiltonian that follows the atoms.
 
     Raises:
-        InputError: says which is missing.
+        InputError: there is none, or it is that of one crystal at rest.
     """
     if crystal.hamiltonian.fixed:
         raise InputError(

@@ -11,7 +11,7 @@ from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
 from jaxepi.guards import refuse_beyond_memory
 from jaxepi.materials import Material
 from jaxepi.potentials.domain import warn_of_snapshots
-from jaxepi.sampling import ForceConstants, Snapshots
+from jaxepi.sampling import ForceConstants, Snapshots, named_calculators
 from jaxepi.sampling.harmonic import refuse_imaginary
 from jaxepi.sampling.keys import RandomKey
 from jaxepi.structure import Structure
@@ -78,7 +78,7 @@ def draw(
         refuse_imaginary(constants, named)
     held = [constants] * len(settings.temperatures)
     if settings.expansion is not None:
-        factors = expansion.factor_of(settings.expansion, settings.temperatures)
+        factors = expansion.factor_of(settings.expansion, settings.temperatures, crystal.primitive)
         held = [crystal.force_constants(potentials.stretched(supercell, float(factor))) for factor in factors]
     each = zip(held, settings.temperatures, strict=True)
     drawn = tuple(_harmonic(settings, of_lattice, temperature, key) for of_lattice, temperature in each)
@@ -142,7 +142,8 @@ def sample(
     crystal = crystals.prepared(found, settings.cell, settings.precision)
     supercell = crystal.structure.supercell(crystal.periodic(settings.supercell))
     bound = crystal.vibrating() if settings.calculator is None else {}
-    origin = results.provenance(settings.asdict(), bound, command, **expansion.hashes(settings.expansion))
+    more = expansion.hashes(settings.expansion) | named_calculators.hashes(settings.calculator)
+    origin = results.provenance(settings.asdict(), bound, command, **more)
     if stored and resume and target.exists():
         results.refuse_other_settings(target, results.read_provenance(target), origin)
         return results.read(target).contents["snapshots"]

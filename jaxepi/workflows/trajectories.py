@@ -47,15 +47,16 @@ def snapshots(settings: TrajectorySettings, crystal: Material) -> tuple[Material
     assert path is not None
     images, held = _images(settings)
     try:
-        images = frames.at_mean_cell(images)
-        kelvin = _temperatures(images, settings.temperatures)
-        kept = [atoms for atoms, t in zip(images, kelvin, strict=True) if t is not None]
+        told_of = _temperatures(images, settings.temperatures)
+        kept = [atoms for atoms, t in zip(images, told_of, strict=True) if t is not None]
+        kelvin = [t for t in told_of if t is not None]
+        kept = frames.at_mean_cell(kept) if len(set(kelvin)) == 1 else kept
         frames.positions_of(kept)  # refuses what is no crystal before it is compared with one
         crystal, reference = _at_rest(settings, crystal, kept, held)
         reference = reference.astype(crystal.primitive.positions.dtype)
         found = []
-        for temperature in dict.fromkeys(t for t in kelvin if t is not None):
-            rows = [atoms for atoms, t in zip(images, kelvin, strict=True) if t == temperature]
+        for temperature in dict.fromkeys(kelvin):
+            rows = [atoms for atoms, t in zip(kept, kelvin, strict=True) if t == temperature]
             told: Statistics | None = "classical" if settings.statistics == "classical" else None
             said = frames.common(rows, "statistics") or told
             groups = () if settings.independent else None

@@ -60,7 +60,7 @@ def unfolding(
     energies = np.linspace(low, high, int(count))
     constants = constants_of(crystal, settings, settings.supercell, progress)
     if settings.imaginary == "error":
-        refuse_imaginary(constants, crystal.constants_name if crystal.constants is not None else "this potential")
+        refuse_imaginary(constants, settings.calculator or crystal.vibrating_name)
     supercell = constants.supercell
     graph = hamiltonian.graph(supercell)
     noise = sampling.white_noise(jax.random.key(settings.seed), settings.snapshots, len(supercell), antithetic=True)
@@ -77,7 +77,8 @@ def unfolding(
 
     items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(len(temperatures), settings.snapshots)}
     cells = results.fingerprint(cell)
-    origin = results.provenance(settings.asdict(), crystal.models(), command, structure_hash=cells)
+    more = {} if settings.calculator is None else {"constants_hash": results.fingerprint(constants)}
+    origin = results.provenance(settings.asdict(), crystal.models(), command, structure_hash=cells, **more)
     with Study.open(output, origin, resume=resume, unit="snapshot", total=len(items), progress=progress) as study:
         if study.complete:
             held = study.contents()

@@ -46,12 +46,17 @@ class Vibrations(NamedTuple):
 
 
 def vibrations(
-    constants: ForceConstants, settings: PhononsSettings, cell: Structure | None = None, source: str = "this potential"
+    constants: ForceConstants,
+    settings: PhononsSettings,
+    cell: Structure | None = None,
+    source: str = "this potential",
+    broken: SumRules | None = None,
 ) -> Vibrations:
     """What settings ask for of force constants.
 
     Args:
         cell: whose special points sound travels towards; the base cell where left out. source: of the force constants.
+        broken: by how much they broke sum rules before any were imposed; as they are where left out.
 
     Raises:
         InputError: a mesh that cannot be.
@@ -69,7 +74,7 @@ def vibrations(
         gamma = ()
         notes.append(f"modes at Gamma have no labels: {error}")
     density = sampling.density_of_states(constants, None, mesh, settings.smearing)
-    rules = sampling.sum_rules(constants)
+    rules = sampling.sum_rules(constants) if broken is None else broken
     return Vibrations(density, heat, sound(constants, cell), gamma, rules, tuple(notes))
 
 
@@ -85,7 +90,8 @@ def sound(constants: ForceConstants, cell: Structure | None = None) -> dict[str,
     lattice = np.asarray(constants.base.cell, dtype=float)
     points = LONG * cartesian @ lattice.T / (2 * np.pi)
     velocities = np.asarray(sampling.group_velocities(constants, points, cartesian))[:, :3]
-    along = np.einsum("qma,qa->qm", velocities, cartesian)
+    bound = np.asarray(sampling.frequencies_thz(constants, points))[:, :3] > 0
+    along = np.where(bound, np.einsum("qma,qa->qm", velocities, cartesian), np.nan)
     return dict(zip(known, np.sort(along, axis=1), strict=True))
 
 

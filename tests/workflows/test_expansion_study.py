@@ -26,7 +26,7 @@ def test_a_result_is_kept_and_read(tmp_path):
     assert found.states.coefficient[1] > 0
     again = expansion.expansion(ASKED, dataclasses.replace(material), path)
     np.testing.assert_allclose(again.lengths, found.lengths, rtol=1e-12)
-    factors = expansion.factor_of(path, [0.0, 300.0])
+    factors = expansion.factor_of(path, [0.0, 300.0], material.primitive)
     np.testing.assert_allclose(factors, found.states.factor / found.states.factor[0], rtol=1e-9)
     text = expansion_lines(found)
     assert text[2].split()[0] == "0"
@@ -40,7 +40,9 @@ def test_a_result_is_kept_and_read(tmp_path):
     np.testing.assert_allclose(cells[1], cells[0] * factors[1], rtol=1e-9)
     results.write(tmp_path / "other.h5", {"numbers": results.Quantity(np.ones(1), "1")}, {})
     with pytest.raises(InputError, match=r"other\.h5 is no result of `jaxepi expand`"):
-        expansion.factor_of(tmp_path / "other.h5", [0.0])
+        expansion.factor_of(tmp_path / "other.h5", [0.0], material.primitive)
+    with pytest.raises(InputError, match="give the crystal that they were"):
+        expansion.factor_of(path, [0.0], materials.load("galliumarsenide").primitive)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import number, refuse_or_nan, whole
 from jaxepi.hamiltonians.base import Hamiltonian
@@ -22,7 +23,7 @@ from jaxepi.optics.dielectric import DEFAULT_GRID, transitions
 from jaxepi.optics.excitons import lanczos
 from jaxepi.optics.excitons.interaction import Interaction
 from jaxepi.optics.excitons.pairs import Pairs, product
-from jaxepi.optics.excitons.setup import Setup, at_rest
+from jaxepi.optics.excitons.setup import Setup, at_rest, gapped
 from jaxepi.optics.spectrum import Spectrum
 from jaxepi.optics.transitions import VOIGT
 from jaxepi.sampling.snapshots import Snapshots
@@ -157,6 +158,10 @@ def exciton_spectrum(
     if isinstance(snapshots, Structure):
         snapshots = at_rest(snapshots)
     broadening = Gaussian(0.1) if broadening is None else broadening
+    if not isinstance(broadening, Gaussian):
+        raise InputError(
+            f"{type(broadening).__name__} lines: this expansion takes optics.Gaussian; optics.excitons takes any"
+        )
     dtype = snapshots.positions.dtype
     energies = photon_energies(energies, dtype)
     check_width(broadening, grid)
@@ -169,6 +174,10 @@ def exciton_spectrum(
     points = regular_mesh(kmesh, shift, time_reversal=False, periodic=structure.pbc)
     free = transitions(hamiltonian, snapshots, points, grid, graph=graph)
     along = _along(setup.polarisations)
+    filled, levels = setup.bands[1], free.eigenvalues
+    tops, bottoms = (levels[..., n].reshape(len(levels), -1) for n in (filled - 1, filled))
+    worst = (bottoms.min(axis=1) - tops.max(axis=1)).argmin()
+    free = gapped(free, tops[worst].max(), bottoms[worst].min())
     free = replace(free, histogram=jnp.einsum("v,svb->sb", along.astype(dtype), free.histogram)[:, None])
     width = jnp.asarray(number("broadening", broadening.width, "eV"), dtype)
 

@@ -88,7 +88,8 @@ def lowest_excitons(
     found = of_pairs(pairs, structure, setup.points, count)
     if not coarse and not bool(found.held[0]):
         size, room = float(found.sizes[0]), float(found.room)
-        more = [int(np.ceil(n * size / (HELD * room))) if n > 1 else 1 for n in setup.mesh]
+        far = size / (HELD * room)
+        more = [int(np.ceil(n * far)) if p else 1 for n, p in zip(setup.mesh, structure.pbc, strict=True)]
         raise InputError(
             f"k mesh {'x'.join(map(str, setup.mesh))}: electron and hole of the lowest exciton are {size:.1f} angstrom apart, "
             f"and the mesh holds {HELD * room:.1f}; give {'x'.join(map(str, more))} or more, or coarse=True for the numbers "

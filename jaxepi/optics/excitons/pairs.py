@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Inexact
 from jaxepi import units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.guards import whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
 from jaxepi.linalg import inverse_cholesky, matrix_function
@@ -209,7 +210,7 @@ def window(hamiltonian: Hamiltonian, structure: Structure, valence: int | None, 
     valence = occupied if valence is None else valence
     conduction = min(empty, -(-5 * occupied // 4)) if conduction is None else conduction
     for name, wanted, there in (("valence", valence, occupied), ("conduction", conduction, empty)):
-        if not 1 <= wanted <= there:
+        if not 1 <= whole(name, wanted, 1) <= there:
             raise InputError(f"{wanted} {name} bands: this cell has {there}; give 1 to {there}")
     return occupied - valence, occupied, occupied + conduction
 

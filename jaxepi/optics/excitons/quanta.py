@@ -21,7 +21,7 @@ from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.optics.broadening import Broadening, PhotonEnergies, photon_energies
 from jaxepi.optics.dielectric import transitions
 from jaxepi.sampling import ForceConstants, Snapshots
-from jaxepi.sampling.harmonic import variance
+from jaxepi.sampling.harmonic import in_kelvin, refuse_imaginary, variance
 from jaxepi.tree import field, pytree, stored
 from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB
 
@@ -83,13 +83,16 @@ def mode_spectra(
         kmesh: of the supercell.
 
     Raises:
-        InputError: energies that are not evenly spaced, and what `transitions` raises.
+        InputError: energies that are not evenly spaced, unstable modes, a temperature below zero, and what `transitions`
+            raises.
     """
     structure = constants.supercell
     energies = photon_energies(energies, structure.positions.dtype)
     steps = np.diff(np.asarray(energies))
     if len(steps) < 2 or not np.allclose(steps, steps[0]):
         raise InputError("energies of mode_spectra are evenly spaced, three at least: give jnp.linspace(...)")
+    in_kelvin(temperature, "quantum", structure.positions.dtype)
+    refuse_imaginary(constants, "these force constants")
     quanta, deviations = modes(constants, temperature)
     graph = hamiltonian.graph(structure) if graph is None else graph
 

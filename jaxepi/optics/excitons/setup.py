@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Array
 from jaxepi import units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import known
+from jaxepi.guards import refuse_or_nan
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import mesh as regular_mesh
 from jaxepi.linalg import call_lapack
@@ -29,6 +29,8 @@ from jaxepi.optics.excitons.pairs import Found, Pairs, chunk_of, memory_bytes, o
 from jaxepi.optics.excitons.subspaces import Bands
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
+
+T = TypeVar("T")
 
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
 
@@ -97,7 +99,8 @@ class Setup:
             raise InputError(f"precision {precision!r}: choose {' or '.join(COMPLEX)}")
         bands = window(hamiltonian, structure, valence, conduction)
         points = regular_mesh(kmesh, shift, time_reversal=False, periodic=structure.pbc).points
-        n1, n2, n3 = (kmesh if p else 1 for p in structure.pbc) if isinstance(kmesh, int) else kmesh
+        given: Any = kmesh
+        n1, n2, n3 = (given if p else 1 for p in structure.pbc) if np.ndim(given) == 0 else given
         mesh = (int(n1), int(n2), int(n3))
         directions = np.eye(3) if polarisations is None else np.array(polarisations, float, ndmin=2)
         length = np.linalg.norm(directions, axis=1)
@@ -128,13 +131,7 @@ class Setup:
         args = (hamiltonian, structure, graph, points, directions, self.bands, grid, COMPLEX[self.precision])
         found = call_lapack(len(self.atoms), states, *args)
         top, bottom = (found.eigenvalues[:, n] for n in (self.bands[1] - 1, self.bands[1]))
-        edges = known(jnp.stack([top.max(), bottom.min()]))
-        if edges is not None and not edges[1] - edges[0] > 1e-3:
-            raise InputError(
-                f"the filled bands reach {edges[0]:.3f} eV and the empty ones begin at {edges[1]:.3f} eV: a metal screens "
-                "its electrons from its holes; excitons need a gap"
-            )
-        return found
+        return gapped(found, top.max(), bottom.min())
 
     def pairs(
         self,
@@ -170,3 +167,19 @@ class Setup:
         histogram, eigenvalues = jnp.stack(bins)[:, None], jnp.stack(levels)
         found = Transitions(histogram, eigenvalues, weights, plasma, grid, occupied)
         return dataclasses.replace(found, snapshot_weights=snapshots.weights, groups=snapshots.groups)
+
+
+def gapped(value: T, top: Array, bottom: Array) -> T:
+    """The same value where the filled bands end below the empty ones, at `top` and `bottom`, eV.
+
+    Raises:
+        InputError: a metal (NaN under tracing).
+    """
+
+    def complaint() -> str:
+        return (
+            f"the filled bands reach {float(top):.3f} eV and the empty ones begin at {float(bottom):.3f} eV: a metal screens "
+            "its electrons from its holes; excitons need a gap"
+        )
+
+    return refuse_or_nan(value, bottom - top > 1e-3, complaint)

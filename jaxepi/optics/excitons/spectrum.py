@@ -61,8 +61,14 @@ class Excitons:
 
         Args:
             steps: of the recursion that are used; all by default.
+
+        Raises:
+            InputError: more steps than it took.
         """
-        m = self.alpha.shape[2] if steps is None else steps
+        most = self.alpha.shape[2]
+        m = most if steps is None else whole("steps", steps, 1)
+        if m > most:
+            raise InputError(f"steps {m}: the recursion took {most}; give that at most")
         snapshots, polarisations = self.strength.shape
         flat = (x[:, :, :m].reshape(snapshots * polarisations, m) for x in (self.alpha, self.beta))
         values, weights = lanczos.ritz(*flat)

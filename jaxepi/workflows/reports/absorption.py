@@ -149,7 +149,7 @@ def _origin(settings: AbsorptionSettings, first: Snapshots) -> str:
 
 
 def _attraction(result: AbsorptionResult) -> list[str]:
-    """Mesh of the attraction, and the dielectric constants without and with it, of the lattice at rest."""
+    """A line on the mesh of the attraction, of the lattice at rest; none where it was not asked for."""
     if result.equilibrium_attracted is None:
         return []
     mesh = _counts(result.settings.exciton_mesh)
