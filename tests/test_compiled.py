@@ -14,6 +14,7 @@ PROGRAM = """
 import sys, jaxepi
 jaxepi.keep_compiled(sys.argv[1])
 import jax, jax.numpy as jnp
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # however fast the machine
 jax.monitoring.register_event_listener(lambda e, **_: print(e.split("/")[-1]))
 print(float(jax.jit(lambda x: jnp.linalg.eigh(x @ x.T)[0].sum() * jnp.fft.fft(x).real.sum())(jnp.eye(5))))
 """

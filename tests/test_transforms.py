@@ -189,7 +189,7 @@ CASES = {
         .sum()
     ),
     "optics.Tail": lambda t: optics.Tail(EPS1 * t**2, t).eps2.sum(),
-    "optics.elliott_factor": lambda t: optics.elliott_factor(jnp.array([0.1, 0.5]) + t, 0.02 * (1 + t)).sum(),
+    "optics.elliott_factor": lambda t: optics.elliott_factor(jnp.array([0.6, 1.5]) + t, 0.02 * (1 + t)).sum(),
     "optics.join_tail": lambda t: optics.join_tail(ENERGIES, EPS2 + t, EPS2, 2.5, 0.02 * (1 + t)).eps2.sum(),
     "optics.EnergyGrid": lambda t: (GRID.weights(3.0 + t)[1] * jnp.arange(4.0)).sum(),
     "optics.Gaussian": lambda t: optics.Gaussian(0.3 + t).profile(jnp.asarray(0.2), 0.1),

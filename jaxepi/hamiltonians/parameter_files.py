@@ -333,7 +333,8 @@ def build(data: dict, spin_orbit: bool = False) -> tuple[SlaterKoster, dict[str,
         name=data["name"],
         citation=data["citation"],
     )
-    params = jax.tree.map(constant, params)
+    # Single numbers stay without a type of their own, so that a structure in single precision is not promoted.
+    params = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, int | float) else constant(x), params)
     return module.with_spin_orbit(params) if spin_orbit else (module, params)
 
 

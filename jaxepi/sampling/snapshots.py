@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -103,7 +104,10 @@ class Snapshots:
             return graph
         held = graph.hold(self.positions, self.structure.cell)
         if not held.all():
-            raise InputError(f"snapshot {held.argmin()}: {graph.complaint(self[int(held.argmin())])}")
+            worst = int(held.argmin())
+            with jax.ensure_compile_time_eval():  # known values, perhaps within a function that is traced
+                complaint = graph.complaint(self[worst])
+            raise InputError(f"snapshot {worst}: {complaint}")
         return replace(graph, checked=True)
 
     def mean(self, values: Values) -> Float[Array, "*rest"]:

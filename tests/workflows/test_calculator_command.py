@@ -50,7 +50,7 @@ def test_an_interrupted_calculation_goes_on_and_gives_phonons_and_snapshots(tmp_
     out = capsys.readouterr().out
     assert "force constants of tired.py:Tired: 8 atoms, 2x2x2 cells" in out
     at_x = [float(word) for row in out.splitlines() if row.split()[:1] == ["X"] for word in row.split()[1:]]
-    np.testing.assert_allclose(at_x, [5.0, 5.0, 7.3], rtol=0.15)
+    np.testing.assert_allclose(at_x[:3], [5.0, 5.0, 7.3], rtol=0.15)  # speeds of sound towards X come after them
     line = ["sample", "copper.xyz", "--calculator", "emt", "--supercell", "1", "--snapshots", "2", "--no-progress"]
     assert cli.main([*line, "--forces", "copper-forces-8"]) == 2
     assert "displacement or calculator (tired.py:Tired); give another folder (--forces)" in capsys.readouterr().err
