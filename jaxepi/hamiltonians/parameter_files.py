@@ -333,8 +333,7 @@ def build(data: dict, spin_orbit: bool = False) -> tuple[SlaterKoster, dict[str,
         name=data["name"],
         citation=data["citation"],
     )
-    # Single numbers stay without a type of their own, so that a structure in single precision is not promoted.
-    params = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, int | float) else constant(x), params)
+    params = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else constant(x), params)  # floats are weak
     return module.with_spin_orbit(params) if spin_orbit else (module, params)
 
 
