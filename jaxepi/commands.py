@@ -58,6 +58,11 @@ def _output(settings: Any, files: Any, suffix: str) -> Path:
     return Path(files.output or f"{Path(settings.crystal).stem}-{suffix}")
 
 
+def _beside(output: Path, named: Any, suffix: str) -> Path:
+    """A file of a command that has a name of its own, or that of the result with another suffix."""
+    return Path(named) if isinstance(named, str) else output.with_suffix(suffix)
+
+
 def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
     """Try all outputs of a command before its work; the mark that its files carry."""
     asked = settings.asdict()
@@ -92,9 +97,9 @@ def _absorb(settings: w.AbsorptionSettings, files: o.AbsorptionFiles, line: str)
     from jaxepi.workflows.reports import absorption as report
 
     output = _output(settings, files, "absorption.h5")
-    figure = Path(files.figure or output.with_suffix(".png"))
+    figure = _beside(output, files.figure, ".png")
     tauc = figure.with_name(f"{figure.stem}-tauc{figure.suffix}")
-    csv = Path(files.csv) if isinstance(files.csv, str) else output.with_suffix(".csv")
+    csv = _beside(output, files.csv, ".csv")
     outputs = [Output("--output", output, RESULTS, own=True)]
     outputs += [Output("--figure", path, FIGURES) for path in (figure, tauc)]
     outputs += [Output("--csv", csv)] if files.csv else []
@@ -168,7 +173,7 @@ def _phonons(settings: w.PhononsSettings, files: o.PhononsFiles, _: str) -> None
 
     output = _output(settings, files, "phonons.png")
     copy = Path(files.write_phonopy) if files.write_phonopy else None
-    csv = Path(files.csv) if isinstance(files.csv, str) else output.with_suffix(".csv")
+    csv = _beside(output, files.csv, ".csv")
     tables = (
         [csv, *(csv.with_name(f"{csv.stem}-{what}.csv") for what in ("dos", "thermodynamics"))] if files.csv else []
     )
@@ -200,7 +205,7 @@ def _expand(settings: w.ExpandSettings, files: o.ExpandFiles, line: str) -> None
     from jaxepi.workflows.reports import expansion as report
 
     output = _output(settings, files, "expansion.h5")
-    figure = Path(files.figure or output.with_suffix(".png"))
+    figure = _beside(output, files.figure, ".png")
     outputs = Output("--output", output, RESULTS, own=True), Output("--figure", figure, FIGURES)
     made_by = _claim("expand", settings, files, *outputs)
     loaded = crystal.load(settings.crystal, settings.hamiltonian, settings.potential, settings.spin_orbit)
@@ -273,9 +278,9 @@ def _renormalise(settings: e.RenormalisationSettings, files: o.RenormalisationFi
     from jaxepi.workflows.reports import epi as report
 
     output = _output(settings, files, "renormalisation.h5")
-    figure = Path(files.figure or output.with_suffix(".png"))
+    figure = _beside(output, files.figure, ".png")
     bands = figure.with_name(f"{figure.stem}-bands{figure.suffix}")
-    csv = Path(files.csv) if isinstance(files.csv, str) else output.with_suffix(".csv")
+    csv = _beside(output, files.csv, ".csv")
     outputs = [Output("--output", output, RESULTS, own=True), Output("--figure", figure, FIGURES)]
     outputs += [Output("--figure", bands, FIGURES)] if settings.path else []
     outputs += [Output("--csv", csv)] if files.csv else []
@@ -308,7 +313,7 @@ def _unfold(settings: e.UnfoldingSettings, files: o.UnfoldingFiles, line: str) -
     from jaxepi.workflows.reports import epi as report
 
     output = _output(settings, files, "unfolding.h5")
-    figure = Path(files.figure or output.with_suffix(".png"))
+    figure = _beside(output, files.figure, ".png")
     kelvin = settings.temperatures
     names = [figure if len(kelvin) == 1 else figure.with_stem(f"{figure.stem}-{t:g}K") for t in kelvin]
     outputs = [Output("--output", output, RESULTS, own=True), *(Output("--figure", name, FIGURES) for name in names)]

@@ -110,6 +110,43 @@ def spectral_norm_3x3(matrix: Float[Array, "3 3"]) -> Float[Array, ""]:
     return jnp.sqrt(mean + 2 * size * jnp.cos(angle))
 
 
+def hermitian(matrix: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
+    """The Hermitian part."""
+    return 0.5 * (matrix + matrix.conj().T)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def invariant_subspaces(windows: tuple[tuple[int, int], ...], matrix: Inexact[Array, "N N"]) -> tuple[Array, ...]:
+    """Eigenvalues of a Hermitian matrix, ascending, and for each window its eigenvectors as columns: a basis of their space.
+
+    Derivatives move the space along all other eigenvectors and do not turn the basis within: right for whatever depends on the
+    space, or on a matrix between these vectors, and finite where they are degenerate with one another. A degenerate set that a
+    window cuts has no derivative; its part is left out. Eigenvalues carry that of single states: sum degenerate ones first.
+
+    Args:
+        windows: the first eigenvector of each, and one past the last.
+    """
+    e, u = jnp.linalg.eigh(matrix)
+    return e, *(u[:, first:last] for first, last in windows)
+
+
+@invariant_subspaces.defjvp
+def _invariant_subspaces_jvp(windows, primals, tangents):
+    (matrix,), (tangent,) = primals, tangents
+    e, u = jnp.linalg.eigh(matrix)
+    inner = u.conj().T @ hermitian(tangent) @ u
+    place, near = jnp.arange(len(e)), degeneracy_tolerance(e)
+
+    def moved(first: int, last: int) -> Array:
+        gap = e[None, first:last] - e[:, None]
+        kept = ~((place >= first) & (place < last))[:, None] & (jnp.abs(gap) > near)
+        weights = jnp.where(kept, 1 / jnp.where(kept, gap, 1.0), 0.0)
+        return u @ (weights.astype(u.dtype) * inner[:, first:last])
+
+    values = e, *(u[:, first:last] for first, last in windows)
+    return values, (jnp.diagonal(inner).real, *(moved(*window) for window in windows))
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def spectral_sum(
     h: Callable[..., Array],

@@ -152,23 +152,6 @@ def phonon_rows(potential: Potential, path: Path, crystal: dict[str, Any], measu
     yield from compared(level, theirs, mine, measured["phonons"])
 
 
-@jax.jit
-def slope_and_curvature(potential: Potential, structure: Structure, graph: Graph, factor: jax.Array):
-    """First and second derivative of the energy by a scale of all lengths, eV."""
-    return jax.value_and_grad(jax.grad(lambda f: potential.energy(structure.scaled(f), graph)))(factor)
-
-
-def relaxed(potential: Potential, crystal: dict[str, Any]) -> Structure:
-    """The primitive cell at zero pressure, by Newton's method on the volume."""
-    structure = Structure.from_ase(bulk(crystal["name"], crystal["structure"], a=crystal["start"]))
-    graph = potential.graph(structure)
-    factor = jnp.ones(())
-    for _ in range(8):
-        first, second = slope_and_curvature(potential, structure, graph, factor)
-        factor = factor - first / second
-    return structure.scaled(factor)
-
-
 UNIT = 0.02
 """Of the search for rest, angstrom: its first step is no longer, and it goes no farther than 20 of them."""
 
@@ -349,7 +332,8 @@ def mode_thz(curvature: float, pair: Atoms) -> float:
 
 def solid_rows(potential: Potential, crystal: dict[str, Any], measured: dict[str, Any]) -> Iterator[str]:
     """Lattice and elastic constants of a cubic crystal."""
-    structure = relaxed(potential, crystal)
+    cell = bulk(crystal["name"], crystal["structure"], a=crystal["start"])
+    structure = potentials.relaxed(potential, Structure.from_ase(cell))
     a = float(jnp.linalg.norm(structure.cell[0])) * 2**0.5
     c = np.asarray(potentials.elastic_constants(potential, structure)) / units.GPA
     yield f"a = {a:.4f} angstrom (measured {measured['a']})"

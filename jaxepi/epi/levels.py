@@ -4,7 +4,6 @@ Flows in: a Hamiltonian, a cell at rest and a k point. Flows out: orthonormal st
 degenerate level are arbitrary and have no derivative; the level as a whole has, and that is what is carried.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,7 +20,7 @@ from jaxepi.guards import whole
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices
 from jaxepi.kpoints import fractional
-from jaxepi.linalg import alike, inverse_cholesky
+from jaxepi.linalg import alike, hermitian, invariant_subspaces, inverse_cholesky
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
 
@@ -108,11 +107,6 @@ class Electrons:
         return dh - 0.5 * (h_there[None] @ ds + ds @ h[None]), ds
 
 
-def hermitian(matrix: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
-    """The Hermitian part."""
-    return 0.5 * (matrix + matrix.conj().T)
-
-
 @pytree
 class States:
     """States that span a level.
@@ -133,30 +127,8 @@ def states(electrons: Electrons, level: Level) -> States:
     """The states of a level, with derivatives by all that the electrons depend on."""
     k = level.k @ electrons.cell.reciprocal
     h, x = electrons.at(k)
-    u = invariant_subspace(level.first, level.count, h)
+    _, u = invariant_subspaces(((level.first, level.first + level.count),), h)
     if x is None:
         return States(k, u, u, hermitian(u.conj().T @ h @ u))
     x, same = alike(x, u)
     return States(k, u, x.conj().T @ same, hermitian(u.conj().T @ h @ u))
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def invariant_subspace(first: int, count: int, matrix: Inexact[Array, "N N"]) -> Inexact[Array, "N d"]:
-    """Eigenvectors `first` to `first + count` of a Hermitian matrix, as a basis of the space they span.
-
-    Its derivative moves the space and does not turn the basis within: right for whatever depends on the space, or on a
-    matrix between these vectors, and finite where they are degenerate with one another (not with others).
-    """
-    return jnp.linalg.eigh(matrix)[1][:, first : first + count]
-
-
-@invariant_subspace.defjvp
-def _invariant_subspace_jvp(first, count, primals, tangents):
-    (matrix,), (tangent,) = primals, tangents
-    e, u = jnp.linalg.eigh(matrix)
-    own = slice(first, first + count)
-    outside = jnp.ones(len(e), e.dtype).at[own].set(0)[:, None]
-    gap = e[own][None] - e[:, None]
-    weights = outside / jnp.where(outside > 0, gap, 1)
-    inner = weights.astype(u.dtype) * (u.conj().T @ tangent @ u[:, own])
-    return u[:, own], u @ inner

@@ -15,7 +15,7 @@ by the mean over its states: what couples them with each other, or with equivale
 
 import math
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxepi.electrons.edges import DEGENERACY
-from jaxepi.epi.levels import Electrons, Level, States, hermitian, states
+from jaxepi.epi.levels import Electrons, Level, States, states
 from jaxepi.epi.stencils import Stencil, stencil
 from jaxepi.epi.wave_vectors import refuse_masses
 from jaxepi.errors import InputError
@@ -33,15 +33,15 @@ from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.bloch import phases
 from jaxepi.kpoints import KPoints, fractional
-from jaxepi.linalg import in_eigenvectors, matrix_function, spectral_sum
+from jaxepi.linalg import hermitian, in_eigenvectors, matrix_function, spectral_sum
 from jaxepi.sampling.force_constants import ForceConstants
-from jaxepi.sampling.harmonic import variance
+from jaxepi.sampling.harmonic import VARIANCES, variance
 from jaxepi.sampling.phonons import Images, images_of, interpolated, short_ranged, shortest_images
+from jaxepi.sampling.snapshots import Statistics
+from jaxepi.sampling.vibrations import occupation, quantum
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
-from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB, thz_from_eigenvalue
-
-Statistics = Literal["quantum", "classical"]
+from jaxepi.units import thz_from_eigenvalue
 
 
 @pytree
@@ -123,13 +123,11 @@ def _adiabatic_classical(e_m, eigenvalue, e_n, temperature, eta, _):
 def _dynamic(e_m, eigenvalue, e_n, temperature, eta, fermi):
     zero_point = variance(eigenvalue, jnp.zeros_like(temperature))
     bound = zero_point > 0
-    quantum = HBAR * jnp.sqrt(jnp.where(bound, eigenvalue, 1.0) / AMU_ANGSTROM2_PER_FS2)
-    warm = temperature > 1e-3
-    ratio = quantum / (KB * jnp.where(warm, temperature, 1.0))
-    number = jnp.where(warm, jnp.exp(-ratio) / -jnp.expm1(-ratio), 0.0)
+    energy = quantum(jnp.where(bound, eigenvalue, 1.0))
+    number = occupation(energy, temperature)
     filled = jnp.where(e_m < fermi, 1.0, 0.0)
-    emitted = (number + 1 - filled) * _reciprocal(e_n - e_m - quantum, eta)
-    absorbed = (number + filled) * _reciprocal(e_n - e_m + quantum, eta)
+    emitted = (number + 1 - filled) * _reciprocal(e_n - e_m - energy, eta)
+    absorbed = (number + filled) * _reciprocal(e_n - e_m + energy, eta)
     return zero_point * (emitted + absorbed)
 
 
@@ -137,14 +135,6 @@ def _denominators(treatment: Treatment):
     if treatment.dynamic:
         return _dynamic
     return _adiabatic if treatment.statistics == "quantum" else _adiabatic_classical
-
-
-def _variance(eigenvalue, temperature):
-    return variance(eigenvalue, temperature)
-
-
-def _variance_classical(eigenvalue, temperature):
-    return variance(eigenvalue, temperature, "classical")
 
 
 def second_derivatives(
@@ -300,7 +290,6 @@ def _shift(
     prepared: Problem, q: Array, weights: Array, numbers: tuple[Array, Array, Array], how: Treatment, batch: int
 ) -> tuple[Array, Array]:
     kelvin, eta, fermi = numbers
-    classical = how.statistics == "classical"
 
     def at(point: Array) -> tuple[Array, Array]:
         terms = prepared.at(point)
@@ -308,7 +297,7 @@ def _shift(
         fan = spectral_sum(
             _denominators(how), (terms.there, terms.dynamical, energies), terms.coupled, (kelvin, eta, fermi)
         )
-        thermal = matrix_function(_variance_classical if classical else _variance, terms.dynamical, kelvin)
+        thermal = matrix_function(VARIANCES[how.statistics], terms.dynamical, kelvin)
         # The dynamical matrix is conjugated, so its function is the transposed covariance.
         return fan / len(energies), jnp.sum(terms.debye_waller * thermal).real
 
@@ -395,7 +384,7 @@ def _numbers(prepared: Problem, temperature: Any, how: Treatment) -> tuple[Array
     Raises:
         InputError: a temperature or a broadening below zero, statistics that are not known or have no phonon energies.
     """
-    if how.statistics not in ("quantum", "classical"):
+    if how.statistics not in VARIANCES:
         raise InputError(f"statistics {how.statistics!r}: choose one of quantum, classical")
     if how.dynamic and how.statistics == "classical":
         raise InputError("dynamic: phonon energies in denominators are those of quanta; ask for statistics quantum")

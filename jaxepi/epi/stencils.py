@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ase.geometry import minkowski_reduce
+from ase.geometry import find_mic, minkowski_reduce
 from jaxtyping import Array, Complex, Float, Inexact, Int
 
 from jaxepi.errors import InputError
@@ -178,27 +178,15 @@ def _in_container(hamiltonian: Hamiltonian, cell: Structure, repeats: tuple[int,
     x, lattice = np.asarray(container.positions, dtype=float), np.asarray(container.cell, dtype=float)
     bonds = np.concatenate([np.zeros((n, 3)), np.asarray(graph.reference)])[site]
     middle = x[senders] + 0.5 * bonds - x[moved]
-    shift, nearest = _nearest(middle, lattice, container.pbc)
+    nearest, lengths = find_mic(middle, lattice, container.pbc)
+    shift = np.rint((nearest - middle) @ np.linalg.inv(lattice)).astype(np.int64)
     cells = np.indices(repeats).reshape(3, -1).T
     translation = cells[senders // b] + shift * np.asarray(repeats)
-    places = [jnp.asarray(a.astype(np.int32)) for a in (moved, site, senders % b, receivers % b, translation)]
-    found = Stencil(
-        graph, places[0], places[1], places[2], places[3], places[4], repeats, float(nearest.max(initial=0.0))
+    atom, place, sender, receiver, away = (
+        jnp.asarray(a.astype(np.int32)) for a in (moved, site, senders % b, receivers % b, translation)
     )
+    found = Stencil(graph, atom, place, sender, receiver, away, repeats, float(lengths.max(initial=0.0)))
     return found, _width(lattice, container.pbc)
-
-
-def _nearest(vectors: np.ndarray, lattice: np.ndarray, pbc) -> tuple[np.ndarray, np.ndarray]:
-    """Translations (integers, of the lattice) that make vectors shortest, and the lengths then."""
-    reduced, combination = minkowski_reduce(lattice, pbc)
-    wrap = np.round(vectors @ np.linalg.inv(reduced)) * np.asarray(pbc)
-    steps = np.array(list(np.ndindex(3, 3, 3))) - 1
-    steps = steps[((steps == 0) | np.asarray(pbc)).all(axis=1)]
-    shifts = steps[None] - wrap[:, None]
-    lengths = np.linalg.norm(vectors[:, None] + shifts @ reduced, axis=-1)
-    best = lengths.argmin(axis=1)
-    rows = np.arange(len(vectors))
-    return np.rint(shifts[rows, best] @ combination).astype(np.int64), lengths[rows, best]
 
 
 @jax.jit

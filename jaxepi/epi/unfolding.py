@@ -22,7 +22,7 @@ from jaxepi.guards import numbers
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
 from jaxepi.kpoints import fractional
-from jaxepi.linalg import call_lapack, matrix_function
+from jaxepi.linalg import call_lapack, hermitian, matrix_function
 from jaxepi.sampling.averages import group_means
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
@@ -37,8 +37,7 @@ def orthonormal(h: Inexact[Array, "N N"], s: Inexact[Array, "N N"] | None) -> In
     if s is None:
         return h
     root = matrix_function(_inverse_root, s)
-    inner = root @ h @ root
-    return 0.5 * (inner + inner.conj().T)
+    return hermitian(root @ h @ root)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -100,7 +99,8 @@ def _green(
     return jax.lax.map(snapshot, positions)
 
 
-def _prepared(hamiltonian, snapshots, points, energies, broadening, graph):
+def _checked(hamiltonian, snapshots, points, energies, broadening, graph) -> tuple[Graph, Array, Array, Array]:
+    """Topology, k points, energies and broadening as arrays; what is wrong with them is refused."""
     structure = snapshots.structure
     if int(np.prod(structure.repeats)) == 1:
         raise InputError(
@@ -137,11 +137,14 @@ def spectral_functions(
     Raises:
         InputError: a structure that is its own base cell, a broadening that is not positive, a graph that does not hold.
     """
-    graph, k, e, eta = _prepared(hamiltonian, snapshots, points, energies, broadening, graph)
+    arrays = _checked(hamiltonian, snapshots, points, energies, broadening, graph)
+    return _computed(hamiltonian, snapshots, *arrays, whole=False)
+
+
+def _computed(hamiltonian, snapshots, graph, points, energies, eta, whole):
     size = hamiltonian.basis.size(snapshots.structure.species)
-    return call_lapack(
-        size, _green, hamiltonian, snapshots.structure, graph, snapshots.positions, k, e, eta, whole=False
-    )
+    args = (hamiltonian, snapshots.structure, graph, snapshots.positions, points, energies, eta)
+    return call_lapack(size, _green, *args, whole=whole)
 
 
 def green_functions(
@@ -153,11 +156,8 @@ def green_functions(
     graph: Graph | None = None,
 ) -> Complex[Array, "s k e o o"]:
     """P^+ (E + i eta - H)^-1 P of every snapshot, 1/eV; arguments and refusals as of `spectral_functions`."""
-    graph, k, e, eta = _prepared(hamiltonian, snapshots, points, energies, broadening, graph)
-    size = hamiltonian.basis.size(snapshots.structure.species)
-    return call_lapack(
-        size, _green, hamiltonian, snapshots.structure, graph, snapshots.positions, k, e, eta, whole=True
-    )
+    arrays = _checked(hamiltonian, snapshots, points, energies, broadening, graph)
+    return _computed(hamiltonian, snapshots, *arrays, whole=True)
 
 
 def self_energies(
@@ -176,8 +176,8 @@ def self_energies(
     Raises:
         InputError: as there; also fewer than two independent groups of snapshots, which tell no error.
     """
-    graph, k, e, eta = _prepared(hamiltonian, snapshots, points, energies, broadening, graph)
-    green = green_functions(hamiltonian, snapshots, points, energies, broadening, graph)
+    graph, k, e, eta = _checked(hamiltonian, snapshots, points, energies, broadening, graph)
+    green = _computed(hamiltonian, snapshots, graph, k, e, eta, whole=True)
     parts = jnp.stack([green.real, green.imag], axis=1)
     halves, totals = group_means(parts, snapshots.groups, snapshots.weights)
     means = jax.lax.complex(halves[:, 0], halves[:, 1])

@@ -15,13 +15,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxepi import html, kpoints, labelled
-from jaxepi.errors import InputError, whole_number
+from jaxepi.errors import InputError
 from jaxepi.guards import number, numbers, traced
 from jaxepi.kpoints import KPoints
 from jaxepi.linalg import degeneracy_tolerance, matrix_function
 from jaxepi.sampling.force_constants import ForceConstants
 from jaxepi.sampling.phonons import Images, images_of, interpolated, short_ranged, weighted
-from jaxepi.sampling.vibrations import FREE, fine_mesh
+from jaxepi.sampling.vibrations import FREE, fine_divisions, fine_mesh
 from jaxepi.units import thz_from_eigenvalue
 
 COUNT = 301
@@ -83,7 +83,7 @@ def density_of_states(
     number("smearing", smearing, "THz")
     if not traced(smearing) and not 0 < float(smearing) < np.inf:
         raise InputError(f"smearing {float(smearing)} THz: give a positive width")
-    known = mesh.checked() if isinstance(mesh, KPoints) else fine_mesh(fc.base, mesh)
+    known = fine_mesh(fc.base, mesh)
     points, weights = (jnp.asarray(values, fc.matrix.dtype) for values in known)
     width = jnp.asarray(smearing, fc.matrix.dtype)
     if frequencies is None:
@@ -143,8 +143,8 @@ def _levels(fc: ForceConstants, points: Array, images: Images) -> tuple[Array, A
 def _by_tetrahedra(fc: ForceConstants, frequencies: Array | None, mesh: Any, images: Images) -> Density:
     if isinstance(mesh, KPoints):
         raise InputError("tetrahedra need a regular mesh: give its divisions, or a width (smearing=) with these points")
-    counts = divisions(fc, mesh)
     base = fc.base
+    counts = fine_divisions(base, mesh)
     shift = tuple(0.5 if periodic else 0.0 for periodic in base.pbc)
     points = kpoints.mesh(counts, shift, time_reversal=False, periodic=base.pbc).points
     thz, shares = _levels(fc, jnp.asarray(points, fc.matrix.dtype), images)
@@ -152,19 +152,6 @@ def _by_tetrahedra(fc: ForceConstants, frequencies: Array | None, mesh: Any, ima
     reciprocal = np.asarray(base.reciprocal, dtype=float) if not traced(base.cell) else np.eye(3)
     projected = _integrated(thz, shares, frequencies, tetrahedra(counts, reciprocal))
     return Density(frequencies, projected.sum(axis=0), projected)
-
-
-def divisions(fc: ForceConstants, mesh: Any) -> tuple[int, int, int]:
-    """Divisions of a regular mesh, as `fine_mesh` takes and chooses them."""
-    pbc = fc.base.pbc
-    if mesh is None:
-        chosen = fine_mesh(fc.base).points
-        return tuple(len(np.unique(np.round(chosen[:, axis] % 1.0, 6))) for axis in range(3))  # type: ignore[return-value]
-    given = [mesh if p else 1 for p in pbc] if np.ndim(mesh) == 0 else list(mesh)
-    if len(given) != 3:
-        raise InputError(f"mesh {mesh}: give one positive integer or three")
-    a, b, c = (whole_number(n, f"mesh {mesh}: give one positive integer or three") for n in given)
-    return a, b, c
 
 
 def tetrahedra(counts: tuple[int, int, int], reciprocal: Float[np.ndarray, "3 3"]) -> Int[np.ndarray, "t 4"]:

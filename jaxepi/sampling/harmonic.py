@@ -77,7 +77,9 @@ def _classical_amplitude(eigenvalue, temperature):
     return jnp.where(bound, jnp.sqrt(jnp.where(bound, v, 1.0)), 0.0) * jnp.sqrt(temperature)
 
 
-_VARIANCE = {"quantum": _quantum_variance, "classical": _classical_variance}
+VARIANCES = {"quantum": _quantum_variance, "classical": _classical_variance}
+"""Of one mode, by the statistics of the nuclei: for `matrix_function`."""
+
 _AMPLITUDE = {"quantum": _quantum_amplitude, "classical": _classical_amplitude}
 
 
@@ -155,7 +157,7 @@ def covariance(
 @partial(jax.jit, static_argnames="statistics")
 def _covariance(fc: ForceConstants, temperature: Array, statistics: Statistics) -> Array:
     repeats, b = fc.supercell.repeats, fc.matrix.shape[0]
-    f = _matrices(fc, _VARIANCE[statistics], temperature)
+    f = _matrices(fc, VARIANCES[statistics], temperature)
     waves = jnp.conj(f).reshape(repeats[0], repeats[1], -1, 3 * b, 3 * b)
     c = jnp.fft.irfftn(waves, s=repeats, axes=(0, 1, 2)).reshape(-1, b, 3, b, 3)
     weight = fc.inverse_root_masses

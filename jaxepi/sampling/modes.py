@@ -60,6 +60,16 @@ class SupercellModes(NamedTuple):
         return found
 
 
+def dynamical_matrices(fc: ForceConstants) -> Complex[np.ndarray, "q m m"]:
+    """D(q) on the host at all wave vectors that fit the supercell (`fc.commensurate()`), as `fc.dynamical_matrices` in double
+    precision."""
+    m = 3 * fc.matrix.shape[0]
+    weight = np.asarray(fc.inverse_root_masses, dtype=float).ravel()
+    phi = np.moveaxis(np.asarray(fc.matrix, dtype=float), 2, 0).reshape(*fc.supercell.repeats, m, m)
+    d = np.conj(np.fft.fftn(phi, axes=(0, 1, 2))).reshape(-1, m, m) * np.outer(weight, weight)
+    return 0.5 * (d + np.conj(np.swapaxes(d, 1, 2)))
+
+
 def modes_of(fc: ForceConstants, supercell: Structure | None = None) -> SupercellModes:
     """Modes at the wave vectors that fit the supercell of the force constants.
 
@@ -74,16 +84,13 @@ def modes_of(fc: ForceConstants, supercell: Structure | None = None) -> Supercel
             "modes are chosen on the host: make the noise outside jit, vmap and grad, and hand it to sampling.displacements"
         )
     with jax.core.eval_context():
-        matrix, b, counts = np.asarray(fc.matrix, dtype=float), fc.matrix.shape[0], fc.supercell.repeats
-        weight = np.asarray(fc.inverse_root_masses, dtype=float).ravel()
-        base = fc.base
-    phi = np.moveaxis(matrix, 2, 0).reshape(*counts, 3 * b, 3 * b)
-    d = np.conj(np.fft.fftn(phi, axes=(0, 1, 2))).reshape(-1, 3 * b, 3 * b) * np.outer(weight, weight)
+        d, base = dynamical_matrices(fc), fc.base
+    counts, b = fc.supercell.repeats, len(base)
     steps = np.indices(counts).reshape(3, -1).T
     opposite = np.ravel_multi_index(tuple((-steps % np.asarray(counts)).T), counts)
     chosen = np.flatnonzero(np.arange(len(steps)) <= opposite)
     paired = opposite[chosen] != chosen
-    d = 0.5 * (d + np.conj(np.swapaxes(d, 1, 2)))[chosen]
+    d = d[chosen]
     eigenvalues, vectors = np.linalg.eigh(d)
     vectors[~paired] = np.linalg.eigh(d[~paired].real)[1]
     if supercell is None:

@@ -30,6 +30,7 @@ from jaxepi.sampling.finite_displacements import Operation, operations
 from jaxepi.sampling.force_constants import ForceConstants, force_constants, settled
 from jaxepi.sampling.harmonic import SOFTEST, Temperature, displacements, in_kelvin
 from jaxepi.sampling.keys import RandomKey
+from jaxepi.sampling.modes import dynamical_matrices
 from jaxepi.sampling.quasirandom import sobol_groups, sobol_noise
 from jaxepi.sampling.vibrations import Modes, free_energy
 from jaxepi.structure import Structure
@@ -205,11 +206,7 @@ def _quadratic(fc: ForceConstants, u: Float[Array, "s n 3"]) -> Float[Array, " s
 
 def _eigenvalues(fc: ForceConstants) -> tuple[np.ndarray, np.ndarray]:
     """Of D at all wave vectors that fit the supercell, those of translations infinite; and eigenvectors."""
-    repeats, m = fc.supercell.repeats, 3 * fc.matrix.shape[0]
-    weight = np.asarray(fc.inverse_root_masses, dtype=float).ravel()
-    phi = np.moveaxis(np.asarray(fc.matrix, dtype=float), 2, 0).reshape(*repeats, m, m)
-    d = np.conj(np.fft.fftn(phi, axes=(0, 1, 2))).reshape(-1, m, m) * np.outer(weight, weight)
-    values, vectors = np.linalg.eigh(0.5 * (d + np.conj(np.swapaxes(d, 1, 2))))
+    values, vectors = np.linalg.eigh(dynamical_matrices(fc))
     values[0, np.argsort(np.abs(values[0]))[:3]] = np.inf
     return values, vectors
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxepi import html, kpoints, labelled
-from jaxepi.errors import InputError
+from jaxepi.errors import InputError, whole_number
 from jaxepi.guards import poisoned, refuse_or_nan, traced
 from jaxepi.kpoints import KPoints
 from jaxepi.linalg import matrix_function
@@ -65,22 +65,40 @@ class Modes:
         return html.table("Normal modes", [*rows, ("frequencies (THz)", f"{thz.min():.3f} to {thz.max():.3f}")])
 
 
-def fine_mesh(base: Structure, counts: Any = None) -> KPoints:
-    """Wave vectors that sums over the zone converge with: a regular mesh, off Gamma by half a division.
+def fine_divisions(base: Structure, counts: Any = None) -> tuple[int, int, int]:
+    """Divisions of a regular mesh.
 
     Args:
-        counts: divisions, one number or three; about `LENGTH` over the cell's own lengths when left out.
+        counts: one number (along periodic directions) or three; about `LENGTH` over the cell's own lengths when left out.
 
     Raises:
-        InputError: as `kpoints.mesh`; a mesh that is left out for a traced cell.
+        InputError: others than positive whole numbers; left out for a traced cell.
     """
     if counts is None:
         if traced(base.cell):
             raise InputError("a mesh is chosen by the lengths of the cell on the host: give one for a traced cell")
         lengths = np.linalg.norm(np.asarray(base.reciprocal, dtype=float), axis=1)
         counts = [max(1, round(LENGTH * b / (2 * np.pi))) if p else 1 for b, p in zip(lengths, base.pbc, strict=True)]
+    given = [counts if p else 1 for p in base.pbc] if np.ndim(counts) == 0 else list(counts)
+    if len(given) != 3:
+        raise InputError(f"mesh {counts}: give one positive integer or three")
+    a, b, c = (whole_number(n, f"mesh {counts}: give one positive integer or three") for n in given)
+    return a, b, c
+
+
+def fine_mesh(base: Structure, counts: Any = None) -> KPoints:
+    """Wave vectors that sums over the zone converge with: a regular mesh, off Gamma by half a division.
+
+    Args:
+        counts: as of `fine_divisions`; `KPoints` are taken as they are.
+
+    Raises:
+        InputError: as `fine_divisions` and `kpoints.mesh`.
+    """
+    if isinstance(counts, KPoints):
+        return counts.checked()
     shift = tuple(0.5 if periodic else 0.0 for periodic in base.pbc)
-    return kpoints.mesh(counts, shift, periodic=base.pbc)
+    return kpoints.mesh(fine_divisions(base, counts), shift, periodic=base.pbc)
 
 
 def normal_modes(
@@ -98,7 +116,7 @@ def normal_modes(
     """
     if imaginary not in ("error", "drop"):
         raise InputError(f"imaginary={imaginary!r}: choose 'error' or 'drop'")
-    known = mesh.checked() if isinstance(mesh, KPoints) else fine_mesh(fc.base, mesh)
+    known = fine_mesh(fc.base, mesh)
     images = images_of(fc) if images is None else images
     points = jnp.asarray(known.points, fc.matrix.dtype)
     found = Modes(points, jnp.asarray(known.weights, fc.matrix.dtype), eigenvalues_at(fc, points, images))
@@ -124,27 +142,32 @@ def unstable(modes: Modes, source: str = "this potential") -> str | None:
 # Of one mode: functions of its eigenvalue, eV/(angstrom^2 amu), and of the temperature, kelvin
 
 
-def _quantum(eigenvalue: Array) -> Array:
-    """hbar w of a bound mode, eV."""
+def quantum(eigenvalue: Float[Array, "*m"]) -> Float[Array, "*m"]:
+    """hbar w of bound modes, eV, by their eigenvalues of D, eV/(angstrom^2 amu)."""
     return HBAR * jnp.sqrt(eigenvalue / AMU_ANGSTROM2_PER_FS2)
+
+
+def occupation(energy: Float[Array, "*m"], temperature: Float[Array, ""]) -> Float[Array, "*m"]:
+    """How many quanta of an energy (eV) a mode has at a temperature (kelvin): 1/(exp(energy/kT) - 1)."""
+    warm = temperature > COLDEST
+    x = energy / (KB * jnp.where(warm, temperature, 1.0))
+    return jnp.where(warm, jnp.exp(-x) / -jnp.expm1(-x), 0.0)
 
 
 def _ratio(eigenvalue: Array, temperature: Array) -> tuple[Array, Array]:
     """hbar w/kT, and whether the temperature is one; below `COLDEST` all is as at zero."""
     warm = temperature > COLDEST
-    return _quantum(eigenvalue) / (KB * jnp.where(warm, temperature, 1.0)), warm
+    return quantum(eigenvalue) / (KB * jnp.where(warm, temperature, 1.0)), warm
 
 
 def _free_energy(eigenvalue: Array, temperature: Array) -> Array:
     x, warm = _ratio(eigenvalue, temperature)
     thermal = KB * temperature * jnp.log(-jnp.expm1(-x))
-    return 0.5 * _quantum(eigenvalue) + jnp.where(warm, thermal, 0.0)
+    return 0.5 * quantum(eigenvalue) + jnp.where(warm, thermal, 0.0)
 
 
 def _energy(eigenvalue: Array, temperature: Array) -> Array:
-    x, warm = _ratio(eigenvalue, temperature)
-    occupation = jnp.exp(-x) / -jnp.expm1(-x)
-    return _quantum(eigenvalue) * (0.5 + jnp.where(warm, occupation, 0.0))
+    return quantum(eigenvalue) * (0.5 + occupation(quantum(eigenvalue), temperature))
 
 
 def _entropy(eigenvalue: Array, temperature: Array) -> Array:
@@ -251,7 +274,7 @@ def mean_squares(
     Raises:
         InputError: as `free_energy` and `fine_mesh`.
     """
-    known = mesh.checked() if isinstance(mesh, KPoints) else fine_mesh(fc.base, mesh)
+    known = fine_mesh(fc.base, mesh)
     images = images_of(fc) if images is None else images
     points, weights = (jnp.asarray(values, fc.matrix.dtype) for values in known)
     return _mean_squares(fc, points, weights, in_kelvin(temperature, statistics, fc.matrix.dtype), images, statistics)
@@ -320,7 +343,7 @@ def thermodynamics(
     wrong = kelvins[~((kelvins >= 0) & (kelvins < np.inf))]
     if kelvins.ndim != 1 or wrong.size:
         raise InputError(f"temperatures {temperatures}: give zero or positive numbers of kelvin")
-    known = mesh.checked() if isinstance(mesh, KPoints) else fine_mesh(fc.base, mesh)
+    known = fine_mesh(fc.base, mesh)
     images = images_of(fc)
     modes = normal_modes(fc, known, images, imaginary)
     t = jnp.asarray(kelvins, fc.matrix.dtype)

@@ -92,6 +92,15 @@ def displaced(settings: VibrationSettings, supercell: Structure, progress: bool 
         ) from error
 
 
+def force_constants(
+    settings: VibrationSettings, crystal: Material, supercell: Structure, progress: bool = False
+) -> ForceConstants:
+    """Force constants of a supercell from the calculator that settings name, or from what holds the crystal's atoms."""
+    if settings.calculator is not None:
+        return displaced(settings, supercell, progress)
+    return crystal.force_constants(supercell)
+
+
 def prepared(crystal: Material, cell: str, precision: str) -> Material:
     """A crystal whose `structure` is the "conventional" or "primitive" cell, in "float64" or "float32".
 

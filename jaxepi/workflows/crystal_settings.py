@@ -6,6 +6,9 @@ from typing import ClassVar
 from jaxepi.errors import InputError
 from jaxepi.settings import Settings, setting
 
+PATH = "special points by name, a comma where the path breaks: GXU,KGL (G is Gamma; default: ASE's path of the cell)"
+"""What `path` means wherever there is one."""
+
 DISPLACEMENT = 0.01
 """Angstrom: small enough for the parabola, large enough for forces of four digits."""
 

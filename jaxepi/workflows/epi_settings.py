@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from jaxepi.errors import InputError
 from jaxepi.settings import Counts, setting
-from jaxepi.workflows.crystal_settings import ElectronSettings, VibrationSettings
+from jaxepi.workflows.crystal_settings import PATH, ElectronSettings, VibrationSettings
 from jaxepi.workflows.sampling_settings import refuse_twice
 from jaxepi.workflows.settings import SEED
 
@@ -107,7 +107,7 @@ class UnfoldingSettings(ElectronSettings, VibrationSettings):
     seed: int = setting(0, "of all random numbers", **SEED)
     path: str | None = setting(
         None,
-        "special points by name, a comma where the path breaks: GXU,KGL (G is Gamma; default: ASE's path of the cell)",
+        PATH,
     )
     points: int = setting(60, "points on the path, about", least=2, most=10**5, metavar="N")
     energies: tuple[float, float, int] = setting(

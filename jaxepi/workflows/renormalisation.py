@@ -70,10 +70,7 @@ class Renormalised(NamedTuple):
 def constants_of(crystal: Material, settings: Any, repeats: Any, progress: bool = False) -> ForceConstants:
     """Force constants of the primitive cell, as settings have them, with charges where they are known."""
     supercell = crystal.primitive.supercell(crystal.periodic(repeats))
-    if settings.calculator is not None:
-        found = crystals.displaced(settings, supercell, progress)
-    else:
-        found = crystal.force_constants(supercell)
+    found = crystals.force_constants(settings, crystal, supercell, progress)
     return dataclasses.replace(found, polar=crystal.polar) if found.polar is None else found
 
 

@@ -69,11 +69,8 @@ def draw(
         drawn = _self_consistent(settings, crystal, supercell)
         _warn_of_novelty(drawn, crystal)
         return drawn
-    if settings.calculator is not None:
-        constants = crystals.displaced(settings, supercell, progress)
-    else:
-        constants = crystal.force_constants(supercell)
-    named = crystal.constants_name if settings.calculator is None else settings.calculator
+    constants = crystals.force_constants(settings, crystal, supercell, progress)
+    named = settings.calculator or crystal.constants_name
     if settings.imaginary == "error" and named != "none":
         refuse_imaginary(constants, named)
     held = [constants] * len(settings.temperatures)

@@ -167,6 +167,11 @@ def refuse_constants(settings: VibrationSettings) -> None:
 
 
 def refuse_twice(temperatures: tuple[float, ...]) -> None:
+    """Refuse a temperature that is given more than once.
+
+    Raises:
+        InputError: names it.
+    """
     for i, temperature in enumerate(temperatures):
         if temperature in temperatures[:i]:
             raise InputError(f"temperature {temperature:g} K is given twice; give each once")

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from jaxepi.errors import InputError, shown
 from jaxepi.settings import Counts, Settings, setting
-from jaxepi.workflows.crystal_settings import ElectronSettings, LatticeSettings, VibrationSettings
+from jaxepi.workflows.crystal_settings import PATH, ElectronSettings, LatticeSettings, VibrationSettings
 from jaxepi.workflows.sampling_settings import (
     SEED,
     TrajectorySettings,
@@ -147,7 +147,7 @@ class BandsSettings(ElectronSettings):
 
     path: str | None = setting(
         None,
-        "special points by name, a comma where the path breaks: GXU,KGL (G is Gamma; default: ASE's path of the cell)",
+        PATH,
     )
     points: int = setting(200, "points on the path, about", least=2, most=10**5, metavar="N")
     window: tuple[float, float] | None = setting(
@@ -175,7 +175,7 @@ class PhononsSettings(VibrationSettings):
     )
     path: str | None = setting(
         None,
-        "special points by name, a comma where the path breaks: GXU,KGL (G is Gamma; default: ASE's path of the cell)",
+        PATH,
     )
     points: int = setting(120, "points on the path, about", least=2, most=10**5, metavar="N")
     self_consistent: float | None = setting(

@@ -2,7 +2,7 @@
 
 <r| g(E - H) |r> with a Gaussian g is a sum of Chebyshev polynomials of H, whose moments <r|T_n(H)|r> come two a product:
 mu_2n = 2 <t_n|t_n> - mu_0, mu_2n+1 = 2 <t_n+1|t_n> - mu_1. Nothing is diagonalised but H(k), whose states enter through
-`subspaces`, so that derivatives are right at degeneracies.
+`linalg.invariant_subspaces`, so that derivatives are right at degeneracies.
 """
 
 from collections.abc import Callable, Sequence

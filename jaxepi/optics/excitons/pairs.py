@@ -25,13 +25,15 @@ from jaxepi.graph import Graph
 from jaxepi.guards import whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
-from jaxepi.linalg import inverse_cholesky, matrix_function
+from jaxepi.linalg import hermitian, invariant_subspaces, inverse_cholesky, matrix_function
 from jaxepi.optics.broadening import EnergyGrid
 from jaxepi.optics.dielectric import matrices_at
-from jaxepi.optics.excitons.subspaces import Bands, over_gaps, subspaces
 from jaxepi.optics.transitions import SMALLEST_GAP, deposit
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
+
+Bands = tuple[int, int, int]
+"""First active filled band, first empty one, and the first empty one that is not active."""
 
 CHUNK_BYTES = 1 << 28
 """Memory of one chunk of the amplitude and its transforms."""
@@ -132,7 +134,7 @@ def states(
 
     Args:
         grid: bins of the transitions of independent particles, shape (p, bins); empty without one, and then the states are
-            differentiable (`subspaces`).
+            differentiable (`invariant_subspaces`).
     """
     blocks, vectors = hamiltonian.blocks(structure, graph), graph.vectors(structure)
     atoms = np.array(orbital_atoms(hamiltonian, structure))
@@ -144,7 +146,8 @@ def states(
         q = cartesian(k, structure)
         h, w = matrices_at(blocks, graph, vectors, structure, False, k)
         if grid is None:
-            lower, upper, holes, electrons, e = subspaces(bands, h)
+            e, holes, electrons = invariant_subspaces(((first, middle), (middle, last)), h)
+            lower, upper = (hermitian(u.conj().T @ h @ u) for u in (holes, electrons))
         else:
             e, u = jnp.linalg.eigh(h)
             total = total + _binned(grid, w, u, bands, e, polarisations)
@@ -168,6 +171,24 @@ def states(
     total, found = jax.lax.scan(at, bins, points)
     electrons, holes, upper, lower, dipoles, e = found
     return Found(electrons, holes, upper, lower, jnp.moveaxis(dipoles, 1, 0), e, *(scale * total))
+
+
+@jax.custom_jvp
+def over_gaps(
+    upper: Inexact[Array, "c c"], lower: Inexact[Array, "v v"], w: Inexact[Array, "a c v"]
+) -> Inexact[Array, "a c v"]:
+    """r of upper r - r lower = w, for diagonal energy matrices: dipoles <c|r|v> of momenta <c|w|v>."""
+    gap = jnp.diagonal(upper).real[:, None] - jnp.diagonal(lower).real[None, :]
+    open_ = jnp.abs(gap) > 1e-6
+    return w * jnp.where(open_, 1 / jnp.where(open_, gap, 1.0), 0.0)[None].astype(w.dtype)
+
+
+@over_gaps.defjvp
+def _over_gaps_jvp(primals, tangents):
+    upper, lower, w = primals
+    dupper, dlower, dw = tangents
+    r = over_gaps(upper, lower, w)
+    return r, over_gaps(upper, lower, dw - dupper @ r + r @ dlower)
 
 
 def _binned(grid, w, u, bands, e, polarisations):

@@ -22,8 +22,9 @@ from jaxepi.optics.broadening import Broadening, PhotonEnergies, photon_energies
 from jaxepi.optics.dielectric import transitions
 from jaxepi.sampling import ForceConstants, Snapshots
 from jaxepi.sampling.harmonic import in_kelvin, refuse_imaginary, variance
+from jaxepi.sampling.modes import modes_of
+from jaxepi.sampling.vibrations import occupation, quantum
 from jaxepi.tree import field, pytree, stored
-from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB
 
 SOFTEST_EV = 1e-3
 """Modes below this quantum are translations, and others that are left where they are."""
@@ -47,8 +48,7 @@ class ModeSpectra:
     def shifted(self) -> Float[Array, "m w"]:
         """The parts with absorption and emission of their quanta; nothing is known below the first energy."""
         quanta = self.quanta[:, None]
-        warm = jnp.maximum(jnp.asarray(self.temperature, quanta.dtype), 1e-3)
-        n = 1 / jnp.expm1(jnp.minimum(quanta / (KB * warm), 200.0))
+        n = occupation(quanta, jnp.asarray(self.temperature, quanta.dtype))
 
         def at(sign: float) -> Array:
             places = self.energies[None] + sign * quanta
@@ -108,19 +108,13 @@ def mode_spectra(
 
 def modes(constants: ForceConstants, temperature: float) -> tuple[Float[Array, " m"], Float[Array, "m n 3"]]:
     """Quanta (eV) of a supercell's modes but the softest, and one standard deviation of each, angstrom; on the host."""
-    repeats = constants.supercell.repeats
-    cells = np.indices(repeats).reshape(3, -1).T
-    away = np.ravel_multi_index(tuple(((cells[None] - cells[:, None]) % np.array(repeats)).T), repeats).T
-    rows = np.asarray(constants.matrix, float)[:, :, away]  # i, a, cell, cell, j, b
-    weight = np.asarray(constants.inverse_root_masses, float)
-    rows = rows * weight[:, :, None, None, None, None] * weight
-    size = weight.size * len(cells)
-    full = np.transpose(rows, (2, 0, 1, 3, 4, 5)).reshape(size, size)
-    values, vectors = np.linalg.eigh(0.5 * (full + full.T))
-    quanta = HBAR * np.sqrt(np.maximum(values, 0) / AMU_ANGSTROM2_PER_FS2)
-    bound = quanta > SOFTEST_EV
-    spread = np.sqrt(
-        jax.vmap(lambda value: variance(value, jnp.asarray(temperature, float)))(jnp.asarray(values[bound]))
-    )
-    moved = (vectors[:, bound] * spread).T.reshape(-1, len(cells), *weight.shape) * weight
-    return jnp.asarray(quanta[bound]), jnp.asarray(moved.reshape(bound.sum(), -1, 3))
+    known = modes_of(constants)
+    quanta = np.asarray(quantum(jnp.maximum(jnp.asarray(known.eigenvalues), 0.0)))
+    # Real modes: cosine and sine of each pair of wave vectors, cosine alone elsewhere.
+    parts = np.array([(q, m, p) for q, m in np.argwhere(quanta > SOFTEST_EV) for p in range(1 + int(known.paired[q]))])
+    q, m, part = parts.T
+    spread = np.sqrt(np.asarray(variance(jnp.asarray(known.eigenvalues[q, m]), jnp.asarray(temperature, float))))
+    amplitudes = np.zeros((len(parts), *quanta.shape), complex)
+    amplitudes[np.arange(len(parts)), q, m] = np.where(part == 1, -1j, 1.0) * spread
+    weight = np.asarray(constants.inverse_root_masses, float)[known.atom]
+    return jnp.asarray(quanta[q, m]), jnp.asarray(known.field(amplitudes) * weight[None])

@@ -25,8 +25,7 @@ from jaxepi.optics.excitons.interaction import (
     exchange_table,
     thomas_fermi_length,
 )
-from jaxepi.optics.excitons.pairs import Found, Pairs, chunk_of, memory_bytes, orbital_atoms, states, window
-from jaxepi.optics.excitons.subspaces import Bands
+from jaxepi.optics.excitons.pairs import Bands, Found, Pairs, chunk_of, memory_bytes, orbital_atoms, states, window
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 
