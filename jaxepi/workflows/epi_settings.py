@@ -67,7 +67,7 @@ class RenormalisationSettings(ElectronSettings, VibrationSettings):
         refuse_twice(self.temperatures)
         if (self.k is None) != (self.band is None):
             raise InputError("k and band name one level together: give both, or neither for the band edges")
-        meshes = [n for n in self.qmesh if n]
+        meshes = self.meshes
         if not meshes and not self.snapshots:
             raise InputError("qmesh 0 and snapshots 0 leave nothing to compute: give one of them")
         if not meshes and self.path is not None:
@@ -87,6 +87,11 @@ class RenormalisationSettings(ElectronSettings, VibrationSettings):
             )
         if self.dynamic and self.statistics == "classical":
             raise InputError("dynamic: phonon energies in denominators are those of quanta; ask for statistics quantum")
+
+    @property
+    def meshes(self) -> tuple[int, ...]:
+        """Divisions of the meshes for second order, ascending: the last is the one that bands and figures have."""
+        return tuple(sorted({n for n in self.qmesh if n}))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,7 +116,7 @@ def renormalisation(
         () if crystal.constants is None else crystal.constants.supercell.repeats
     )  # a file's own are not interpolated twice
     constants = constants_of(crystal, settings, max(settings.constants, *given), progress)
-    meshes = _meshes(settings)
+    meshes = settings.meshes
     source = settings.calculator or crystal.vibrating_name
     if settings.imaginary == "error":
         for n in meshes:
@@ -172,11 +172,6 @@ def renormalisation(
     return _gathered(settings, tuple(levels), path, parts)
 
 
-def _meshes(settings: RenormalisationSettings) -> tuple[int, ...]:
-    """Divisions, ascending."""
-    return tuple(sorted({n for n in settings.qmesh if n}))
-
-
 def _sampler(settings: RenormalisationSettings, crystal: Material, edges: Any, known: ForceConstants):
     """What computes the shifts of both edges in one pair of snapshots.
 
@@ -219,7 +214,7 @@ def _gathered(
     settings: RenormalisationSettings, levels: tuple[str, ...], path: kpoints.Path | None, parts: Mapping[str, Any]
 ) -> Renormalised:
     """The parts of a study in arrays."""
-    meshes, count = _meshes(settings), len(settings.temperatures)
+    meshes, count = settings.meshes, len(settings.temperatures)
 
     def array(part: Mapping[str, Any], name: str) -> np.ndarray:
         return np.asarray(part[name].value)

@@ -115,5 +115,17 @@ def test_what_cannot_be_shifted_is_refused(crystal, constants, k):
     prepared = problem(hamiltonian, constants, Level.at(hamiltonian, constants.base, k, 0), known)
     with pytest.raises(InputError, match="temperature -1"):
         shift(prepared, meshed(constants), -1.0)
-    with pytest.raises(InputError, match="broadening"):
-        shift(prepared, meshed(constants), 1.0, Treatment(-0.1))
+    points = meshed(constants)
+    for wrong, message in (
+        (Treatment(-0.1), "broadening"),
+        (Treatment(dynamic=True, statistics="classical"), "those of quanta"),
+    ):
+        for shifted in (shift, by_mode):
+            with pytest.raises(InputError, match=message):
+                shifted(prepared, points, 1.0, wrong)
+    for wrong, message in ((KPoints(points.points, np.ones(4)), "weights"), (points.points, "give KPoints")):
+        for shifted in (shift, by_mode):
+            with pytest.raises(InputError, match=message):
+                shifted(prepared, wrong, 1.0)
+    with pytest.raises(InputError, match="temperatures"):
+        by_mode(prepared, points, [1.0, np.inf])

@@ -1,5 +1,6 @@
 """Electrons and holes that attract each other: against dense matrices and laws, on cells of two atoms and a few k points."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -86,6 +87,8 @@ def test_without_attraction_particles_are_independent():
     usual = optics.transitions(HAMILTONIAN, at_rest(CELL), points, graph=GRAPH, tensor=False)
     np.testing.assert_allclose(found.independent.histogram, usual.histogram, atol=1e-10)
     assert found.convergence(ENERGIES, WIDE) < 1e-6
+    with pytest.raises(InputError, match="steps 161: the recursion took 160"):
+        found.transitions(161)
 
 
 @pytest.mark.slow
@@ -151,3 +154,14 @@ def test_a_metal_is_refused():
     )
     with pytest.raises(InputError, match="a metal"):
         excitons(graphite, layer, (3, 3, 1), Keldysh(5.0))
+
+    def compiled(radius):
+        screening, wide = Keldysh(radius), optics.Gaussian(2.0)
+        return optics.exciton_spectrum(graphite, layer, [2.0], (3, 3, 1), screening, wide, moments_count=60).eps2.sum()
+
+    assert np.isnan(jax.jit(compiled)(5.0))
+
+
+def test_lines_that_are_no_gaussians_are_not_expanded():
+    with pytest.raises(InputError, match=r"Lorentzian lines.*optics\.excitons takes any"):
+        optics.exciton_spectrum(HAMILTONIAN, CELL, [3.4], 2, Screening(11.7), optics.Lorentzian(0.5))

@@ -29,6 +29,10 @@ def crystal():
     )
 
 
+def test_the_last_mesh_is_the_largest():
+    assert RenormalisationSettings(qmesh=(8, 6, 0, 4, 6)).meshes == (4, 6, 8)
+
+
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [

@@ -18,7 +18,7 @@ from jaxepi.graph import Graph
 from jaxepi.guards import number, refuse_or_nan, whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import mesh as regular_mesh
-from jaxepi.optics.broadening import EnergyGrid, Gaussian, PhotonEnergies, check_width, photon_energies
+from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, PhotonEnergies, check_width, photon_energies
 from jaxepi.optics.dielectric import DEFAULT_GRID, transitions
 from jaxepi.optics.excitons import lanczos
 from jaxepi.optics.excitons.interaction import Interaction
@@ -129,7 +129,7 @@ def exciton_spectrum(
     energies: PhotonEnergies,
     kmesh: int | Sequence[int],
     interaction: Interaction,
-    broadening: Gaussian | None = None,
+    broadening: Broadening | None = None,
     valence: int | None = None,
     conduction: int | None = None,
     moments_count: int = 600,
@@ -153,7 +153,7 @@ def exciton_spectrum(
         others: as `excitons`.
 
     Raises:
-        InputError: as `excitons`; moments too few for the width (NaN under tracing): says how many are needed.
+        InputError: as `excitons`; a line that is no Gaussian; moments too few for the width (NaN under tracing): says how many are needed.
     """
     if isinstance(snapshots, Structure):
         snapshots = at_rest(snapshots)
