@@ -153,7 +153,8 @@ def exciton_spectrum(
         others: as `excitons`.
 
     Raises:
-        InputError: as `excitons`; a line that is no Gaussian; moments too few for the width (NaN under tracing): says how many are needed.
+        InputError: as `excitons`; a line that is no Gaussian; moments too few for the width (NaN under tracing): says how
+            many are needed.
     """
     if isinstance(snapshots, Structure):
         snapshots = at_rest(snapshots)
