@@ -288,7 +288,8 @@ def _renormalise(settings: e.RenormalisationSettings, files: o.RenormalisationFi
     loaded = _coupled(settings)
     found = renormalisation.renormalisation(settings, loaded, output, files.progress, not files.overwrite, line)
     print("\n".join(report.lines(found)))
-    _print_polar(loaded)
+    for remark in renormalisation.remarks(loaded):
+        print(remark)
     title = Path(settings.crystal).stem
     plotting.save(plotting.renormalisation(found, report.differences(found), title), figure, made_by)
     written = [output, figure]
@@ -309,7 +310,7 @@ def _renormalise(settings: e.RenormalisationSettings, files: o.RenormalisationFi
 
 def _unfold(settings: e.UnfoldingSettings, files: o.UnfoldingFiles, line: str) -> None:
     from jaxepi import plotting
-    from jaxepi.workflows import unfolding
+    from jaxepi.workflows import renormalisation, unfolding
     from jaxepi.workflows.reports import epi as report
 
     output = _output(settings, files, "unfolding.h5")
@@ -321,7 +322,8 @@ def _unfold(settings: e.UnfoldingSettings, files: o.UnfoldingFiles, line: str) -
     loaded = _coupled(settings)
     found = unfolding.unfolding(settings, loaded, output, files.progress, not files.overwrite, line)
     print("\n".join(report.unfolded_lines(found)))
-    _print_polar(loaded)
+    for remark in renormalisation.remarks(loaded):
+        print(remark)
     for t, values, name in zip(kelvin, found.values, names, strict=True):
         title = f"{Path(settings.crystal).stem}, {t:g} K"
         drawn = plotting.spectral_function(found.path, found.energies, values, found.bands, found.zero, title)
@@ -339,15 +341,6 @@ def _coupled(settings: Any) -> Any:
     if settings.calculator is None:
         loaded.refuse_unbound()
     return crystal.prepared(loaded, "primitive", settings.precision)
-
-
-def _print_polar(crystal: Any) -> None:
-    """Say what shifts of a polar crystal lack."""
-    from jaxepi import symmetry
-    from jaxepi.workflows.reports import epi as report
-
-    if symmetry.allows_charges(crystal.primitive):
-        print(report.POLAR)
 
 
 def _materials(settings: w.MaterialsSettings, files: s.Settings, _: str) -> None:

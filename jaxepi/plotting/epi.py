@@ -12,14 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def renormalisation(
-    found: Any, pairs: Sequence[tuple[str, str, str]], title: str = "", measured: Any = None
-) -> "Figure":
-    """Shifts (meV) against temperature (left), and against the inverse number of wave vectors (right).
+def renormalisation(found: Any, pairs: Sequence[tuple[str, str, str]], title: str = "") -> "Figure":
+    """Shifts (meV) against temperature (left), and at the lowest one against the inverse divisions of the mesh (right).
 
     Args:
         found: `workflows.renormalisation.Renormalised`. pairs: (label, upper level, lower level or ""), one a curve.
-        measured: temperatures (K) and shifts of the gap from the lowest of them (eV), as points, or None.
     """
     figure, (left, right) = panels_in_rows(1, 2, 9.0, 4.2)
     kelvin = found.temperatures
@@ -34,10 +31,6 @@ def renormalisation(
         counts = np.array(found.meshes, dtype=float)
         coldest = 1e3 * shifts[:, order[0]]
         right.plot(1 / counts, coldest, "o-", ms=4, color=colour, label=plain(label))
-        if measured is not None and (upper, lower) == ("conduction", "valence"):
-            at, values = (np.asarray(x, dtype=float) for x in measured)
-            start = 1e3 * (shifts[-1][order[0]] - values[0])
-            left.plot(at, start + 1e3 * values, "k+", label="measured, from the first on")
     if found.carlo is not None:
         mean, error = found.carlo.gap()
         left.errorbar(

@@ -84,17 +84,23 @@ def self_consistent(
     Args:
         supercell: whose atoms symmetry holds in place; its base cell's operations are imposed.
         temperature: kelvin, known. count: snapshots of each iteration, eight times a power of two. key: of their noise, the
-        same in all. start: force constants to begin with; the potential's own, unstable modes made stable, when left out.
+            same in all. start: force constants of the supercell to begin with; the potential's own, unstable modes made
+            stable, when left out.
         tolerance: relative change of the force constants that counts as none. iterations: at most. batch: snapshots worked on
-        at once.
+            at once.
 
     Raises:
-        InputError: what is traced, a count that does not fit, a structure that is not at rest, snapshots that leave the
-        potential.
+        InputError: what is traced, a count that does not fit, a start of another supercell, a structure that is not at rest,
+            snapshots that leave the potential.
     """
     if traced(potential, supercell, temperature):
         raise InputError("self-consistent force constants are found on the host: call it outside jit, vmap and grad")
     whole("iterations", iterations, 1)
+    if start is not None and (start.supercell.repeats, len(start.supercell)) != (supercell.repeats, len(supercell)):
+        raise InputError(
+            f"start has {start.supercell.repeats} cells of {len(start.base)} atoms, the supercell {supercell.repeats} of "
+            f"{len(supercell.base)}: give force constants of this supercell (sampling.resampled takes them there)"
+        )
     graph = potential.graph(supercell)
     found = _bound(start if start is not None else force_constants(potential, supercell, graph))
     kelvin = in_kelvin(temperature, "quantum", found.matrix.dtype)

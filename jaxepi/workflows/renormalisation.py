@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxepi import electrons, epi, kpoints, results, sampling
+from jaxepi import electrons, epi, kpoints, results, sampling, symmetry
 from jaxepi.epi.wave_vectors import refuse_unbound_modes
 from jaxepi.errors import InputError
 from jaxepi.materials import Material
@@ -20,6 +20,12 @@ from jaxepi.sampling.harmonic import refuse_imaginary
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows.epi_settings import RenormalisationSettings
 from jaxepi.workflows.study import Study
+
+POLAR = (
+    "polar crystal: electrons feel the displacements, not the long-range field of longitudinal modes (no Froehlich coupling); "
+    "what is missing is about -alpha times the LO energy at each edge"
+)
+"""What is missing where symmetry allows effective charges."""
 
 
 class Carlo(NamedTuple):
@@ -245,6 +251,11 @@ def _gathered(
     return Renormalised(
         levels, rest, temperatures, meshes, summed("fan"), summed("debye_waller"), largest, path, bands, shifts, carlo
     )
+
+
+def remarks(crystal: Material) -> tuple[str, ...]:
+    """What shifts and spectral functions of a crystal do not have in them, in words."""
+    return (POLAR,) if symmetry.allows_charges(crystal.primitive) else ()
 
 
 def refuse_unfit(crystal: Material) -> None:

@@ -162,6 +162,12 @@ def test_a_metal_is_refused():
     assert np.isnan(jax.jit(compiled)(5.0))
 
 
+@pytest.mark.slow
+def test_an_attraction_that_the_gap_cannot_bear_is_refused():
+    with pytest.raises(InputError, match="the lowest pair has -"):
+        excitons(HAMILTONIAN, CELL, 2, Screening(1.0, 25.0), steps=30, polarisations=[[1, 0, 0]], graph=GRAPH)
+
+
 def test_lines_that_are_no_gaussians_are_not_expanded():
     with pytest.raises(InputError, match=r"Lorentzian lines.*optics\.excitons takes any"):
         optics.exciton_spectrum(HAMILTONIAN, CELL, [3.4], 2, Screening(11.7), optics.Lorentzian(0.5))

@@ -120,6 +120,9 @@ def test_silicon_is_nearly_harmonic():
 
 def test_what_is_refused(cells):
     potential = wells(2.0, 20.0)
+    other = sampling.ForceConstants(cells.base, jnp.zeros((2, 3, 1, 2, 3)))
+    with pytest.raises(InputError, match=r"start has \(1, 1, 1\) cells of 2 atoms, the supercell \(2, 2, 2\)"):
+        sampling.self_consistent(potential, cells, temperature=1.0, start=other)
     with pytest.raises(InputError, match="found on the host"):
         jax.eval_shape(
             lambda t: sampling.self_consistent(potential, cells, temperature=t).free_energy, jnp.asarray(1.0)

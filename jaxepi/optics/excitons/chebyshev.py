@@ -22,7 +22,7 @@ from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, PhotonEne
 from jaxepi.optics.dielectric import DEFAULT_GRID, transitions
 from jaxepi.optics.excitons import lanczos
 from jaxepi.optics.excitons.interaction import Interaction
-from jaxepi.optics.excitons.pairs import Pairs, product
+from jaxepi.optics.excitons.pairs import Pairs, check_memory, product
 from jaxepi.optics.excitons.setup import Setup, at_rest, gapped
 from jaxepi.optics.spectrum import Spectrum
 from jaxepi.optics.transitions import VOIGT
@@ -138,6 +138,7 @@ def exciton_spectrum(
     shift: Sequence[float] = (0.0, 0.0, 0.0),
     grid: EnergyGrid = DEFAULT_GRID,
     graph: Graph | None = None,
+    memory_gb: float = 8.0,
 ) -> Spectrum:
     """Dielectric function with the attraction of electron and hole, for jit, vmap and reverse-mode grad.
 
@@ -172,6 +173,7 @@ def exciton_spectrum(
     snapshots.check(graph)
     precision = "float64" if dtype == jnp.float64 else "float32"
     setup = Setup.of(hamiltonian, structure, kmesh, valence, conduction, polarisations, shift, precision)
+    check_memory(setup.memory(), memory_gb, setup.mesh, setup.bands)
     points = regular_mesh(kmesh, shift, time_reversal=False, periodic=structure.pbc)
     free = transitions(hamiltonian, snapshots, points, grid, graph=graph)
     along = _along(setup.polarisations)

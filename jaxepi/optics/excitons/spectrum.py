@@ -125,8 +125,9 @@ def excitons(
         memory_gb: bound on the working memory. progress: called with steps done and steps in all.
 
     Raises:
-        InputError: a metal, an interaction that is not physical, a mesh or bands that there are not, what does not fit in
-            memory (says how much, and what reduces it), or traced arguments (`exciton_spectrum` takes them).
+        InputError: a metal, an interaction that is not physical or too strong for the gap, a mesh or bands that there are not,
+            what does not fit in memory (says how much, and what reduces it), or traced arguments (`exciton_spectrum` takes
+            them).
     """
     if isinstance(snapshots, Structure):
         snapshots = at_rest(snapshots)
@@ -148,12 +149,27 @@ def excitons(
                 progress(before + done, steps * len(snapshots))
 
         alpha, beta, norm = run(pairs, steps, report)
+        _refuse_unstable(alpha, beta)
         coefficients.append((alpha, beta, setup.scale(one) * norm**2))
         found.append(parts)
     alpha, beta, strength = (jnp.stack(x) for x in zip(*coefficients, strict=True))
     levels = [part[2] for part in found]
     kept = [setup.transitions(hamiltonian, snapshots, [part[i] for part in found], levels, grid) for i in range(2)]
     return Excitons(alpha, beta, strength, rest=kept[1], independent=kept[0])
+
+
+def _refuse_unstable(alpha: Array, beta: Array) -> None:
+    """Refuse an attraction that makes pairs of no energy.
+
+    Raises:
+        InputError: says how low the lowest one lies.
+    """
+    energies, weights = (np.asarray(x) for x in lanczos.ritz(alpha, beta))
+    if weights[energies <= 0].sum() > 1e-6:
+        raise InputError(
+            f"the lowest pair has {energies[weights > 1e-6].min():.2f} eV: with this attraction the crystal would make pairs "
+            "by itself; give a larger eps0, or less on one atom (onsite)"
+        )
 
 
 def run(pairs: Pairs, steps: int, report: Callable[[int], None]) -> tuple[Array, Array, Array]:

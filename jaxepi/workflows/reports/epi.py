@@ -10,11 +10,6 @@ from jaxepi.workflows.renormalisation import Renormalised
 from jaxepi.workflows.reports.tables import aligned, number
 from jaxepi.workflows.unfolding import Unfolded
 
-POLAR = (
-    "polar crystal: electrons feel the displacements, not the long-range field of longitudinal modes (no Froehlich coupling); "
-    "what is missing is about -alpha times the LO energy at each edge"
-)
-
 
 def differences(found: Renormalised) -> list[tuple[str, str, str]]:
     """What is reported: (name, upper level, lower level or empty)."""
