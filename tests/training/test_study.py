@@ -208,7 +208,8 @@ def test_a_better_level_is_what_the_potential_gives_and_the_difference_of_the_la
         scaled.append(dataclasses.replace(group, labels={"model": group.labels["model"], "better": better}))
     levels = {**dataset.levels, "better": dataset.levels["model"]}
     datasets.write(dataclasses.replace(dataset, groups=tuple(scaled), levels=levels), home / "both.h5")
-    text = CONFIG.replace("silicon.h5", "both.h5").replace('level = "model"', 'level = "better"\nrelative_to = "model"')
+    asked = 'level = "better"\nrelative_to = "model"'
+    text = CONFIG.replace("silicon.h5", "both.h5").replace('level = "model"', asked)
     started = text + 'start = "config-training/potential.npz"\nmax_minutes = 0.0\n'
     (home / "both.toml").write_text(started)
     study = training._Study.of(training.configured(home / "both.toml"), progress=False)
@@ -221,7 +222,8 @@ def test_a_better_level_is_what_the_potential_gives_and_the_difference_of_the_la
         assert study.examples.energy[c] == pytest.approx(energy, abs=2e-4)
     for wrong, message in (
         (text, "needs a potential of that level"),
-        (started.replace('relative_to = "model"', 'relative_to = "better"'), "is of level model"),
+        (started.replace('relative_to = "model"', 'relative_to = "better"'), "is the level itself"),
+        (started.replace(asked, 'level = "model"\nrelative_to = "better"'), "is of level model"),
         (started.replace('relative_to = "model"', 'relative_to = "pbe"'), "has no level 'pbe'"),
     ):
         status, _, err = run("--output", "none", config="wrong.toml", text=wrong)
