@@ -15,7 +15,6 @@ inconsistent until they are flushed. The packed file is moved into place in the 
 import dataclasses
 import datetime
 import hashlib
-import importlib
 import json
 import os
 import platform
@@ -229,11 +228,11 @@ def _stage(cls: type) -> str:
 
 def _class(kind: str, stage: str | None) -> type | None:
     """A registered class, if its stage has one of this name; files of earlier versions do not say which stage that is."""
-    for name in [stage] if stage else [f"jaxepi.{name}" for name in jaxepi.STAGES]:
+    for room in [stage.removeprefix("jaxepi.")] if stage else jaxepi.__all__:
         if kind in STORED:
             break
-        if name.removeprefix("jaxepi.") in jaxepi.STAGES:
-            importlib.import_module(name)
+        if room in jaxepi.__all__:
+            getattr(getattr(jaxepi, room), kind, None)  # a front door imports what it is asked for
     return STORED.get(kind)
 
 

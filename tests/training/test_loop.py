@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxepi.errors import InputError
-from jaxepi.training import Interrupted, OptimizerSettings, RunSettings, fit
+from jaxepi.training import OptimizerSettings, RunSettings, fit
 from jaxepi.training.core.loop import Compiled, transformation
 from jaxepi.training.core.schedule import Schedule
 from jaxepi.training.settings import OptimizerSettings as Optimizer

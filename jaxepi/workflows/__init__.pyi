@@ -1,0 +1,43 @@
+from . import (
+    absorption,
+    bands,
+    crystal,
+    dynamics,
+    expansion,
+    hamiltonian,
+    phonons,
+    reports,
+    samples,
+    training,
+    vibrations,
+)
+from .settings import (
+    AbsorptionSettings,
+    BandsSettings,
+    DynamicsSettings,
+    ExpandSettings,
+    GapSettings,
+    PhononsSettings,
+    SamplingSettings,
+)
+
+__all__ = [
+    "AbsorptionSettings",
+    "BandsSettings",
+    "DynamicsSettings",
+    "ExpandSettings",
+    "GapSettings",
+    "PhononsSettings",
+    "SamplingSettings",
+    "absorption",
+    "bands",
+    "crystal",
+    "dynamics",
+    "expansion",
+    "hamiltonian",
+    "phonons",
+    "reports",
+    "samples",
+    "training",
+    "vibrations",
+]
