@@ -326,6 +326,7 @@ HOST = {
     "epi.green_functions": "what epi.spectral_functions is the trace of, complex",
     "epi.self_energies": "refuses by the number of groups; tests/epi/test_unfolding.py has its values",
     "electrons.band_edges": "searches over k with SciPy",
+    "electrons.plausible": "refuses on the host",
     "electrons.edge_probe": "folds points into a supercell; its counts are static",
     "optics.lowest_excitons": "SciPy's Lanczos",
     "optics.mode_spectra": "modes are found with NumPy; a spectrum each is computed on the host",

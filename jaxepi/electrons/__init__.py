@@ -4,7 +4,7 @@ Fourth stage of the house: a Hamiltonian and structures or snapshots flow in, en
 """
 
 from jaxepi.electrons.edges import BandEdges, EdgeProbe, band_edges, edge_probe, thermal_edges
-from jaxepi.electrons.eigen import eigenvalues, eigvalsh, generalized_eigvalsh
+from jaxepi.electrons.eigen import eigenvalues, eigvalsh, generalized_eigvalsh, plausible
 
 __all__ = [
     "BandEdges",
@@ -14,5 +14,6 @@ __all__ = [
     "eigenvalues",
     "eigvalsh",
     "generalized_eigvalsh",
+    "plausible",
     "thermal_edges",
 ]

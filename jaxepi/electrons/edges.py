@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxepi import html
-from jaxepi.electrons.eigen import generalized_eigvalsh
+from jaxepi.electrons.eigen import generalized_eigvalsh, plausible
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import constant, numpy_for, traced
@@ -84,7 +84,7 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
         cell: the primitive cell at equilibrium. divisions: of the starting mesh, along periodic directions.
 
     Raises:
-        InputError: bands overlap or touch (a metal), or there is no empty band.
+        InputError: bands overlap or touch (a metal), there is no empty band, or energies are absurd.
     """
     from scipy import optimize  # a third of the time in which all stages are imported
 
@@ -94,7 +94,7 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
         size = hamiltonian.basis.size(cell.species)
         raise InputError(f"{occupied} of {size} bands are filled: a gap needs filled and empty ones")
     points = mesh(divisions, periodic=cell.pbc).points
-    e = _levels_of(hamiltonian, cell, graph, points, len(points))
+    e = plausible(_levels_of(hamiltonian, cell, graph, points, len(points)))
     steps = np.eye(3)[np.asarray(cell.pbc)] * 0.3 / divisions
 
     def at(k: np.ndarray) -> np.ndarray:

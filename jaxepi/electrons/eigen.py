@@ -18,6 +18,27 @@ from jaxepi.kpoints import fractional
 from jaxepi.linalg import call_lapack, inverse_cholesky
 from jaxepi.structure import Structure
 
+LARGEST = 1e5
+"""eV: no band of a model is farther from zero."""
+
+
+def plausible(energies: Any, of: str = "the crystal") -> np.ndarray:
+    """Energies (eV, any shape) on the host, unless a damaged model has made NaN or absurd numbers of them.
+
+    Args:
+        of: whose bands these are, for the message.
+
+    Raises:
+        InputError: one that is NaN, or beyond `LARGEST`.
+    """
+    found = np.asarray(energies)
+    if not (np.abs(found) < LARGEST).all():
+        raise InputError(
+            f"the bands of {of} reach {np.abs(found).max():.3g} eV: the parameters of the Hamiltonian are damaged, or the "
+            "structure is far from all it was made for"
+        )
+    return found
+
 
 def eigvalsh(matrix: Num[Array, "n n"] | np.ndarray) -> Float[Array, " n"]:
     """Ascending eigenvalues of a Hermitian matrix.

@@ -3,6 +3,8 @@
 Several processes may share a work folder: each configuration is locked while it runs, and the lock goes with the process. A
 signal or a kill loses at most the running configuration; the next call goes on. A failed calculation is recorded with its
 reason in a .failed.json file and skipped, unless it is to be tried again. `packing` turns work folders into a data set.
+(Many processes that share one folder is what `workflows.study`, one process a result, does not do; signals and whole files
+are the same.)
 """
 
 import fcntl

@@ -269,6 +269,7 @@ class _Stages:
         drawn = self.given or samples.draw(self.settings, self.crystal, self.supercell, progress)
         screening = {"screening": attraction.screening(self.settings, self.crystal)} if self.settings.excitons else {}
         if (self.settings.gap_kind or self.crystal.gap_kind) == "none":
+            electrons.plausible(electrons.eigenvalues(self.crystal.hamiltonian, self.crystal.primitive, np.zeros(3)))
             return {"snapshots": drawn, **screening}
         edges = electrons.band_edges(self.crystal.hamiltonian, self.crystal.primitive)
         return {"snapshots": drawn, "edges": edges, **screening}

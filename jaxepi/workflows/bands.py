@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from jaxepi import electrons, html, kpoints, labelled, results
 from jaxepi.electrons import BandEdges
-from jaxepi.errors import InputError
 from jaxepi.materials import Material
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots, named_calculators
@@ -17,9 +16,6 @@ from jaxepi.workflows import expansion, samples
 from jaxepi.workflows.reports.tables import with_error
 from jaxepi.workflows.settings import GapSettings
 from jaxepi.workflows.study import Study
-
-LARGEST = 1e5
-"""eV: no band of a model is farther from zero."""
 
 
 class Bands(NamedTuple):
@@ -106,22 +102,15 @@ def bands(crystal: Material, path: str | None = None, count: int = 200) -> Bands
     """
     cell = crystal.primitive
     along = kpoints.path(cell, path, count)
-    energies = _sensible(electrons.eigenvalues(crystal.hamiltonian, cell, along.points), crystal)
+    energies = electrons.plausible(electrons.eigenvalues(crystal.hamiltonian, cell, along.points), _whose(crystal))
     basis = crystal.hamiltonian.basis
     if not basis.counts_electrons:
         return Bands(along, energies, None, basis.uncounted)
     return Bands(along, energies, basis.occupied(cell.species))
 
 
-def _sensible(energies: Any, crystal: Material) -> np.ndarray:
-    """Energies, unless a damaged model has made NaN or absurd numbers of them."""
-    found = np.asarray(energies)
-    if not (np.abs(found) < LARGEST).all():
-        raise InputError(
-            f"the bands of {crystal.name} with {crystal.hamiltonian_name} reach {np.abs(found).max():.3g} eV: the parameters "
-            "of that model are damaged, or the structure is far from all it was made for"
-        )
-    return found
+def _whose(crystal: Material) -> str:
+    return f"{crystal.name} with {crystal.hamiltonian_name}"
 
 
 def edges_along(found: Bands) -> tuple[float | None, float | None]:
@@ -142,7 +131,8 @@ def gap_summary(crystal: Material) -> GapSummary:
     """
     cell, hamiltonian = crystal.primitive, crystal.hamiltonian
     known = kpoints.special_points(cell)
-    energies = _sensible(electrons.eigenvalues(hamiltonian, cell, np.array(list(known.values()))), crystal)
+    at_known = electrons.eigenvalues(hamiltonian, cell, np.array(list(known.values())))
+    energies = electrons.plausible(at_known, _whose(crystal))
     edges = electrons.band_edges(hamiltonian, cell)
     occupied = hamiltonian.basis.occupied(cell.species)
     vertical = energies[:, occupied] - energies[:, occupied - 1]

@@ -53,9 +53,11 @@ def test_absurd_energies_are_refused(study, size):
     model = held.hamiltonian
     damaged = tree.replace(model, params={**model.params, "hopping": model.params["hopping"] * size})
     with pytest.raises(
-        InputError, match=r"the bands of cubic with file reach .* eV: the parameters of that model are damaged"
+        InputError, match=r"the bands of cubic with file reach .* eV: the parameters of the Hamiltonian are damaged"
     ):
         study(tree.replace(held, electrons=damaged, hamiltonian_name="file"))
+    with pytest.raises(InputError, match=r"the bands of the crystal reach .* eV"):
+        electrons.band_edges(damaged, held.primitive)
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the public files are not here")
