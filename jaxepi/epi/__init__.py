@@ -4,7 +4,7 @@ Flows in: a Hamiltonian, force constants or snapshots. Flows out: shifts of ener
 """
 
 from jaxepi.epi.constants import CouplingConstants, coupling_constants
-from jaxepi.epi.levels import Level, edge_levels
+from jaxepi.epi.levels import Electrons, Level, edge_levels
 from jaxepi.epi.perturbation import (
     ModeShifts,
     Problem,
@@ -24,6 +24,7 @@ from jaxepi.epi.wave_vectors import wave_vectors
 __all__ = [
     "CouplingConstants",
     "Couplings",
+    "Electrons",
     "Level",
     "ModeShifts",
     "Problem",

@@ -251,15 +251,22 @@ class Problem:
 
 
 def problem(
-    hamiltonian: Hamiltonian, constants: ForceConstants, level: Level, known: Topology, cell: Structure | None = None
+    hamiltonian: Hamiltonian,
+    constants: ForceConstants,
+    level: Level,
+    known: Topology,
+    cell: Structure | None = None,
+    electrons: Electrons | None = None,
 ) -> Problem:
     """What all wave vectors share of the shift of a level; pure, for derivatives by everything in it.
 
     Args:
         cell: the primitive cell at rest, perhaps strained; that of the force constants when left out.
+        electrons: `Electrons.of(hamiltonian, cell, known.graph, known.stencil)`, where several levels share it.
     """
     cell = constants.base if cell is None else cell
-    electrons = Electrons.of(hamiltonian, cell, known.graph, known.stencil)
+    if electrons is None:
+        electrons = Electrons.of(hamiltonian, cell, known.graph, known.stencil)
     of = states(electrons, level)
     matrix = second_derivatives(hamiltonian, cell, known.stencil, of)
     hessian = ForceConstants(cell.supercell(known.stencil.repeats), matrix)

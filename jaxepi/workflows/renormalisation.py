@@ -1,6 +1,7 @@
 """Renormalisation of band edges, gaps, levels and whole bands at temperatures: second order over meshes, and Monte Carlo."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -118,10 +119,9 @@ def renormalisation(
         InputError: no Hamiltonian or one that follows no atoms, nothing that holds the atoms, unstable modes, a metal without k
             and band, or a result of other settings at `output`.
     """
-    given = (
-        () if crystal.constants is None else crystal.constants.supercell.repeats
-    )  # a file's own are not interpolated twice
-    constants = constants_of(crystal, settings, max(settings.constants, *given), progress)
+    # A file's own force constants are not interpolated twice.
+    given = () if crystal.constants is None else crystal.constants.supercell.repeats
+    constants = constants_of(crystal, settings, max((settings.constants, *given)), progress)
     meshes = settings.meshes
     source = settings.calculator or crystal.vibrating_name
     if settings.imaginary == "error":
@@ -133,8 +133,12 @@ def renormalisation(
     temperatures = np.array(settings.temperatures)
     path = None if settings.path is None else kpoints.path(crystal.primitive, settings.path, settings.points)
 
+    @functools.cache
+    def shared() -> epi.Electrons:
+        return epi.Electrons.of(crystal.hamiltonian, crystal.primitive, known.graph, known.stencil)
+
     def shifted(level: epi.Level, n: int) -> dict[str, Any]:
-        prepared = epi.problem(crystal.hamiltonian, constants, level, known)
+        prepared = epi.problem(crystal.hamiltonian, constants, level, known, electrons=shared())
         points = epi.wave_vectors(crystal.primitive, n, np.asarray(level.k))
         found = epi.by_mode(prepared, points, temperatures, how)
         return {

@@ -91,7 +91,8 @@ def test_dynamic_tends_to_adiabatic_as_nuclei_grow_heavy(crystal, constants, k):
     assert apart[1] < 0.02 * apart[0]
 
 
-def test_derivatives_by_temperature_masses_and_strain(crystal, constants, k):
+@pytest.mark.parametrize("how", [Treatment(), Treatment(0.3, 0.0, True)], ids=["adiabatic", "dynamic"])
+def test_derivatives_by_temperature_masses_and_strain(crystal, constants, k, how):
     """Against central differences; at Gamma, where the honeycomb has degenerate phonons, too."""
     hamiltonian, known = crystal
     level, points = Level.at(hamiltonian, constants.base, k, 0), meshed(constants)
@@ -100,7 +101,7 @@ def test_derivatives_by_temperature_masses_and_strain(crystal, constants, k):
         stretched = constants.base.strained(0.01 * x[1] * jnp.diag(jnp.array([1.0, 0.3, 0.0])))
         masses = jnp.asarray(constants.base.masses) * (1 + 0.1 * x[2])
         prepared = problem(hamiltonian, replace(constants, weights=masses), level, known, stretched)
-        return shift(prepared, points, 300.0 * (1 + 0.1 * x[0])).total
+        return shift(prepared, points, 300.0 * (1 + 0.1 * x[0]), how).total
 
     both = jax.jit(lambda x, along: jax.jvp(total, (x,), (along,)))
     for along in jnp.eye(3):

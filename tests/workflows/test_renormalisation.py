@@ -86,6 +86,26 @@ def test_monte_carlo_of_small_displacements_is_second_order(crystal, tmp_path):
 
 
 @pytest.mark.slow
+def test_bands_of_a_path_shift_as_their_levels_do(crystal, tmp_path):
+    """Dynamic, with more than one mesh; the path's first point is the level of its own k and band."""
+    given = {"temperatures": (0.0, 300.0), "qmesh": (1, 2), "constants": 2, "dynamic": True}
+    found = renormalisation(RenormalisationSettings("honeycomb", path="GM", points=2, **given), crystal)
+    assert found.bands is not None
+    assert found.band_shifts is not None
+    assert found.band_shifts.shape == (2, len(found.bands), 2)
+    settings = RenormalisationSettings("honeycomb", k=(0.5, 0.0, 0.0), band=1, **given)
+    level = renormalisation(settings, crystal)
+    corner = found.path.rows[-1]
+    np.testing.assert_allclose(found.path.points[corner], [0.5, 0.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(found.band_shifts[:, corner, 1], level.shifts[0, -1], rtol=1e-9)
+    assert (np.abs(level.shifts) > 1e-4).all()
+    drawn = plotting.renormalised_bands(
+        found.path, found.bands, found.bands + found.band_shifts[1], found.rest[0], "honeycomb", "300 K"
+    )
+    plotting.save(drawn, tmp_path / "bands.png")
+
+
+@pytest.mark.slow
 def test_unstable_crystals_are_refused_by_name(crystal):
     from jaxepi import epi
     from jaxepi.epi.wave_vectors import refuse_unbound_modes
