@@ -1,7 +1,8 @@
 """What vibrations do to levels, beside measurement, Monte Carlo and finite differences; tables that docs/validation.md quotes.
 
 python scripts/check_renormalisation.py silicon --meshes 4 6 8 12
-python scripts/check_renormalisation.py silicon --hamiltonian silicon-hse06 --potential silicon-pbe --meshes 4 6 8
+python scripts/check_renormalisation.py silicon --hamiltonian silicon-hse06 --potential silicon-hse06 --container 7 \
+    --second 4 --meshes 4 6 8
 python scripts/check_renormalisation.py carlo --pairs 32
 python scripts/check_renormalisation.py graphene --mesh 96
 python scripts/check_renormalisation.py derivatives
@@ -41,7 +42,8 @@ def crystal(options) -> tuple:
     loaded = materials.load(options.crystal, options.hamiltonian, options.potential)
     cell = loaded.primitive
     constants = sampling.force_constants(loaded.potential, cell.supercell(options.constants))
-    known = epi.topology(loaded.hamiltonian, constants)
+    repeats, second = (None if n is None else 3 * (n,) for n in (options.container, options.second))
+    known = epi.topology(loaded.hamiltonian, constants, repeats, second)
     edges = electrons.band_edges(loaded.hamiltonian, cell)
     valence, conduction = epi.edge_levels(loaded.hamiltonian, cell, edges)
     direct = epi.Level.at(loaded.hamiltonian, cell, valence.k, loaded.hamiltonian.basis.occupied(cell.species))
@@ -54,7 +56,11 @@ def silicon(options) -> None:
     cell, names = loaded.primitive, ("indirect", "direct")
     print(f"{loaded.name}: {loaded.hamiltonian_name}, {loaded.potential_name}; gap {float(edges.gap):.4f} eV at rest")
     print(f"container {known.stencil.repeats}, reach {known.stencil.reach:.2f} angstrom")
-    prepared = {name: epi.problem(loaded.hamiltonian, constants, level, known) for name, level in levels.items()}
+    found = epi.Electrons.of(loaded.hamiltonian, cell, known.graph, known.stencil)
+    prepared = {
+        name: epi.problem(loaded.hamiltonian, constants, level, known, electrons=found)
+        for name, level in levels.items()
+    }
     for name, one in prepared.items():
         whole, largest = (float(jnp.abs(m).max()) for m in (one.hessian.matrix.sum(axis=(2, 3)), one.hessian.matrix))
         print(f"acoustic sum rule, {name}: second derivatives sum to {whole / largest:.1e} of the largest")
@@ -315,6 +321,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--hamiltonian")
     parser.add_argument("--potential")
     parser.add_argument("--constants", type=int, default=4, help="repeats of the primitive cell for force constants")
+    parser.add_argument("--container", type=int, help="repeats of the container (default: found)")
+    parser.add_argument("--second", type=int, help="repeats of that for second derivatives (default: the same)")
     parser.add_argument("--meshes", type=int, nargs="+", default=[4, 6, 8, 12])
     parser.add_argument("--broadening", type=float, default=0.1, help="eV")
     parser.add_argument("--supercell", type=int, default=2)

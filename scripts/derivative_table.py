@@ -52,7 +52,9 @@ class Chain:
     def at(self, x: jax.Array) -> tuple:
         """Hamiltonian, force constants, temperature of five relative changes."""
         potential, hamiltonian = self.material.potential, self.material.hamiltonian
-        softened = tree.replace(potential, params={**potential.params, "epsilon": potential.params["epsilon"] * (1 + x[3])})
+        softened = tree.replace(
+            potential, params={**potential.params, "epsilon": potential.params["epsilon"] * (1 + x[3])}
+        )
         stretched = self.rest.strained(x[2] * jnp.diag(jnp.array([1.0, 0.0, 0.0])))
         constants = sampling.force_constants(softened, stretched, self.bonds)
         constants = dataclasses.replace(constants, weights=jnp.asarray(self.cell.masses) * (1 + x[1]))
@@ -84,7 +86,9 @@ class Chain:
         hamiltonian, constants, kelvin = self.at(x)
         energies = float(self.edges.valence) + np.array(ENERGIES)
         drawn = self.snapshots(constants, kelvin)
-        return epi.spectral_functions(hamiltonian, drawn, np.array([POINT]), energies, 0.1, self.graph).mean(axis=(0, 1))
+        return epi.spectral_functions(hamiltonian, drawn, np.array([POINT]), energies, 0.1, self.graph).mean(
+            axis=(0, 1)
+        )
 
     def absorption(self, x: jax.Array) -> jax.Array:
         hamiltonian, constants, kelvin = self.at(x)

@@ -24,11 +24,11 @@ from jaxtyping import Array, Complex, Float
 
 from jaxepi.electrons.edges import DEGENERACY
 from jaxepi.epi.levels import Electrons, Level, States, states
-from jaxepi.epi.stencils import Stencil, stencil
+from jaxepi.epi.stencils import Stencil, narrow_graph, stencil
 from jaxepi.epi.wave_vectors import refuse_masses
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import number, traced
+from jaxepi.guards import number, traced, whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.bloch import phases
@@ -49,21 +49,25 @@ class Topology:
     """What is found on the host once for a crystal: `topology`.
 
     Attributes:
-        graph: of the primitive cell. stencil: which blocks follow its atoms.
-        images: of the force constants. container: of the stencil's container, for second derivatives.
+        graph: of the primitive cell. stencil: which blocks follow its atoms. images: of the force constants.
+        pairs: graph of the container for second derivatives. container: its images. repeats: of it (static).
     """
 
     graph: Graph
     stencil: Stencil
     images: Images
+    pairs: Graph
     container: Images
+    repeats: tuple[int, int, int] = static()
 
 
-def topology(hamiltonian: Hamiltonian, constants: ForceConstants, repeats: Any = None) -> Topology:
+def topology(hamiltonian: Hamiltonian, constants: ForceConstants, repeats: Any = None, second: Any = None) -> Topology:
     """What perturbation theory finds on the host, for functions that are then pure.
 
     Args:
         constants: force constants whose base cell is the primitive cell. repeats: of the container, as of `stencil`.
+        second: repeats of the container of second derivatives, if a smaller one: Debye-Waller terms are exact at its own wave
+            vectors, and interpolated between them as force constants are.
 
     Raises:
         InputError: a Hamiltonian that follows no displacements, elements without parameters, masses that are not positive,
@@ -73,8 +77,13 @@ def topology(hamiltonian: Hamiltonian, constants: ForceConstants, repeats: Any =
     if not traced(constants):
         refuse_masses(constants)
     found = stencil(hamiltonian, cell, repeats)
-    container = shortest_images(cell.supercell(found.repeats))
-    return Topology(hamiltonian.graph(cell), found, images_of(constants), container)
+    counts = found.repeats
+    if second is not None:
+        a, b, c = (whole("second", n, 1) for n in second)
+        counts = (a, b, c)
+    container = cell.supercell(counts)
+    pairs = found.graph if counts == found.repeats else narrow_graph(hamiltonian, container)
+    return Topology(hamiltonian.graph(cell), found, images_of(constants), pairs, shortest_images(container), counts)
 
 
 class Shift(NamedTuple):
@@ -138,16 +147,14 @@ def _denominators(treatment: Treatment):
 
 
 def second_derivatives(
-    hamiltonian: Hamiltonian, cell: Structure, stencil: Stencil, of: States
+    hamiltonian: Hamiltonian, cell: Structure, known: Topology, of: States
 ) -> Float[Array, "b 3 r b 3"]:
     """d2<n|H - E S|n>/du du, mean over the states of a level at rest, in the layout of `ForceConstants.matrix`, eV/angstrom^2.
 
     Rows are those of the first cell's atoms: one forward derivative of a reverse one for each direction.
     """
-    container = cell.supercell(stencil.repeats)
-    return _hessian_rows(
-        hamiltonian, container, stencil.graph, _densities(hamiltonian.basis, container, stencil.graph, of)
-    )
+    container = cell.supercell(known.repeats)
+    return _hessian_rows(hamiltonian, container, known.pairs, _densities(hamiltonian.basis, container, known.pairs, of))
 
 
 @jax.jit
@@ -268,8 +275,8 @@ def problem(
     if electrons is None:
         electrons = Electrons.of(hamiltonian, cell, known.graph, known.stencil)
     of = states(electrons, level)
-    matrix = second_derivatives(hamiltonian, cell, known.stencil, of)
-    hessian = ForceConstants(cell.supercell(known.stencil.repeats), matrix)
+    matrix = second_derivatives(hamiltonian, cell, known, of)
+    hessian = ForceConstants(cell.supercell(known.repeats), matrix)
     return Problem(electrons, of, constants, short_ranged(constants, known.images), hessian, known)
 
 

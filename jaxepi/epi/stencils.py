@@ -34,6 +34,15 @@ COMFORTABLE = 300
 MOST = 5000
 """Atoms of the largest container."""
 
+SKIN = 0.4
+"""Angstrom beyond the cutoff in the graphs of containers, whose atoms stay at rest: room for strains of some percent."""
+
+
+def narrow_graph(hamiltonian: Hamiltonian, container: Structure) -> Graph:
+    """Topology of a container at rest, without most of a model's skin where its terms end at the cutoff."""
+    module = hamiltonian.module
+    return hamiltonian.graph(container, min(SKIN, module.skin) if module.ends_at_cutoff else None)
+
 
 @pytree
 class Stencil:
@@ -169,7 +178,7 @@ def _width(cell: np.ndarray, pbc: tuple[bool, bool, bool]) -> float:
 def _in_container(hamiltonian: Hamiltonian, cell: Structure, repeats: tuple[int, int, int]) -> tuple[Stencil, float]:
     """The stencil of one container, and the distance up to which it can tell an atom from its images, angstrom."""
     container = cell.supercell(repeats)
-    graph = hamiltonian.graph(container)
+    graph = narrow_graph(hamiltonian, container)
     b, n = len(cell), len(container)
     sizes = np.asarray(_sizes(hamiltonian, cell, graph, repeats))
     moved, site = np.nonzero(sizes > NEGLIGIBLE * sizes.max())
