@@ -1,19 +1,10 @@
 """Electrons: eigenvalues, bands, band edges and what temperature does to them.
 
 Fourth stage of the house: a Hamiltonian and structures or snapshots flow in, energies flow out.
+
+Names are imported when first used; `__init__.pyi` says where each stands.
 """
 
-from jaxepi.electrons.edges import BandEdges, EdgeProbe, band_edges, edge_probe, thermal_edges
-from jaxepi.electrons.eigen import eigenvalues, eigvalsh, generalized_eigvalsh, plausible
+import lazy_loader
 
-__all__ = [
-    "BandEdges",
-    "EdgeProbe",
-    "band_edges",
-    "edge_probe",
-    "eigenvalues",
-    "eigvalsh",
-    "generalized_eigvalsh",
-    "plausible",
-    "thermal_edges",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

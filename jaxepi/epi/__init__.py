@@ -1,48 +1,13 @@
 """Electrons and phonons: coupling, second-order renormalisation of levels, unfolding of snapshots.
 
 Flows in: a Hamiltonian, force constants or snapshots. Flows out: shifts of energies with their parts, spectral functions.
+
+Names are imported when first used; `__init__.pyi` says where each stands.
 """
 
-from jaxepi.epi.constants import CouplingConstants, coupling_constants
-from jaxepi.epi.levels import Electrons, Level, edge_levels
-from jaxepi.epi.perturbation import (
-    ModeShifts,
-    Problem,
-    Shift,
-    Topology,
-    Treatment,
-    by_mode,
-    problem,
-    shift,
-    topology,
-)
-from jaxepi.epi.stencils import Couplings, Stencil, couplings, stencil
-from jaxepi.epi.unfolding import green_functions, self_energies, spectral_functions
-from jaxepi.epi.velocities import velocity
-from jaxepi.epi.wave_vectors import wave_vectors
+import lazy_loader
 
-__all__ = [
-    "CouplingConstants",
-    "Couplings",
-    "Electrons",
-    "Level",
-    "ModeShifts",
-    "Problem",
-    "Shift",
-    "Stencil",
-    "Topology",
-    "Treatment",
-    "by_mode",
-    "coupling_constants",
-    "couplings",
-    "edge_levels",
-    "green_functions",
-    "problem",
-    "self_energies",
-    "shift",
-    "spectral_functions",
-    "stencil",
-    "topology",
-    "velocity",
-    "wave_vectors",
-]
+# Functions that share a module's name: whoever imports the module first would otherwise find it in the function's place.
+from jaxepi.epi.wave_vectors import wave_vectors as wave_vectors
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

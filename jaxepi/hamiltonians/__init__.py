@@ -1,21 +1,10 @@
 """Hamiltonians: orbital bases, Slater-Koster angles, published parameter sets, Bloch sums.
 
 Third stage of the house: (structure, graph) flow in, blocks H(R) and matrices H(k), dH/dk flow out.
+
+Names are imported when first used; `__init__.pyi` says where each stands.
 """
 
-from jaxepi.hamiltonians.base import Blocks, Hamiltonian
-from jaxepi.hamiltonians.basis import Basis
-from jaxepi.hamiltonians.bloch import bloch_matrices, hamiltonian_gradient, hamiltonian_k
-from jaxepi.hamiltonians.registry import available, citation, load
+import lazy_loader
 
-__all__ = [
-    "Basis",
-    "Blocks",
-    "Hamiltonian",
-    "available",
-    "bloch_matrices",
-    "citation",
-    "hamiltonian_gradient",
-    "hamiltonian_k",
-    "load",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

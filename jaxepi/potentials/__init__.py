@@ -1,24 +1,8 @@
-"""Energy models: `energy(structure, graph)`; forces and stress are its derivatives."""
+"""Energy models: `energy(structure, graph)`; forces and stress are its derivatives.
 
-from jaxepi.potentials.base import EnergyModule, Potential
-from jaxepi.potentials.calculators import calculator
-from jaxepi.potentials.elastic import elastic_constants
-from jaxepi.potentials.registry import available, card, citation, load
-from jaxepi.potentials.rest import relaxed, stretched
-from jaxepi.potentials.stillinger_weber import StillingerWeber
-from jaxepi.potentials.valence import ValenceForceField
+Names are imported when first used; `__init__.pyi` says where each stands.
+"""
 
-__all__ = [
-    "EnergyModule",
-    "Potential",
-    "StillingerWeber",
-    "ValenceForceField",
-    "available",
-    "calculator",
-    "card",
-    "citation",
-    "elastic_constants",
-    "load",
-    "relaxed",
-    "stretched",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

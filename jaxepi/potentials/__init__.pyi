@@ -1,0 +1,22 @@
+from .base import EnergyModule, Potential
+from .calculators import calculator
+from .elastic import elastic_constants
+from .registry import available, card, citation, load
+from .rest import relaxed, stretched
+from .stillinger_weber import StillingerWeber
+from .valence import ValenceForceField
+
+__all__ = [
+    "EnergyModule",
+    "Potential",
+    "StillingerWeber",
+    "ValenceForceField",
+    "available",
+    "calculator",
+    "card",
+    "citation",
+    "elastic_constants",
+    "load",
+    "relaxed",
+    "stretched",
+]
