@@ -315,7 +315,10 @@ CASES = {
 }
 
 HOST = {
-    **dict.fromkeys(("epi.Couplings", "epi.Problem", "epi.couplings", "epi.problem"), "inside the case of epi.shift"),
+    **dict.fromkeys(
+        ("epi.Couplings", "epi.Electrons", "epi.Problem", "epi.couplings", "epi.problem"),
+        "inside the case of epi.shift",
+    ),
     **dict.fromkeys(("epi.Level", "epi.edge_levels"), "which states are degenerate is found on the host"),
     **dict.fromkeys(("epi.Stencil", "epi.Topology", "epi.stencil", "epi.topology"), "indices, found on the host"),
     **dict.fromkeys(("epi.CouplingConstants", "epi.ModeShifts", "epi.Shift"), "records of arrays"),
