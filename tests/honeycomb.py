@@ -1,9 +1,16 @@
 """A crystal of two atoms with one orbital each, which compiles fast; with an overlap, and on-site energies of surroundings."""
 
+import dataclasses
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxepi.hamiltonians import Hamiltonian, parameter_files
+from jaxepi.hamiltonians.base import BlockModule
+from jaxepi.hamiltonians.slater_koster import SlaterKoster
 from jaxepi.structure import Structure
+from jaxepi.tree import replace
 
 A = 2.46
 
@@ -33,4 +40,31 @@ def hamiltonian(general: bool) -> Hamiltonian:
         parameters = {"decay": 1.0, "switch": 12.0, "width": 0.5, "coefficients": {"pz": [0.0, 0.0, 0.0, 0.0]}}
         data |= {"onsite_model": "density", "onsite_parameters": parameters}
     module, params = parameter_files.build(data)
-    return Hamiltonian(params, module)
+    return Hamiltonian(params, Stretched(module) if general else module)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretched(BlockModule):
+    """The same states in other orbitals: each times a number, which surroundings change for boron, so that no atom's own
+    overlap is one. No observable may know of it."""
+
+    base: SlaterKoster
+
+    basis = property(lambda self: self.base.basis)
+    cutoff = property(lambda self: self.base.cutoff)
+    skin = property(lambda self: self.base.skin)
+    orthogonal = property(lambda self: self.base.orthogonal)
+
+    def apply(self, variables, structure, graph):
+        blocks = self.base.apply(variables, structure, graph)
+        near = jnp.exp(-((graph.vectors(structure) ** 2).sum(axis=1)))
+        boron = jnp.asarray(np.equal(structure.species, 5))
+        w = 1.2 + jnp.where(boron, jax.ops.segment_sum(near, graph.senders, graph.n_atoms), 0.0)
+        own, pair = (x[:, None, None] for x in (w, w[graph.senders] * w[graph.receivers]))
+        return replace(
+            blocks,
+            onsite=own**2 * blocks.onsite,
+            hopping=pair * blocks.hopping,
+            overlap=pair * blocks.overlap,
+            onsite_overlap=own**2 * blocks.own_overlap,
+        )

@@ -143,7 +143,15 @@ def _write_functions(file: h5py.File, functions: OverlapFunctions) -> None:
     file[where].attrs.update(about)
 
 
-def _read_functions(file: h5py.File, digest: str, where: str) -> OverlapFunctions:
+def read_functions(file: h5py.File, digest: str, where: str) -> OverlapFunctions:
+    """The tables of a basis that an open file holds, by their hash.
+
+    Args:
+        where: the file, for messages.
+
+    Raises:
+        InputError: they are missing or damaged.
+    """
     path = f"overlap_functions/{digest}"
     if path not in file:
         raise InputError(f"{where}: {path} is missing")
@@ -286,7 +294,7 @@ def _read_group(node: h5py.Group, where: str) -> Configurations:
 
         hamiltonian, functions = placed("hamiltonian", "eV"), None
         if "overlap_functions" in about:
-            functions = _read_functions(node.file, str(about["overlap_functions"]), where)
+            functions = read_functions(node.file, str(about["overlap_functions"]), where)
             overlap = np.zeros_like(hamiltonian)
         else:
             overlap = placed("overlap", "1")

@@ -36,8 +36,7 @@ def sparse_bloch(
     h = matrix(blocks.onsite, blocks.hopping)
     if blocks.overlap is None:
         return h, None
-    unit = np.broadcast_to(np.eye(index.shape[1]), blocks.onsite.shape)
-    return h, matrix(unit, blocks.overlap)
+    return h, matrix(blocks.own_overlap, blocks.overlap)
 
 
 def states_near(h: sp.csc_matrix, s: sp.csc_matrix | None, energy: float, count: int) -> np.ndarray:

@@ -158,8 +158,9 @@ def second_derivatives(
 
 
 @jax.jit
-def _densities(basis: Basis, container: Structure, graph: Graph, of: States) -> tuple[Array, Array, Array]:
-    """What on-site blocks, hoppings and overlaps of a container are multiplied with in <n|H - E S|n>, for one cell."""
+def _densities(basis: Basis, container: Structure, graph: Graph, of: States) -> tuple[Array, Array, Array, Array]:
+    """What on-site blocks, hoppings, overlaps and on-site overlaps of a container are multiplied with in <n|H - E S|n>, for one
+    cell."""
     species = container.base.species
     b = len(species)
     kept = np.flatnonzero(basis.index(species).ravel() < basis.size(species))
@@ -171,22 +172,25 @@ def _densities(basis: Basis, container: Structure, graph: Graph, of: States) -> 
     left = own[graph.senders % b].conj()
     first = own[jnp.arange(len(container)) % b]
     density = jnp.einsum("emn,eon->emo", left, right)
-    weighted = -jnp.einsum("emn,eon->emo", left, right @ of.energy.astype(own.dtype)[None])
-    return jnp.einsum("imn,ion->imo", first.conj(), first), density, weighted
+    energy = of.energy.astype(own.dtype)[None]
+    weighted = -jnp.einsum("emn,eon->emo", left, right @ energy)
+    weighted_onsite = -jnp.einsum("imn,ion->imo", first.conj(), first @ energy)
+    return jnp.einsum("imn,ion->imo", first.conj(), first), density, weighted, weighted_onsite
 
 
 @jax.jit
 def _hessian_rows(
-    hamiltonian: Hamiltonian, container: Structure, graph: Graph, densities: tuple[Array, Array, Array]
+    hamiltonian: Hamiltonian, container: Structure, graph: Graph, densities: tuple[Array, Array, Array, Array]
 ) -> Float[Array, "b 3 r b 3"]:
     """Second derivatives of Re sum(density * blocks) by the positions of the first cell's atoms and of all."""
     b = len(container) // math.prod(container.repeats)
-    onsite, density, weighted = densities
+    onsite, density, weighted, weighted_onsite = densities
 
     def expected(x: Array) -> Array:
         blocks = hamiltonian.blocks(container.with_positions(x), graph)
         energy = _product(onsite, blocks.onsite) + _product(density, blocks.hopping)
-        return energy if blocks.overlap is None else energy + _product(weighted, blocks.overlap)
+        energy = energy if blocks.overlap is None else energy + _product(weighted, blocks.overlap)
+        return energy if blocks.onsite_overlap is None else energy + _product(weighted_onsite, blocks.onsite_overlap)
 
     x = container.positions
 

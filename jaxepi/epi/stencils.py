@@ -204,9 +204,9 @@ def _derivatives(hamiltonian: Hamiltonian, container: Structure, graph: Graph) -
     x = container.positions
     first = 3 * (len(container) // math.prod(container.repeats))
 
-    def blocks(y: Array) -> tuple[Array, Array, Array | None]:
+    def blocks(y: Array) -> tuple[Array, Array, Array | None, Array | None]:
         found: Blocks = hamiltonian.blocks(container.with_positions(y), graph)
-        return found.onsite, found.hopping, found.overlap
+        return found.onsite, found.hopping, found.overlap, found.onsite_overlap
 
     def along(i: Array) -> tuple:
         direction = jnp.zeros_like(x).at[i // 3, i % 3].set(1)
@@ -218,9 +218,10 @@ def _derivatives(hamiltonian: Hamiltonian, container: Structure, graph: Graph) -
 def _sizes(hamiltonian: Hamiltonian, cell: Structure, graph: Graph, repeats: tuple[int, int, int]) -> np.ndarray:
     """Largest derivative of each block of a container by each atom of the first cell, shape (b, n + e)."""
     found = _derivatives(hamiltonian, cell.supercell(repeats), graph)
-    onsite, hopping, *overlap = (np.abs(np.asarray(d)).max(axis=(2, 3)) for d in found if d is not None)
-    hopping = np.maximum(hopping, overlap[0]) if overlap else hopping
-    return np.concatenate([onsite, hopping], axis=1).reshape(len(cell), 3, -1).max(axis=1)
+    sizes = (0.0 if d is None else np.abs(np.asarray(d)).max(axis=(2, 3)) for d in found)
+    onsite, hopping, overlap, onsite_overlap = sizes
+    both = (np.maximum(onsite, onsite_overlap), np.maximum(hopping, overlap))
+    return np.concatenate(both, axis=1).reshape(len(cell), 3, -1).max(axis=1)
 
 
 def couplings(hamiltonian: Hamiltonian, cell: Structure, stencil: Stencil) -> Couplings:
@@ -231,7 +232,7 @@ def couplings(hamiltonian: Hamiltonian, cell: Structure, stencil: Stencil) -> Co
     """
     container = cell.supercell(stencil.repeats)
     graph, b, n = stencil.graph, len(cell), len(container)
-    onsite, hopping, overlap = _derivatives(hamiltonian, container, graph)
+    onsite, hopping, overlap, onsite_overlap = _derivatives(hamiltonian, container, graph)
 
     def chosen(of_atoms: Array | None, of_edges: Array) -> Array:
         width = of_edges.shape[-1]
@@ -246,5 +247,5 @@ def couplings(hamiltonian: Hamiltonian, cell: Structure, stencil: Stencil) -> Co
     size = basis.size(cell.species)
     kept = tuple(np.flatnonzero(basis.index(cell.species).ravel() < size).tolist())
     group = (stencil.moved * b + stencil.sender) * b + stencil.receiver
-    s = None if overlap is None else chosen(None, overlap)
+    s = None if overlap is None else chosen(onsite_overlap, overlap)
     return Couplings(chosen(onsite, hopping), s, bonds, start, group, kept, b)

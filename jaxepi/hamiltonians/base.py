@@ -20,11 +20,12 @@ class Blocks:
     Attributes:
         onsite: eV, shape (n, o, o), Hermitian.
         hopping: eV, shape (e, o, o); block [mu, nu] is <sender mu| H |receiver nu>.
-        overlap: shape (e, o, o), or None for an orthogonal basis; on-site overlap is the identity.
+        overlap: shape (e, o, o), or None for an orthogonal basis.
         dipoles: position matrix elements between orbitals of one atom, from its nucleus, angstrom, shape (n, 3, o, o), or
             None. They enter velocities alone: hbar v = dH/dk - i [d, H].
         edge_dipoles: position matrix elements <sender mu| r |receiver nu> between atoms, angstrom, shape (e, 3, o, o), or
             None: d is then all of them, of an orthogonal basis.
+        onsite_overlap: of orbitals of one atom, shape (n, o, o), beside an overlap; None stands for the identity.
         basis: the orbitals (static); padding entries of ragged bases are dropped by the Bloch sum.
         species: atomic numbers (static).
     """
@@ -36,6 +37,15 @@ class Blocks:
     species: tuple[int, ...] = static()
     dipoles: Inexact[Array, "n 3 o o"] | None = None
     edge_dipoles: Inexact[Array, "e 3 o o"] | None = None
+    onsite_overlap: Inexact[Array, "n o o"] | None = None
+
+    @property
+    def own_overlap(self) -> Inexact[Array, "n o o"]:
+        """Overlap of the orbitals of every atom, the identity where they are orthonormal."""
+        if self.onsite_overlap is not None:
+            return self.onsite_overlap
+        dtype = self.onsite.dtype if self.overlap is None else self.overlap.dtype
+        return jnp.broadcast_to(jnp.eye(self.basis.block_size, dtype=dtype), self.onsite.shape)
 
     @property
     def size(self) -> int:
@@ -55,7 +65,8 @@ class Blocks:
 
         basis = Basis(self.basis.shells, self.basis.electrons, True)
         h, hopping, overlap = (double(b) for b in (self.onsite, self.hopping, self.overlap))
-        return Blocks(h, hopping, overlap, basis, self.species, double(self.dipoles), double(self.edge_dipoles))
+        more = (double(b) for b in (self.dipoles, self.edge_dipoles, self.onsite_overlap))
+        return Blocks(h, hopping, overlap, basis, self.species, *more)
 
 
 class BlockModule(Module):

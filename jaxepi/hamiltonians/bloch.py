@@ -66,8 +66,7 @@ def bloch_matrices(
     h = scatter(blocks.onsite, phased(phase, blocks.hopping), blocks, graph)
     if blocks.overlap is None:
         return h, None
-    unit = jnp.broadcast_to(jnp.eye(blocks.basis.block_size, dtype=blocks.overlap.dtype), blocks.onsite.shape)
-    return h, scatter(unit, phased(phase, blocks.overlap), blocks, graph)
+    return h, scatter(blocks.own_overlap, phased(phase, blocks.overlap), blocks, graph)
 
 
 @pytree
@@ -118,8 +117,7 @@ def bloch_many(
     h = assemble(blocks.onsite, blocks.hopping)
     if blocks.overlap is None:
         return h, None
-    unit = jnp.broadcast_to(jnp.eye(width, dtype=blocks.overlap.dtype), blocks.onsite.shape)
-    return h, assemble(unit, blocks.overlap)
+    return h, assemble(blocks.own_overlap, blocks.overlap)
 
 
 def hamiltonian_k(
