@@ -49,6 +49,7 @@ class AbsorptionResult:
         fits: Tauc fits of the mean spectra, one a temperature; empty without a gap.
         equilibrium: spectrum of the lattice at rest, on many k points of the primitive cell.
         attracted: spectra in which electrons and holes attract each other, one a temperature; empty where not asked for.
+        pairs: the transitions behind them, for other line shapes and scissors.
         equilibrium_attracted: that of the lattice at rest, or None.
         provenance: versions, command, models and their hash, settings, date.
     """
@@ -66,6 +67,7 @@ class AbsorptionResult:
     provenance: dict[str, Any]
     attracted: tuple[Spectrum, ...] = ()
     equilibrium_attracted: Spectrum | None = None
+    pairs: tuple[Transitions, ...] = ()
 
     @property
     def temperatures(self) -> tuple[float, ...]:
@@ -125,7 +127,7 @@ class AbsorptionResult:
         kept["thermal_edges"] = {"valence": valence, "conduction": conduction}
         kept["gap_kind"] = self.gap_kind
         if self.equilibrium_attracted is not None:
-            kept |= {"attracted": self.attracted, "equilibrium_attracted": self.equilibrium_attracted}
+            kept |= {"attracted": self.attracted, "equilibrium_attracted": self.equilibrium_attracted, "pairs": self.pairs}
         return kept if self.edges is None else {**kept, "band_edges": self.edges}
 
 
@@ -175,7 +177,7 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
         if settings.trajectory is None and settings.sampling == "antithetic":
             held |= {
                 name: tuple(_paired(one) for one in held[name])
-                for name in ("snapshots", "transitions", "spectra", "attracted")
+                for name in ("snapshots", "transitions", "spectra", "attracted", "pairs")
                 if name in held
             }
         return AbsorptionResult(
@@ -322,6 +324,7 @@ class _Stages:
             return binned.spectrum(energies, _broadening(settings), settings.scissor)
 
         joined = together("transitions")
+        pairs = together("attracted") if settings.excitons else ()
         spectra = tuple(map(spectrum, joined))
         edges: BandEdges | None = prepared.get("edges")
         kind, window = self.tauc(edges)
@@ -342,8 +345,9 @@ class _Stages:
             fits=fits,
             equilibrium=_like(rest["transitions"], per, spectrum),
             provenance=origin,
-            attracted=tuple(map(spectrum, together("attracted"))) if settings.excitons else (),
+            attracted=tuple(map(spectrum, pairs)),
             equilibrium_attracted=_like(rest["attracted"], per, spectrum) if settings.excitons else None,
+            pairs=pairs,
         )
 
     def tauc(self, edges: BandEdges | None) -> tuple[str, tuple[float, float]]:

@@ -15,6 +15,10 @@ from jaxepi.sampling import Snapshots
 from jaxepi.workflows.settings import AbsorptionSettings
 
 
+HALVES = 0.5 * np.array([[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 0], [1, 0, 1], [0, 0, 1], [1, 1, 0]])
+"""Shifts of meshes that are their own image under time reversal, in units of a division, in the order of the snapshots."""
+
+
 def screening(settings: AbsorptionSettings, crystal: Material) -> Screening:
     """By the dielectric constant that was asked for, the material's, or that of independent particles of its Hamiltonian."""
     if settings.dielectric_constant is None and crystal.screening is not None:
@@ -52,7 +56,7 @@ def check(settings: AbsorptionSettings, crystal: Material, given: tuple[Snapshot
         (crystal.primitive, _mesh(settings, crystal), settings.precision),
         (structure, snapshot_mesh(settings, crystal, len(structure)), "float32"),
     ):
-        setup = Setup.of(crystal.hamiltonian, cell, mesh, None, None, None, (0.0, 0.0, 0.0), precision)
+        setup = Setup.of(crystal.hamiltonian, cell, mesh, None, None, None, (0.0, 0.0, 0.0), precision, halved=True)
         check_memory(setup.memory(), settings.memory_gb, setup.mesh, setup.bands)
 
 
@@ -73,14 +77,26 @@ def at_rest(settings: AbsorptionSettings, crystal: Material, weakened: Screening
 def of_snapshot(
     settings: AbsorptionSettings, crystal: Material, one: Snapshots, index: int, weakened: Screening
 ) -> Transitions:
-    """Of one snapshot, on a mesh that is shifted by its own stretch of the quasirandom sequence unless one was asked for."""
-    shift = kpoints.quasirandom(1, index, crystal.structure.pbc).points[0] if settings.kmesh is None else np.zeros(3)
+    """Of one snapshot, on a mesh that is shifted in its own way unless one was asked for.
+
+    Where H is real the shifts are half divisions, which spare half of the points by time reversal; all eight together are a
+    mesh twice as fine. Otherwise they are quasirandom. Single directions of the field go round by snapshot.
+    """
+    mesh = snapshot_mesh(settings, crystal, len(one.structure))
+    periodic = crystal.structure.pbc
+    if settings.kmesh is not None:
+        shift = np.zeros(3)
+    elif crystal.hamiltonian.real:
+        shift = HALVES[index % len(HALVES)] * np.array(periodic)
+    else:
+        shift = kpoints.quasirandom(1, index, periodic).points[0]
     found = optics.excitons(
         crystal.hamiltonian,
         one,
-        snapshot_mesh(settings, crystal, len(one.structure)),
+        mesh,
         weakened,
         steps=settings.exciton_steps,
+        polarisations=None if settings.exciton_directions == "all" else np.eye(3)[[index % 3]],
         shift=tuple(shift),
         precision="float32",
         memory_gb=settings.memory_gb,

@@ -94,6 +94,11 @@ class AbsorptionSettings(ElectronSettings, TrajectorySettings):
         metavar="N",
     )
     exciton_steps: int = setting(200, "with excitons: steps of Lanczos' recursion", least=2, most=10**5, metavar="N")
+    exciton_directions: str = setting(
+        "all",
+        "with excitons: directions of the field of each snapshot, or one that goes round by snapshot (a third of the cost)",
+        choices=("all", "one"),
+    )
     dielectric_constant: float | None = setting(
         None,
         "with excitons: of the electrons, which screens (default: the material's, or that of independent particles)",

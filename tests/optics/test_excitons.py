@@ -23,13 +23,14 @@ GRAPH = HAMILTONIAN.graph(CELL)
 MESH = (2, 3, 2)
 ENERGIES = jnp.linspace(2.0, 8.0, 61)
 WIDE = optics.Gaussian(0.1)
+MOVED = CELL.with_positions(CELL.positions + jnp.array([[0.0, 0, 0], [0.1, -0.05, 0.2]]))
+GRID = optics.EnergyGrid(0.05, 600)
 
 
 @pytest.fixture(scope="module")
 def pairs():
-    moved = CELL.with_positions(CELL.positions + jnp.array([[0.0, 0, 0], [0.1, -0.05, 0.2]]))
-    setup = Setup.of(HAMILTONIAN, moved, MESH, 3, 4, None, (0.3, 0.1, 0.2), "float64")
-    return setup.pairs(HAMILTONIAN, moved, GRAPH, Screening(11.7, 2.0, 0.5), True, optics.EnergyGrid(0.05, 600))[0]
+    setup = Setup.of(HAMILTONIAN, MOVED, MESH, 3, 4, None, (0.3, 0.1, 0.2), "float64")
+    return setup.pairs(HAMILTONIAN, MOVED, GRAPH, Screening(11.7, 2.0, 0.5), True, GRID)[0]
 
 
 def dense(pairs):
@@ -74,6 +75,21 @@ def test_lanczos_is_the_dense_spectrum(pairs):
     mine = np.einsum("pwm,pm,p->pw", mine, shares, np.asarray(norm) ** 2)
     expected = weights @ lines.T
     np.testing.assert_allclose(mine, expected, atol=1e-8 * expected.max())
+
+
+@pytest.mark.slow
+def test_half_a_mesh_and_real_arithmetic_give_the_whole():
+    spectra = []
+    for halved, kept in ((False, 12), (True, 8)):  # four points are their own images, eight are not
+        setup = Setup.of(HAMILTONIAN, CELL, MESH, 3, 4, [[1, 2, 0]], (0.0, 0.0, 0.0), "float64", halved)
+        assert len(setup.points) == kept
+        here, parts = setup.pairs(HAMILTONIAN, MOVED, GRAPH, Screening(11.7, 2.0, 0.5), True, GRID)
+        alpha, beta, norm = run(here, 60, lambda _: None)
+        energies, weights = (np.asarray(x)[0] for x in lanczos.ritz(alpha, beta))
+        line = np.exp(-0.5 * ((np.asarray(ENERGIES)[:, None] - energies) / 0.3) ** 2) @ weights
+        spectra.append((line * float(norm[0]) ** 2, *parts[:2]))
+    for half, whole in zip(*spectra, strict=True):
+        np.testing.assert_allclose(half, whole, atol=1e-6 * np.max(whole))
 
 
 @pytest.mark.slow

@@ -9,6 +9,9 @@ the inverse transform is the amplitude of an electron on orbital i, R cells away
 and without G = 0, rho_i = (1/K) sum_k [D_c X D_v^+]_ii, g = 2 for singlets of a basis without spin and 1 of spinors.
 A product costs 4 K N^2 min(n_v, n_c) + ... complex operations, K points and N orbitals; rows of the amplitude are treated in
 chunks, so that its K N^2 numbers are never held at once.
+
+Where H is real in real space and the mesh holds -k with every k, X(-k) = X(k)* and the amplitude in real space is real: of each
+pair of points one is kept, times the root of two, and the transform is a product with real waves, roots cos(k.R), roots sin(k.R).
 """
 
 from functools import partial
@@ -17,7 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float, Inexact, Int
 
 from jaxepi import units
 from jaxepi.errors import InputError
@@ -38,6 +41,12 @@ Bands = tuple[int, int, int]
 CHUNK_BYTES = 1 << 28
 """Memory of one chunk of the amplitude and its transforms."""
 
+CACHED_BYTES = 1 << 26
+"""The same of real amplitudes, whose transforms are matrix products: about what caches like."""
+
+MOST_WAVES = 216
+"""Points of a mesh up to which a product with all waves is cheaper than Fourier transforms."""
+
 
 @pytree
 class Pairs:
@@ -47,8 +56,10 @@ class Pairs:
         electrons, holes: active empty and filled states in orthonormal orbitals, phases of cells, shapes (K, N, c), (K, N, v).
         upper, lower: their energies as matrices, eV, shapes (K, c, c), (K, v, v).
         dipoles: <c|e.r|v> for each polarisation, angstrom, shape (p, K, c, v).
-        attraction: W_ij(R), eV, shape (n, n, K). exchange: g V_ij, eV, shape (n, n), or None.
+        attraction: W_ij(R), eV, shape (n, n, R). exchange: g V_ij, eV, shape (n, n), or None.
         atoms: of each orbital (static). mesh: divisions (static). chunk: orbitals treated at once (static).
+        roots: of how many points of the mesh each stands for, by time reversal, shape (K,); None of a whole mesh.
+        waves: roots cos(k.R) and -roots sin(k.R) in all cells R, shape (R, K, 2).
     """
 
     electrons: Inexact[Array, "K N c"]
@@ -56,11 +67,13 @@ class Pairs:
     upper: Inexact[Array, "K c c"]
     lower: Inexact[Array, "K v v"]
     dipoles: Inexact[Array, "p K c v"]
-    attraction: Float[Array, "n n K"]
+    attraction: Float[Array, "n n R"]
     exchange: Float[Array, "n n"] | None
     atoms: tuple[int, ...] = static()
     mesh: tuple[int, int, int] = static()
     chunk: int = static()
+    roots: Float[Array, " K"] | None = None
+    waves: Float[Array, "R K 2"] | None = None
 
 
 def product(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v"]:
@@ -72,12 +85,11 @@ def product(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v"]
 
 def attracted(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v"]:
     """The screened attraction times an amplitude (positive where it attracts), by Fourier transforms over the mesh."""
-    points, orbitals, count = pairs.electrons.shape
-    chunks = -(-orbitals // pairs.chunk)
-    padding = chunks * pairs.chunk - orbitals
-    rows = jnp.pad(pairs.electrons, ((0, 0), (0, padding), (0, 0))).reshape(points, chunks, pairs.chunk, count)
+    if pairs.waves is not None:
+        return _attracted_in_reals(pairs, x)
+    points, orbitals, _ = pairs.electrons.shape
+    rows, of_rows = _in_chunks(pairs)
     atoms = np.array(pairs.atoms)
-    of_rows = jnp.asarray(np.pad(atoms, (0, padding)).reshape(chunks, pairs.chunk))
     holes, grid = pairs.holes, (pairs.chunk, orbitals, *pairs.mesh)
 
     @jax.checkpoint
@@ -91,19 +103,61 @@ def attracted(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v
         half = jnp.einsum("ojk,kjv->kov", back, holes)
         return total + jnp.einsum("koc,kov->kcv", electrons.conj(), half), None
 
-    total, _ = jax.lax.scan(add, jnp.zeros_like(x), (jnp.moveaxis(rows, 1, 0), of_rows))
+    total, _ = jax.lax.scan(add, jnp.zeros_like(x), (rows, of_rows))
     return total
+
+
+def _attracted_in_reals(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v"]:
+    """The same of an amplitude that is real in real space: products of real matrices alone."""
+    assert pairs.waves is not None
+    points, orbitals, _ = pairs.electrons.shape
+    v, cells = x.shape[2], pairs.waves.shape[0]
+    rows, of_rows = _in_chunks(pairs)
+    atoms, real = np.array(pairs.atoms), pairs.waves.dtype
+    waves = pairs.waves.reshape(cells, 2 * points)
+    holes = jnp.concatenate([pairs.holes.real, pairs.holes.imag], axis=2)
+    energies = jnp.moveaxis(pairs.attraction, 2, 0).astype(real) / cells
+
+    def add(total, part):
+        electrons, atom = part
+        half = jnp.einsum("koc,kcv->kov", electrons, x)
+        # Re and Im of half holes^*, one below the other.
+        half = jnp.concatenate([half.real, half.imag, half.imag, -half.real], axis=2).reshape(points, -1, 2, 2 * v)
+        amplitude = jnp.einsum("kosw,kjw->ksoj", half, holes).reshape(2 * points, -1)
+        apart = (waves @ amplitude).reshape(cells, -1, orbitals) * energies[:, atom][:, :, atoms]
+        back = (waves.T @ apart.reshape(cells, -1)).reshape(points, 2, -1, orbitals)
+        both = jnp.einsum("ksoj,kjw->ksow", back, holes)
+        half = jax.lax.complex(both[:, 0, :, :v] - both[:, 1, :, v:], both[:, 0, :, v:] + both[:, 1, :, :v])
+        return total + jnp.einsum("koc,kov->kcv", electrons.conj(), half), None
+
+    total, _ = jax.lax.scan(jax.checkpoint(add), jnp.zeros_like(x), (rows, of_rows))
+    return total
+
+
+def _in_chunks(pairs: Pairs) -> tuple[Inexact[Array, "n K chunk c"], Int[Array, "n chunk"]]:
+    """Rows of the electrons' states, and their atoms, chunk after chunk; the last is filled up with zeros."""
+    points, orbitals, count = pairs.electrons.shape
+    chunks = -(-orbitals // pairs.chunk)
+    padding = chunks * pairs.chunk - orbitals
+    rows = jnp.pad(pairs.electrons, ((0, 0), (0, padding), (0, 0))).reshape(points, chunks, pairs.chunk, count)
+    of_rows = jnp.asarray(np.pad(np.array(pairs.atoms), (0, padding)).reshape(chunks, pairs.chunk))
+    return jnp.moveaxis(rows, 1, 0), of_rows
 
 
 def exchanged(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v"]:
     """The bare exchange (local fields) times an amplitude."""
     assert pairs.exchange is not None
     half = jnp.einsum("knc,kcv->knv", pairs.electrons, x)
-    density = jnp.einsum("knv,knv->n", half, pairs.holes.conj()) / x.shape[0]
+    if pairs.roots is None:
+        density = jnp.einsum("knv,knv->n", half, pairs.holes.conj()) / x.shape[0]
+    else:
+        weighted = pairs.roots[:, None, None].astype(x.dtype) * half
+        density = jnp.einsum("knv,knv->n", weighted, pairs.holes.conj()).real / pairs.attraction.shape[2]
     atoms = jnp.asarray(pairs.atoms)
     on_atoms = jax.ops.segment_sum(density, atoms, pairs.exchange.shape[0])
-    potential = (pairs.exchange.astype(x.dtype) @ on_atoms)[atoms]
-    return jnp.einsum("knc,knv->kcv", pairs.electrons.conj(), potential[None, :, None] * pairs.holes)
+    potential = (pairs.exchange.astype(density.dtype) @ on_atoms)[atoms].astype(x.dtype)
+    found = jnp.einsum("knc,knv->kcv", pairs.electrons.conj(), potential[None, :, None] * pairs.holes)
+    return found if pairs.roots is None else pairs.roots[:, None, None].astype(x.dtype) * found
 
 
 class Found(NamedTuple):
@@ -125,6 +179,7 @@ def states(
     structure: Structure,
     graph: Graph,
     points: Float[Array, "K 3"],
+    weights: Float[Array, " K"],
     polarisations: Float[Array, "p 3"],
     bands: Bands,
     grid: EnergyGrid | None,
@@ -133,16 +188,17 @@ def states(
     """States at all points of a mesh, one k after the other, kept in complex numbers of `dtype`.
 
     Args:
-        grid: bins of the transitions of independent particles, shape (p, bins); empty without one, and then the states are
+        weights: of the points, which sum to one. grid: bins of the transitions of independent particles, shape (p, bins); empty without one, and then the states are
             differentiable (`invariant_subspaces`).
     """
     blocks, vectors = hamiltonian.blocks(structure, graph), graph.vectors(structure)
     atoms = np.array(orbital_atoms(hamiltonian, structure))
     first, middle, last = bands
     degeneracy = hamiltonian.basis.spin_degeneracy
-    scale = 4 * jnp.pi**2 * units.COULOMB * degeneracy / (structure.volume * points.shape[0])
+    scale = 4 * jnp.pi**2 * units.COULOMB * degeneracy / structure.volume
 
-    def at(total, k):
+    def at(total, point):
+        k, weight = point
         q = cartesian(k, structure)
         h, w = matrices_at(blocks, graph, vectors, structure, False, k)
         if grid is None:
@@ -150,7 +206,7 @@ def states(
             lower, upper = (hermitian(u.conj().T @ h @ u) for u in (holes, electrons))
         else:
             e, u = jnp.linalg.eigh(h)
-            total = total + _binned(grid, w, u, bands, e, polarisations)
+            total = total + weight * _binned(grid, w, u, bands, e, polarisations)
             diagonal = jnp.diag(e.astype(u.dtype))
             lower, upper = diagonal[first:middle, first:middle], diagonal[middle:last, middle:last]
             holes, electrons = u[:, first:middle], u[:, middle:last]
@@ -168,7 +224,7 @@ def states(
         return total, (*(x.astype(dtype) for x in kept), e)
 
     bins = jnp.zeros((2, polarisations.shape[0], grid.count if grid else 0), structure.positions.dtype)
-    total, found = jax.lax.scan(at, bins, points)
+    total, found = jax.lax.scan(at, bins, (points, weights))
     electrons, holes, upper, lower, dipoles, e = found
     return Found(electrons, holes, upper, lower, jnp.moveaxis(dipoles, 1, 0), e, *(scale * total))
 
@@ -236,10 +292,14 @@ def window(hamiltonian: Hamiltonian, structure: Structure, valence: int | None, 
     return occupied - valence, occupied, occupied + conduction
 
 
-def chunk_of(orbitals: int, points: int, width: int, polarisations: int) -> int:
-    """How many orbitals are treated at once, so that the amplitude and its transforms stay within `CHUNK_BYTES`."""
+def chunk_of(orbitals: int, points: int, cells: int, width: int, polarisations: int) -> int:
+    """How many orbitals are treated at once, so that the amplitude and its transforms stay within bounds.
+
+    Args:
+        points: that are kept, of so many `cells`. width: of a complex number, bytes.
+    """
     each = 5 * width * orbitals * points * polarisations
-    most = max(1, CHUNK_BYTES // each)
+    most = max(1, (CHUNK_BYTES if points == cells else CACHED_BYTES) // each)
     if most >= orbitals:
         return orbitals
     chunks = -(-orbitals // most)
@@ -247,17 +307,17 @@ def chunk_of(orbitals: int, points: int, width: int, polarisations: int) -> int:
 
 
 def memory_bytes(
-    orbitals: int, atoms: int, points: int, bands: Bands, polarisations: int, precision: str
+    orbitals: int, atoms: int, points: int, cells: int, bands: Bands, polarisations: int, precision: str
 ) -> dict[str, float]:
     """Working memory by its parts, bytes: what `excitons` allocates at most."""
     first, middle, last = bands
     v, c = middle - first, last - middle
     width = 16 if precision == "float64" else 8
-    chunk = chunk_of(orbitals, points, width, polarisations)
+    chunk = chunk_of(orbitals, points, cells, width, polarisations)
     sizes = {
         "states": width * points * (orbitals * (v + c) + v * v + c * c + polarisations * v * c),
         "amplitudes": 5 * width * polarisations * points * v * c,
-        "attraction": 2 * 8 * atoms**2 * points,
+        "attraction": 2 * 8 * atoms**2 * cells,
         "chunk": 5 * width * polarisations * chunk * orbitals * points,
         "matrices": 12 * 16 * orbitals**2,
     }

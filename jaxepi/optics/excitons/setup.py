@@ -1,6 +1,7 @@
 """What all calculations of excitons share: mesh, active bands, polarisations, and the pairs of one configuration."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -25,9 +26,20 @@ from jaxepi.optics.excitons.interaction import (
     exchange_table,
     thomas_fermi_length,
 )
-from jaxepi.optics.excitons.pairs import Bands, Found, Pairs, chunk_of, memory_bytes, orbital_atoms, states, window
+from jaxepi.optics.excitons.pairs import (
+    MOST_WAVES,
+    Bands,
+    Found,
+    Pairs,
+    chunk_of,
+    memory_bytes,
+    orbital_atoms,
+    states,
+    window,
+)
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
+from jaxepi.tree import replace
 
 T = TypeVar("T")
 
@@ -63,13 +75,15 @@ class Setup:
     """Choices that are the same for all configurations of a crystal.
 
     Attributes:
-        mesh: divisions. points: fractional, in the order of the Fourier transform, shape (K, 3). bands: the active ones.
+        mesh: divisions. points: fractional, in the order of the Fourier transform, shape (K, 3); one of each pair k and -k
+            where `halved`. weights: how many points of the mesh each stands for. bands: the active ones.
         polarisations: unit vectors, shape (p, 3). precision: of states and products. atoms: of each orbital.
         degeneracy: of spin. rest: the lattice at rest.
     """
 
     mesh: tuple[int, int, int]
     points: np.ndarray
+    weights: np.ndarray
     bands: Bands
     polarisations: np.ndarray
     precision: str
@@ -88,8 +102,12 @@ class Setup:
         polarisations: Any,
         shift: Sequence[float],
         precision: str,
+        halved: bool = False,
     ) -> "Setup":
         """Check every choice.
+
+        Args:
+            halved: of k and -k keep one, where time reversal and the mesh allow it and products gain by it.
 
         Raises:
             InputError: a mesh, bands, polarisations or a precision that cannot be.
@@ -105,19 +123,23 @@ class Setup:
         length = np.linalg.norm(directions, axis=1)
         if directions.shape[1:] != (3,) or not len(directions) or not (length > 0).all():
             raise InputError(f"polarisations of shape {directions.shape}: give directions of the field, shape (p, 3)")
+        weights = np.ones(len(points))
+        if halved and hamiltonian.real and len(points) <= MOST_WAVES:
+            merged = regular_mesh(kmesh, shift, periodic=structure.pbc)
+            points, weights = merged.points, np.rint(merged.weights * len(points))
         atoms = orbital_atoms(hamiltonian, structure)
         degeneracy = hamiltonian.basis.spin_degeneracy
-        return cls(mesh, points, bands, directions / length[:, None], precision, atoms, degeneracy, structure)
+        return cls(mesh, points, weights, bands, directions / length[:, None], precision, atoms, degeneracy, structure)
 
     def memory(self) -> dict[str, float]:
         """Bytes by part: `memory_bytes`."""
         polarisations = len(self.polarisations)
-        count = len(self.atoms), max(self.atoms) + 1, len(self.points)
+        count = len(self.atoms), max(self.atoms) + 1, len(self.points), math.prod(self.mesh)
         return memory_bytes(*count, self.bands, polarisations, self.precision)
 
     def scale(self, structure: Structure) -> Array:
         """Squared dipoles summed over the mesh, angstrom^2, times this are an integral of eps2, eV."""
-        return 4 * jnp.pi**2 * units.COULOMB * self.degeneracy / (structure.volume * len(self.points))
+        return 4 * jnp.pi**2 * units.COULOMB * self.degeneracy / (structure.volume * math.prod(self.mesh))
 
     def states(self, hamiltonian: Hamiltonian, structure: Structure, graph: Graph, grid: EnergyGrid | None) -> Found:
         """States of one configuration on the mesh.
@@ -127,7 +149,8 @@ class Setup:
         """
         points = jnp.asarray(self.points, structure.positions.dtype)
         directions = jnp.asarray(self.polarisations, points.dtype)
-        args = (hamiltonian, structure, graph, points, directions, self.bands, grid, COMPLEX[self.precision])
+        weights = jnp.asarray(self.weights / self.weights.sum(), points.dtype)
+        args = (hamiltonian, structure, graph, points, weights, directions, self.bands, grid, COMPLEX[self.precision])
         found = call_lapack(len(self.atoms), states, *args)
         top, bottom = (found.eigenvalues[:, n] for n in (self.bands[1] - 1, self.bands[1]))
         return gapped(found, top.max(), bottom.min())
@@ -148,11 +171,21 @@ class Setup:
         fields = None
         if exchange and all(structure.pbc):
             fields = (self.degeneracy * exchange_table(structure)).astype(real)
-        chunk = chunk_of(len(self.atoms), len(self.points), found.dipoles.dtype.itemsize, len(self.polarisations))
-        kept = found[:5]
-        pairs = Pairs(*kept, table, fields, atoms=self.atoms, mesh=self.mesh, chunk=chunk)
+        cells = math.prod(self.mesh)
+        chunk = chunk_of(len(self.atoms), len(self.points), cells, found.dipoles.dtype.itemsize, len(self.polarisations))
+        pairs = Pairs(*found[:5], table, fields, atoms=self.atoms, mesh=self.mesh, chunk=chunk)
+        if len(self.points) < cells:
+            roots, waves = (jnp.asarray(x, real) for x in self._waves())
+            dipoles = roots.astype(pairs.dipoles.dtype)[None, :, None, None] * pairs.dipoles
+            pairs = replace(pairs, dipoles=dipoles, roots=roots, waves=waves)
         outside = found.everything - found.active
         return pairs, (found.everything.mean(axis=0), outside.mean(axis=0), found.eigenvalues)
+
+    def _waves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Roots of the weights, and times them cos(k.R) and -sin(k.R) in all cells: see `Pairs`."""
+        cells, roots = np.array(list(np.ndindex(self.mesh))), np.sqrt(self.weights)
+        angle = 2 * np.pi * cells @ self.points.T
+        return roots, np.stack([roots * np.cos(angle), -roots * np.sin(angle)], axis=-1)
 
     def transitions(
         self, hamiltonian: Hamiltonian, snapshots: Snapshots, bins: list[Array], levels: list[Array], grid: EnergyGrid
@@ -162,7 +195,7 @@ class Setup:
         occupied = hamiltonian.basis.occupied(structure.species)
         electrons = occupied * self.degeneracy / structure.volume
         plasma = 4 * jnp.pi * units.COULOMB * units.HBAR2_PER_ELECTRON_MASS * electrons
-        weights = jnp.full(len(self.points), 1 / len(self.points))
+        weights = jnp.asarray(self.weights / self.weights.sum())
         histogram, eigenvalues = jnp.stack(bins)[:, None], jnp.stack(levels)
         found = Transitions(histogram, eigenvalues, weights, plasma, grid, occupied)
         return dataclasses.replace(found, snapshot_weights=snapshots.weights, groups=snapshots.groups)

@@ -137,7 +137,7 @@ def excitons(
     structure = snapshots.structure
     graph = hamiltonian.graph(structure) if graph is None else graph
     snapshots.check(graph)
-    setup = Setup.of(hamiltonian, structure, kmesh, valence, conduction, polarisations, shift, precision)
+    setup = Setup.of(hamiltonian, structure, kmesh, valence, conduction, polarisations, shift, precision, halved=True)
     check_memory(setup.memory(), memory_gb, setup.mesh, setup.bands)
     coefficients, found = [], []
     for s in range(len(snapshots)):
