@@ -1,3 +1,4 @@
+from .assisted import Assisted, assisted_absorption
 from .constants import CouplingConstants, coupling_constants
 from .levels import Electrons, Level, edge_levels
 from .perturbation import (
@@ -17,6 +18,7 @@ from .velocities import velocity
 from .wave_vectors import wave_vectors
 
 __all__ = [
+    "Assisted",
     "CouplingConstants",
     "Couplings",
     "Electrons",
@@ -27,6 +29,7 @@ __all__ = [
     "Stencil",
     "Topology",
     "Treatment",
+    "assisted_absorption",
     "by_mode",
     "coupling_constants",
     "couplings",

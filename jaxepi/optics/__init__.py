@@ -19,6 +19,7 @@ from jaxepi.optics.excitons import (
     mode_spectra,
     screening_of,
     thomas_fermi_length,
+    with_quanta,
 )
 from jaxepi.optics.excitons.spectrum import excitons
 from jaxepi.optics.kramers_kronig import kramers_kronig
@@ -58,4 +59,5 @@ __all__ = [
     "thomas_fermi_length",
     "transition_histogram",
     "transitions",
+    "with_quanta",
 ]

@@ -22,6 +22,7 @@ def absorption(
     decades: int = 6,
     labels: Sequence[str] = (),
     attracted: Sequence[Any] = (),
+    quanta: Sequence[Any] = (),
 ) -> "Figure":
     """Absorption coefficient against photon energy on a logarithmic axis.
 
@@ -30,6 +31,7 @@ def absorption(
         rest: spectrum of the lattice at rest, dashed. measured: `materials.measured.MeasuredAbsorption`, as points.
         decades: height of the axis. labels: of the spectra; their temperatures when left out.
         attracted: spectra with the attraction of electrons and holes, one beside each of `spectra`, dash-dotted.
+        quanta: spectra with phonon energies (and with attraction, where there are such), one beside each, dotted.
     """
     from jaxepi.optics import absorption as coefficient
 
@@ -42,9 +44,11 @@ def absorption(
         axes.plot(energies, spectra[i].absorption(), color=colour, lw=1.6, label=names[i], zorder=3)
         if len(single) > 1:
             axes.fill_between(energies, single.min(axis=0), single.max(axis=0), color=colour, alpha=0.18, lw=0)
-        if len(attracted):
-            label = f"{names[i]}, with attraction"
-            axes.plot(energies, attracted[i].absorption(), color=colour, ls="-.", lw=1.6, label=label, zorder=3)
+        both = "with attraction and phonon energies" if len(attracted) else "with phonon energies"
+        for more, words, style in ((attracted, "with attraction", "-."), (quanta, both, ":")):
+            if len(more):
+                label = f"{names[i]}, {words}"
+                axes.plot(energies, more[i].absorption(), color=colour, ls=style, lw=1.6, label=label, zorder=3)
     if rest is not None:
         axes.plot(rest.energies, rest.absorption(), color="black", ls="--", lw=1.3, label="lattice at rest", zorder=4)
     for marker, table in zip(_MARKERS, measured, strict=False):
@@ -52,7 +56,9 @@ def absorption(
         axes.plot(
             table.energies, table.absorption, marker, color="0.25", mfc="white", ms=4.5, mew=0.9, label=label, zorder=5
         )
-    everything = [np.asarray(s.absorption()) for s in [*spectra, *attracted, *([rest] if rest is not None else [])]]
+    everything = [
+        np.asarray(s.absorption()) for s in [*spectra, *attracted, *quanta, *([rest] if rest is not None else [])]
+    ]
     everything += [table.absorption for table in measured]
     top = np.ceil(np.log10(1.2 * max(a.max() for a in everything)))
     axes.set(yscale="log", ylim=(10.0 ** (top - max(5, decades)), 10.0**top), title=plain(title))

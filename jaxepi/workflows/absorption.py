@@ -7,7 +7,6 @@ number of temperatures.
 
 import dataclasses
 import os
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from jaxtyping import Float
 
 from jaxepi import electrons, html, kpoints, labelled, optics, results
 from jaxepi.electrons import BandEdges
+from jaxepi.epi import Assisted
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import constant
@@ -29,8 +29,9 @@ from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots, named_calculators
 from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.structure import Structure
-from jaxepi.workflows import attraction, expansion, samples, trajectories
+from jaxepi.workflows import attraction, expansion, quanta, samples, trajectories
 from jaxepi.workflows import crystal as crystals
+from jaxepi.workflows.joining import as_many, joined
 from jaxepi.workflows.reports.tables import with_error
 from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
 from jaxepi.workflows.study import Study
@@ -51,6 +52,8 @@ class AbsorptionResult:
         attracted: spectra in which electrons and holes attract each other, one a temperature; empty where not asked for.
         pairs: the transitions behind them, for other line shapes and scissors.
         equilibrium_attracted: that of the lattice at rest, or None.
+        assisted: parts of eps2 by phonon energy, or None where these were not asked for.
+        quanta, attracted_quanta: `spectra` and `attracted` with phonon energies; empty where not asked for.
         provenance: versions, command, models and their hash, settings, date.
     """
 
@@ -68,6 +71,9 @@ class AbsorptionResult:
     attracted: tuple[Spectrum, ...] = ()
     equilibrium_attracted: Spectrum | None = None
     pairs: tuple[Transitions, ...] = ()
+    assisted: Assisted | None = None
+    quanta: tuple[Spectrum, ...] = ()
+    attracted_quanta: tuple[Spectrum, ...] = ()
 
     @property
     def temperatures(self) -> tuple[float, ...]:
@@ -78,6 +84,12 @@ class AbsorptionResult:
     def gaps(self) -> Float[np.ndarray, "t s"]:
         """Gap between the band edges of every snapshot, eV, scissor included."""
         return self.conduction - self.valence + self.settings.scissor
+
+    @property
+    def thermal_gaps(self) -> tuple[float, ...]:
+        """Mean gap of each temperature, eV, scissor not included."""
+        gaps = zip(self.snapshots, self.conduction - self.valence, strict=True)
+        return tuple(float(one.mean(gap)) for one, gap in gaps)
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` over temperatures (K): optical constants of photon energies (eV), and gaps of snapshots (eV)."""
@@ -127,7 +139,13 @@ class AbsorptionResult:
         kept["thermal_edges"] = {"valence": valence, "conduction": conduction}
         kept["gap_kind"] = self.gap_kind
         if self.equilibrium_attracted is not None:
-            kept |= {"attracted": self.attracted, "equilibrium_attracted": self.equilibrium_attracted, "pairs": self.pairs}
+            kept |= {
+                "attracted": self.attracted,
+                "equilibrium_attracted": self.equilibrium_attracted,
+                "pairs": self.pairs,
+            }
+        if self.assisted is not None:
+            kept |= {"assisted": self.assisted, "quanta": self.quanta, "attracted_quanta": self.attracted_quanta}
         return kept if self.edges is None else {**kept, "band_edges": self.edges}
 
 
@@ -158,7 +176,7 @@ def absorption(
             return load(output)
         prepared = study.keep("prepared", partial(stages.prepare, progress))
         found = study.map(items, partial(stages.compute, prepared), settings.workers or stages.workers)
-        rest = study.keep("rest", partial(stages.rest, prepared))
+        rest = study.keep("rest", partial(stages.rest, progress, prepared))
         result = stages.analyse(prepared, found, rest, study.origin)
         study.finish(result.contents())
     return result
@@ -175,11 +193,7 @@ def load(path: str | os.PathLike) -> AbsorptionResult:
         edges = held.pop("thermal_edges")
         settings = AbsorptionSettings(**_renamed(results.tuples(origin["settings"])))
         if settings.trajectory is None and settings.sampling == "antithetic":
-            held |= {
-                name: tuple(_paired(one) for one in held[name])
-                for name in ("snapshots", "transitions", "spectra", "attracted", "pairs")
-                if name in held
-            }
+            held |= {name: tuple(_paired(one) for one in held[name]) for name in BY_SNAPSHOT if name in held}
         return AbsorptionResult(
             settings=settings,
             edges=held.pop("band_edges", None),
@@ -206,6 +220,9 @@ def _paired(held: Any) -> Any:
     """Snapshots, or what was computed of them, as antithetic pairs: older files do not say so themselves."""
     return held if held.groups else dataclasses.replace(held, groups=antithetic_pairs(len(held)))
 
+
+BY_SNAPSHOT = ("snapshots", "transitions", "spectra", "attracted", "pairs", "quanta", "attracted_quanta")
+"""Parts of a result that know antithetic pairs."""
 
 SMALL_MATRIX = 200
 """Orbitals of a supercell below which snapshots are computed one after the other: XLA then spreads the k points of one over
@@ -257,6 +274,7 @@ class _Stages:
         for one in given:
             one.check(graph)
         attraction.check(settings, crystal, given)
+        quanta.check(settings, crystal)
         return cls(settings, crystal, supercell, graph, given)
 
     def origin(self, command: str) -> dict[str, Any]:
@@ -295,7 +313,7 @@ class _Stages:
             found["attracted"] = attraction.of_snapshot(self.settings, self.crystal, one, s, prepared["screening"])
         return found
 
-    def rest(self, prepared: dict[str, Any]) -> dict[str, Any]:
+    def rest(self, progress: bool, prepared: dict[str, Any]) -> dict[str, Any]:
         """Transitions of the lattice at rest, from the primitive cell."""
         primitive = self.crystal.primitive
         x = np.asarray(primitive.positions)
@@ -303,6 +321,8 @@ class _Stages:
         points = kpoints.quasirandom(self.settings.equilibrium_points, periodic=primitive.pbc)
         memory = self.settings.memory_gb
         found = {"transitions": optics.transitions(self.crystal.hamiltonian, at_rest, points, memory_gb=memory)}
+        if self.settings.phonon_energies:
+            found["assisted"] = quanta.parts(self.settings, self.crystal, _broadening(self.settings), progress)
         if self.settings.excitons:
             found["attracted"] = attraction.at_rest(self.settings, self.crystal, prepared["screening"])
         return found
@@ -318,14 +338,14 @@ class _Stages:
         drawn = prepared["snapshots"]
 
         def together(name: str) -> tuple[Transitions, ...]:
-            return tuple(_joined([p[name] for p in group], d) for group, d in zip(groups, drawn, strict=True))
+            return tuple(joined([p[name] for p in group], d) for group, d in zip(groups, drawn, strict=True))
 
         def spectrum(binned: Transitions) -> Spectrum:
             return binned.spectrum(energies, _broadening(settings), settings.scissor)
 
-        joined = together("transitions")
+        binned = together("transitions")
         pairs = together("attracted") if settings.excitons else ()
-        spectra = tuple(map(spectrum, joined))
+        spectra = tuple(map(spectrum, binned))
         edges: BandEdges | None = prepared.get("edges")
         kind, window = self.tauc(edges)
         fits = () if kind == "none" else tuple(_fit(s.energies, s.mean()[1], kind, window) for s in spectra)
@@ -333,22 +353,30 @@ class _Stages:
         def edge(name: str) -> np.ndarray:
             return np.array([[float(part["edges"][name].value[0]) for part in group] for group in groups])
 
-        return AbsorptionResult(
+        result = AbsorptionResult(
             settings=settings,
             gap_kind=kind,
             edges=edges,
             snapshots=prepared["snapshots"],
-            transitions=joined,
+            transitions=binned,
             spectra=spectra,
             valence=edge("valence"),
             conduction=edge("conduction"),
             fits=fits,
-            equilibrium=_like(rest["transitions"], per, spectrum),
+            equilibrium=as_many(rest["transitions"], per, spectrum),
             provenance=origin,
             attracted=tuple(map(spectrum, pairs)),
-            equilibrium_attracted=_like(rest["attracted"], per, spectrum) if settings.excitons else None,
+            equilibrium_attracted=as_many(rest["attracted"], per, spectrum) if settings.excitons else None,
             pairs=pairs,
         )
+        if edges is None or "assisted" not in rest:
+            return result
+        put = partial(
+            quanta.put_back, rest["assisted"], edges, result.thermal_gaps, result.temperatures, settings.scissor
+        )
+        with_them = put(result.spectra, result.equilibrium), put(result.attracted, result.equilibrium_attracted)
+        named = dict(zip(("quanta", "attracted_quanta"), with_them, strict=True))
+        return dataclasses.replace(result, assisted=rest["assisted"], **named)
 
     def tauc(self, edges: BandEdges | None) -> tuple[str, tuple[float, float]]:
         """Kind of the gap and window of the fit (eV): asked for, the material's, or from the band edges."""
@@ -379,26 +407,6 @@ def _is_real(settings: AbsorptionSettings, crystal: Material) -> bool:
 
 def _broadening(settings: AbsorptionSettings) -> Gaussian | Lorentzian:
     return Gaussian(settings.width) if settings.broadening == "gaussian" else Lorentzian(settings.width)
-
-
-def _joined(parts: list[Transitions], drawn: Snapshots) -> Transitions:
-    """Transitions of single snapshots as one (on the host: nothing is compiled for their number)."""
-    histogram, eigenvalues = (
-        constant(np.concatenate([np.asarray(getattr(part, name)) for part in parts]))
-        for name in ("histogram", "eigenvalues")
-    )
-    joined = dataclasses.replace(parts[0], histogram=histogram, eigenvalues=eigenvalues)
-    return dataclasses.replace(joined, snapshot_weights=drawn.weights, groups=drawn.groups)
-
-
-def _like(one: Transitions, count: int, spectrum: Callable[[Transitions], Spectrum]) -> Spectrum:
-    """The spectrum of one snapshot, computed in the shape of several: no program is compiled for it alone."""
-    histogram, eigenvalues = (
-        constant(np.repeat(np.asarray(x), count, axis=0)) for x in (one.histogram, one.eigenvalues)
-    )
-    found = spectrum(dataclasses.replace(one, histogram=histogram, eigenvalues=eigenvalues))
-    eps1, eps2 = (constant(np.asarray(eps)[:1]) for eps in (found.eps1, found.eps2))
-    return dataclasses.replace(found, eps1=eps1, eps2=eps2)
 
 
 _fit = jax.jit(optics.tauc_fit, static_argnames="kind")

@@ -3,6 +3,8 @@
 Flows in: settings and a crystal. Flows out: `Transitions` in which electrons and holes attract each other.
 """
 
+import dataclasses
+
 import numpy as np
 
 from jaxepi import kpoints, optics
@@ -13,7 +15,6 @@ from jaxepi.optics.excitons.pairs import check_memory
 from jaxepi.optics.excitons.setup import Setup
 from jaxepi.sampling import Snapshots
 from jaxepi.workflows.settings import AbsorptionSettings
-
 
 HALVES = 0.5 * np.array([[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 0], [1, 0, 1], [0, 0, 1], [1, 1, 0]])
 """Shifts of meshes that are their own image under time reversal, in units of a division, in the order of the snapshots."""
@@ -101,7 +102,9 @@ def of_snapshot(
         precision="float32",
         memory_gb=settings.memory_gb,
     )
-    return found.transitions()
+    # Meshes that are shifted differently hold different numbers of points: their levels cannot be joined.
+    bare = found.transitions()
+    return dataclasses.replace(bare, eigenvalues=bare.eigenvalues[:, :0], weights=bare.weights[:0])
 
 
 def _mesh(settings: AbsorptionSettings, crystal: Material) -> tuple[int, ...]:

@@ -83,6 +83,9 @@ class AbsorptionSettings(ElectronSettings, TrajectorySettings):
     equilibrium_points: int = setting(
         10000, "quasirandom k points of the primitive cell, lattice at rest", least=1, most=10**7, metavar="N"
     )
+    phonon_energies: bool = setting(
+        False, "quanta in an indirect gap's tail, which snapshots leave out: spectra with them beside those without"
+    )
     excitons: bool = setting(
         False, "electrons and holes attract each other: spectra of them beside those of independent particles"
     )

@@ -1,10 +1,11 @@
 """Excitons of two parabolic bands against hydrogen, Elliott's factor and phonon energies in closed form."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxepi import plotting, units
+from jaxepi import optics, plotting, units
 from jaxepi.errors import InputError
 from jaxepi.optics.excitons import ModeSpectra, Screening, elliott_factor, join_tail, lanczos, lowest
 from jaxepi.optics.excitons.interaction import attraction_table
@@ -105,3 +106,24 @@ def test_phonon_energies_of_a_parabolic_edge():
     onset = float(energies[np.flatnonzero(np.asarray(found.shifted()[0]) > 0)[0]])
     assert onset == pytest.approx(1.1 - quantum, abs=2e-3)
     np.testing.assert_allclose(found.applied(excess**2), found.shifted()[0], atol=1e-15)
+    # A spectrum twice as strong, half of which needs no phonon: that half stays, and the map is linear.
+    twice = found.applied(2 * excess**2, 0.5)
+    np.testing.assert_allclose(twice, excess**2 + found.shifted()[0], atol=1e-14)
+    slope = jax.grad(lambda scale: found.applied(scale * excess**2)[600])(1.0)
+    np.testing.assert_allclose(slope, found.shifted()[0, 600], rtol=1e-12)
+    # Parts of another gap go where that is.
+    np.testing.assert_allclose(found.aligned(0.05).parts[0, 500], found.parts[0, 450], rtol=1e-9)
+
+
+def test_spectra_with_quanta_obey_kramers_and_kronig():
+    energies = jnp.linspace(0.05, 12.0, 240)
+    modes = ModeSpectra(energies, jnp.exp(-((energies - 1.5) ** 2))[None], jnp.array([0.4]), 300.0)
+    eps2 = jnp.exp(-((energies - 3.0) ** 2))
+    eps1 = optics.kramers_kronig(energies, eps2)
+    spectrum = optics.Spectrum(energies, eps1[None, :, None, None], eps2[None, :, None, None])
+    moved = optics.with_quanta(spectrum, modes, 0.25 * eps2)
+    expected = 0.25 * eps2 + 0.75 * modes.applied(eps2)
+    np.testing.assert_allclose(moved.eps2[0, :, 0, 0], expected, atol=1e-12)
+    np.testing.assert_allclose(moved.eps1[0, :, 0, 0], optics.kramers_kronig(energies, expected), atol=1e-10)
+    with pytest.raises(InputError, match="at the energies of the spectrum"):
+        optics.with_quanta(spectrum, ModeSpectra(energies[:-1], modes.parts[:, :-1], modes.quanta, 300.0))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxepi.errors import InputError
-from jaxepi.workflows import absorption
+from jaxepi.workflows import absorption, quanta
+from jaxepi.workflows.reports import absorption as report
 from jaxepi.workflows.settings import AbsorptionSettings
 
 SMALL = AbsorptionSettings(
@@ -25,6 +26,8 @@ SMALL = AbsorptionSettings(
             "three directions",
         ),
         ({"exciton_mesh": 60, "memory_gb": 0.5}, "GB"),
+        ({"phonon_energies": True, "statistics": "classical"}, "phonon energies of classical nuclei"),
+        ({"phonon_energies": True, "gap_kind": "direct"}, "whose gap is direct"),
     ],
 )
 def test_what_cannot_be_is_refused_before_snapshots_are_drawn(changes, message, tmp_path):
@@ -34,12 +37,26 @@ def test_what_cannot_be_is_refused_before_snapshots_are_drawn(changes, message, 
 
 
 @pytest.mark.slow
-def test_spectra_with_attraction_are_kept_beside_the_others(tmp_path):
-    """Strength moves down, and a second call reads what is there."""
-    found = absorption.absorption(SMALL, tmp_path / "spectra.h5")
+def test_spectra_with_attraction_are_kept_beside_the_others(tmp_path, monkeypatch):
+    """Strength moves down, and a second call reads what is there; phonon energies leave its amount, and carry it on."""
+    monkeypatch.setattr(quanta, "CONSTANTS", 2)
+    monkeypatch.setattr(quanta, "PAIRS", 4)
+    asked = dataclasses.replace(SMALL, phonon_energies=True)
+    found = absorption.absorption(asked, tmp_path / "spectra.h5")
     again = absorption.load(tmp_path / "spectra.h5")
     (attracted,), (without,) = found.attracted, found.spectra
     np.testing.assert_allclose(again.attracted[0].eps2, attracted.eps2, rtol=1e-12)
     low = np.asarray(without.energies) < 3.4
     below = [np.asarray(one.eps2).mean(axis=(0, 2, 3))[low].sum() for one in (attracted, without)]
     assert below[0] > 1.05 * below[1]
+    np.testing.assert_allclose(again.attracted_quanta[0].eps2, found.attracted_quanta[0].eps2, rtol=1e-12)
+    for spectrum, moved in ((without, found.quanta[0]), (attracted, found.attracted_quanta[0])):
+        areas = [np.asarray(one.eps2).mean(axis=(0, 2, 3)).sum() for one in (spectrum, moved)]
+        np.testing.assert_allclose(areas[1], areas[0], rtol=2e-2)
+        assert not np.allclose(moved.eps2, spectrum.eps2, rtol=1e-3)
+    report.write_csv(found, tmp_path / "spectra.csv")
+    lines = [line for line in (tmp_path / "spectra.csv").read_text().splitlines() if line[0] != "#"]
+    table = np.genfromtxt(lines, delimiter=",", names=True)
+    assert len(table) == 6 * 51
+    assert set(zip(table["attraction"], table["phonon_energies"], strict=True)) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert "with both" in report.summary(found)

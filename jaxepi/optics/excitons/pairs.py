@@ -10,8 +10,8 @@ and without G = 0, rho_i = (1/K) sum_k [D_c X D_v^+]_ii, g = 2 for singlets of a
 A product costs 4 K N^2 min(n_v, n_c) + ... complex operations, K points and N orbitals; rows of the amplitude are treated in
 chunks, so that its K N^2 numbers are never held at once.
 
-Where H is real in real space and the mesh holds -k with every k, X(-k) = X(k)* and the amplitude in real space is real: of each
-pair of points one is kept, times the root of two, and the transform is a product with real waves, roots cos(k.R), roots sin(k.R).
+Where H is real in real space and the mesh holds -k with every k, X(-k) = X(k)* and the amplitude in real space is real: of
+each pair of points one is kept, times the root of two, and the transform is a product with real waves.
 """
 
 from functools import partial
@@ -188,8 +188,8 @@ def states(
     """States at all points of a mesh, one k after the other, kept in complex numbers of `dtype`.
 
     Args:
-        weights: of the points, which sum to one. grid: bins of the transitions of independent particles, shape (p, bins); empty without one, and then the states are
-            differentiable (`invariant_subspaces`).
+        weights: of the points, which sum to one. grid: bins of the transitions of independent particles, shape (p, bins);
+            empty without one, and then the states are differentiable (`invariant_subspaces`).
     """
     blocks, vectors = hamiltonian.blocks(structure, graph), graph.vectors(structure)
     atoms = np.array(orbital_atoms(hamiltonian, structure))

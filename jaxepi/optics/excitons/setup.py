@@ -172,7 +172,9 @@ class Setup:
         if exchange and all(structure.pbc):
             fields = (self.degeneracy * exchange_table(structure)).astype(real)
         cells = math.prod(self.mesh)
-        chunk = chunk_of(len(self.atoms), len(self.points), cells, found.dipoles.dtype.itemsize, len(self.polarisations))
+        chunk = chunk_of(
+            len(self.atoms), len(self.points), cells, found.dipoles.dtype.itemsize, len(self.polarisations)
+        )
         pairs = Pairs(*found[:5], table, fields, atoms=self.atoms, mesh=self.mesh, chunk=chunk)
         if len(self.points) < cells:
             roots, waves = (jnp.asarray(x, real) for x in self._waves())

@@ -52,7 +52,8 @@ class GapRow(NamedTuple):
 class Comparison(NamedTuple):
     """Calculated over measured absorption at photon energies (eV), at one temperature (K).
 
-    attracted: the same ratio where electrons and holes attract each other; NaN where that was not asked for.
+    attracted, quanta, both: the same ratio where electrons and holes attract each other, with phonon energies, and with both;
+    NaN where that was not asked for.
     """
 
     temperature: float
@@ -60,6 +61,8 @@ class Comparison(NamedTuple):
     ratio: Float[np.ndarray, "e"]
     citation: str
     attracted: Float[np.ndarray, "e"]
+    quanta: Float[np.ndarray, "e"]
+    both: Float[np.ndarray, "e"]
 
 
 def gap_rows(result: AbsorptionResult) -> list[GapRow]:
@@ -102,9 +105,10 @@ def compare_absorption(result: AbsorptionResult, energies: tuple[float, ...] = R
                 - _log_interpolation(at, table.energies, table.absorption)
             )
 
-        attracted = ratio(result.attracted[index]) if result.attracted else np.full(len(at), np.nan)
+        kinds = (result.attracted, result.quanta, result.attracted_quanta)
+        others = (ratio(spectra[index]) if spectra else np.full(len(at), np.nan) for spectra in kinds)
         found = ratio(result.spectra[index])
-        out.append(Comparison(result.temperatures[index], at, found, table.citation, attracted))
+        out.append(Comparison(result.temperatures[index], at, found, table.citation, *others))
     return out
 
 
@@ -134,8 +138,11 @@ def summary(result: AbsorptionResult) -> str:
         known = np.isfinite(comparison.ratio)
         rows = [["photon energy (eV)", *(f"{e:.1f}" for e in comparison.energies[known])]]
         rows.append(["ratio", *(f"{r:.2g}" for r in comparison.ratio[known])])
-        if result.attracted:
-            rows.append(["with attraction", *(f"{r:.2g}" for r in comparison.attracted[known])])
+        named = {"with phonon energies": "quanta", "with attraction": "attracted", "with both": "both"}
+        for words, name in named.items():
+            ratio = getattr(comparison, name)[known]
+            if not np.isnan(ratio).all():
+                rows.append([words, *(f"{r:.2g}" for r in ratio)])
         lines += [f"  {line}" for line in aligned(rows)]
     return "\n".join(lines)
 
@@ -210,18 +217,24 @@ def write_csv(result: AbsorptionResult, path: str | os.PathLike, made_by: str = 
     for name, (_, unit, meaning) in CONSTANTS.items():
         head.append(f"# {name} in {unit}: {meaning}; _spread: standard deviation over snapshots; _error: of the mean")
     names = [f"{name}{suffix}" for name in CONSTANTS for suffix in ("", "_spread", "_error")]
-    blocks = [_block(t, s) for t, s in zip(result.temperatures, result.spectra, strict=True)]
-    blocks.append(_block(math.nan, result.equilibrium))
-    if result.equilibrium_attracted is not None:
+    groups = [(result.spectra, result.equilibrium, 0.0, 0.0)]
+    if result.attracted:
         head.append("# attraction: 1 where electrons and holes attract each other")
         names.append("attraction")
-        attracted = [_block(t, s) for t, s in zip(result.temperatures, result.attracted, strict=True)]
-        attracted.append(_block(math.nan, result.equilibrium_attracted))
-        blocks = [
-            np.column_stack([block, np.full(len(block), float(i))])
-            for i, group in enumerate((blocks, attracted))
-            for block in group
+        groups.append((result.attracted, result.equilibrium_attracted, 1.0, 0.0))
+    if result.quanta:
+        head.append("# phonon_energies: 1 where phonon energies are in the tail")
+        names.append("phonon_energies")
+        groups += [
+            (spectra, None, x, 1.0) for x, spectra in enumerate((result.quanta, result.attracted_quanta)) if spectra
         ]
+    blocks = []
+    for spectra, rest, *marks in groups:
+        flags = [mark for mark, asked in zip(marks, (result.attracted, result.quanta), strict=True) if asked]
+        pairs = [*zip(result.temperatures, spectra, strict=True), *([] if rest is None else [(math.nan, rest)])]
+        for temperature, spectrum in pairs:
+            block = _block(temperature, spectrum)
+            blocks.append(np.column_stack([block, *(np.full(len(block), float(flag)) for flag in flags)]))
     head.append(",".join(["temperature", "energy", *names]))
     with whole(path) as temporary, temporary.open("w") as file:
         file.write("\n".join(head) + "\n")
