@@ -109,8 +109,15 @@ def _absorb(settings: w.AbsorptionSettings, files: o.AbsorptionFiles, line: str)
     _print_remarks(result.snapshots[0], settings.trajectory)
     title = f"{Path(settings.crystal).stem}, {len(result.snapshots[0].structure)} atoms"
     known = measured.absorption(settings.crystal)
-    more = {"attracted": result.attracted, "quanta": result.attracted_quanta or result.quanta}
-    drawn = plotting.absorption(result.spectra, result.temperatures, result.equilibrium, known, title, **more)
+    drawn = plotting.absorption(
+        result.spectra,
+        result.temperatures,
+        result.equilibrium,
+        known,
+        title,
+        attracted=result.attracted,
+        quanta=result.attracted_quanta or result.quanta,
+    )
     plotting.save(drawn, figure, made_by)
     written = [output, figure]
     if result.fits:

@@ -256,8 +256,8 @@ def assisted_absorption(
         )
     first, second, weights = _chosen(top, bottom, min(direct, grid.nodes[-1]), pairs)
     count = int(np.ceil(_highest(constants, known) / QUANTUM_STEP)) + 1
-    chosen = (jnp.asarray(x, dtype) for x in (k[first], k[second] - k[first], weights))
-    bins = _binned(crystal, *chosen, most=float(direct), grid=grid, count=count)
+    start, step, shares = (jnp.asarray(x, dtype) for x in (k[first], k[second] - k[first], weights))
+    bins = _binned(crystal, start, step, shares, float(direct), grid, count)
     scale = 4 * jnp.pi**2 * units.COULOMB * hamiltonian.basis.spin_degeneracy / cell.volume
     lines = broadening.profile(energies[:, None] - grid.nodes.astype(dtype)[None], grid.step)
     quanta = QUANTUM_STEP * (jnp.arange(count, dtype=dtype) + 0.5)

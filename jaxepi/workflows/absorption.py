@@ -320,7 +320,8 @@ class _Stages:
         at_rest = Snapshots(primitive, constant(x[None]), constant(0.0, x.dtype))
         points = kpoints.quasirandom(self.settings.equilibrium_points, periodic=primitive.pbc)
         memory = self.settings.memory_gb
-        found = {"transitions": optics.transitions(self.crystal.hamiltonian, at_rest, points, memory_gb=memory)}
+        binned = optics.transitions(self.crystal.hamiltonian, at_rest, points, memory_gb=memory)
+        found: dict[str, Any] = {"transitions": binned}
         if self.settings.phonon_energies:
             found["assisted"] = quanta.parts(self.settings, self.crystal, _broadening(self.settings), progress)
         if self.settings.excitons:
@@ -374,9 +375,8 @@ class _Stages:
         put = partial(
             quanta.put_back, rest["assisted"], edges, result.thermal_gaps, result.temperatures, settings.scissor
         )
-        with_them = put(result.spectra, result.equilibrium), put(result.attracted, result.equilibrium_attracted)
-        named = dict(zip(("quanta", "attracted_quanta"), with_them, strict=True))
-        return dataclasses.replace(result, assisted=rest["assisted"], **named)
+        alone, both = put(result.spectra, result.equilibrium), put(result.attracted, result.equilibrium_attracted)
+        return dataclasses.replace(result, assisted=rest["assisted"], quanta=alone, attracted_quanta=both)
 
     def tauc(self, edges: BandEdges | None) -> tuple[str, tuple[float, float]]:
         """Kind of the gap and window of the fit (eV): asked for, the material's, or from the band edges."""

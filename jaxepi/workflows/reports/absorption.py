@@ -217,6 +217,7 @@ def write_csv(result: AbsorptionResult, path: str | os.PathLike, made_by: str = 
     for name, (_, unit, meaning) in CONSTANTS.items():
         head.append(f"# {name} in {unit}: {meaning}; _spread: standard deviation over snapshots; _error: of the mean")
     names = [f"{name}{suffix}" for name in CONSTANTS for suffix in ("", "_spread", "_error")]
+    groups: list[tuple[tuple[Spectrum, ...], Spectrum | None, float, float]]
     groups = [(result.spectra, result.equilibrium, 0.0, 0.0)]
     if result.attracted:
         head.append("# attraction: 1 where electrons and holes attract each other")
