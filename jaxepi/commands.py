@@ -138,11 +138,15 @@ def _bands(settings: w.BandsSettings, files: o.BandsFiles, _: str) -> None:
     output = _output(settings, files, "bands.png")
     made_by = _claim("bands", settings, files, Output("--output", output, FIGURES))
     loaded = crystal.load(settings.crystal, settings.hamiltonian, spin_orbit=settings.spin_orbit)
-    found = bands.bands(loaded, settings.path, settings.points)
+    if settings.near is None:
+        found, near = bands.bands(loaded, settings.path, settings.points), None
+    else:
+        asked = (settings.near, settings.count, settings.path, settings.points)
+        found, near = bands.bands_near(loaded, *asked, progress=files.progress)
     edges = bands.edges_along(found)
     figure = plotting.bands(found.path, found.energies, *edges, settings.window, Path(settings.crystal).stem)
     plotting.save(figure, output, made_by)
-    print("\n".join(report.bands_lines(found)))
+    print("\n".join([*report.bands_lines(found), *([] if near is None else report.near_lines(near))]))
     print(f"\nWritten: {output}")
 
 

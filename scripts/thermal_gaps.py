@@ -28,7 +28,7 @@ def gamma_probe(hamiltonian, supercell, graph, top: float, gap: float) -> EdgePr
     """The band edges as they stand at Gamma of the perfect supercell."""
     blocks = hamiltonian.blocks(supercell, graph)
     h, _ = sparse_bloch(blocks, graph, graph.vectors(supercell), np.zeros(3))
-    near = states_near(h, None, top + 0.75 * gap, 40)
+    near = states_near(h, None, top + 0.75 * gap, 40).energies
     empty, filled = near[near > top + 0.5 * gap], near[near < top + 0.5 * gap]
     return EdgeProbe(
         points=jnp.zeros((1, 3)),

@@ -293,10 +293,10 @@ def _sparse_edges(hamiltonian, snapshots, probe, graph) -> tuple[Array, Array]:
         for k, top, bottom in zip(points, probe.valence, probe.conduction, strict=True):
             h, s = sparse_bloch(blocks, graph, vectors, k)
             if top:
-                near = states_near(h, s, float(probe.top + 0.25 * probe.gap), top + 4)
+                near = states_near(h, s, float(probe.top + 0.25 * probe.gap), top + 4).energies
                 tops.append(near[near < float(probe.top + 0.5 * probe.gap)][-top:].mean())
             if bottom:
-                near = states_near(h, s, float(probe.top + 0.75 * probe.gap), bottom + 4)
+                near = states_near(h, s, float(probe.top + 0.75 * probe.gap), bottom + 4).energies
                 bottoms.append(near[near > float(probe.top + 0.5 * probe.gap)][:bottom].mean())
         valence.append(np.mean(tops))
         conduction.append(np.mean(bottoms))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxepi import hamiltonians, potentials
 from jaxepi.errors import InputError
 from jaxepi.guards import warn_of_single_precision
-from jaxepi.materials import measured, models
+from jaxepi.materials import bilayers, measured, models
 from jaxepi.materials.material import Material
 from jaxepi.optics.excitons import Screening
 from jaxepi.optics.excitons import setup as excitons
@@ -19,7 +19,7 @@ from jaxepi.structure import Structure
 if TYPE_CHECKING:
     import ase
 
-__all__ = ["Material", "available", "load", "measured", "models"]
+__all__ = ["Material", "available", "bilayers", "known", "load", "measured", "models"]
 
 
 def available() -> list[str]:
@@ -27,17 +27,30 @@ def available() -> list[str]:
     return sorted(models.catalogue())
 
 
+def known(name: str) -> bool:
+    """Whether `load` has a material of that name: a shipped one, or a bilayer of graphene (`bilayers.named`).
+
+    Raises:
+        InputError: a bilayer that there is none of.
+    """
+    return name in models.catalogue() or bilayers.named(name) is not None
+
+
 def load(name: str, hamiltonian: str | None = None, potential: str | None = None, spin_orbit: bool = False) -> Material:
-    """A shipped material by name, with other models where they are given by name or path.
+    """A shipped material by name, with other models where they are given by name or path; or a bilayer of graphene, whose
+    names `bilayers.named` reads.
 
     Raises:
         InputError: an unknown material, or models that cannot be read or have other elements.
     """
-    catalogue = models.catalogue()
-    if name not in catalogue:
-        raise InputError(f"no material {name!r}; shipped are {', '.join(sorted(catalogue))}, or give a structure file")
+    catalogue, layered = models.catalogue(), bilayers.named(name)
+    if name not in catalogue and layered is None:
+        raise InputError(
+            f"no material {name!r}; shipped are {', '.join(sorted(catalogue))}, bilayers such as bilayer-graphene-AB and "
+            "twisted-bilayer-graphene-m30-r1, or give a structure file"
+        )
     warn_of_single_precision(name)
-    entry = catalogue[name]
+    entry = catalogue[name] if layered is None else {**catalogue["graphene"], **bilayers.CARD}
     electrons = hamiltonian or entry["hamiltonian"]
     ions = potential or entry["potential"]
     card = {
@@ -54,10 +67,10 @@ def load(name: str, hamiltonian: str | None = None, potential: str | None = None
             f"dielectric constant {entry['screening']['eps0']:g}: {entry['screening']['citation']}"
         )
     window = entry.get("tauc_window")
-    primitive = Structure.from_ase(_crystal(entry["crystal"], cubic=False))
+    primitive = Structure.from_ase(_crystal(entry["crystal"], cubic=False)) if layered is None else layered
     found = Material(
         primitive=primitive,
-        structure=Structure.from_ase(_crystal(entry["crystal"], cubic=True)),
+        structure=Structure.from_ase(_crystal(entry["crystal"], cubic=True)) if layered is None else layered,
         electrons=hamiltonians.load(electrons, spin_orbit),
         ions=potentials.load(ions) if ions else None,
         name=name,

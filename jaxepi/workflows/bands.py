@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxepi import electrons, html, kpoints, labelled, results
-from jaxepi.electrons import BandEdges
+from jaxepi.electrons import BandEdges, NearBands
 from jaxepi.materials import Material
+from jaxepi.progress import progress_bar
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots, named_calculators
 from jaxepi.workflows import expansion, samples
@@ -107,6 +108,30 @@ def bands(crystal: Material, path: str | None = None, count: int = 200) -> Bands
     if not basis.counts_electrons:
         return Bands(along, energies, None, basis.uncounted)
     return Bands(along, energies, basis.occupied(cell.species))
+
+
+def bands_near(
+    crystal: Material,
+    energy: float,
+    states: int = 8,
+    path: str | None = None,
+    count: int = 30,
+    progress: bool = False,
+) -> tuple[Bands, NearBands]:
+    """The states next to an energy (eV) along a path, of a large cell; and with them what `NearBands` says more.
+
+    Args:
+        states: at each point. path, count: as of `bands`. progress: a bar on stderr.
+
+    Raises:
+        InputError: as `bands`, and as `electrons.bands_near`.
+    """
+    cell, hamiltonian = crystal.primitive, crystal.hamiltonian
+    along = kpoints.path(cell, path, count)
+    with progress_bar(total=len(along.points), unit="k point", shown=progress) as bar:
+        found = electrons.bands_near(hamiltonian, cell, along.points, energy, states, progress=lambda _: bar.update(1))
+    why = f"of {hamiltonian.basis.size(cell.species)} states at each point the {states} next to {energy:g} eV are known"
+    return Bands(along, electrons.plausible(found.energies, _whose(crystal)), None, why), found
 
 
 def _whose(crystal: Material) -> str:

@@ -125,11 +125,14 @@ def load(
     Raises:
         InputError: an unknown name, or a file or model that cannot be read or used.
     """
-    if crystal in materials.available():
+    if materials.known(crystal):
         return materials.load(crystal, hamiltonian, potential, spin_orbit)
     if not Path(crystal).is_file():
         known = ", ".join(materials.available())
-        raise InputError(f"no material and no file {crystal!r}: give one of {known}, or the path of a structure file")
+        raise InputError(
+            f"no material and no file {crystal!r}: give one of {known}, a bilayer (bilayer-graphene-AB, "
+            "twisted-bilayer-graphene-m30-r1), or the path of a structure file"
+        )
     structure = phonopy_files.unit_cell(crystal) if phonopy_files.is_phonopy(crystal) else read_structure(crystal)
     electrons = hamiltonians.load(hamiltonian, spin_orbit) if hamiltonian else None
     found = Material(

@@ -166,6 +166,15 @@ class BandsSettings(ElectronSettings):
         most=1e5,
         metavar=("MIN", "MAX"),
     )
+    near: float | None = setting(
+        None,
+        "only the `count` states next to this energy at each point, by sparse matrices: for large cells",
+        "eV",
+        least=-1e5,
+        most=1e5,
+        metavar="E",
+    )
+    count: int = setting(8, "states at each point, with `near`", least=1, most=10_000, metavar="N")
 
     def __post_init__(self) -> None:
         super().__post_init__()

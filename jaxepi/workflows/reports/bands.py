@@ -5,6 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from jaxepi.electrons import NearBands
 from jaxepi.materials import measured
 from jaxepi.sampling import Snapshots
 from jaxepi.workflows.bands import Bands, GapSummary, edges_along
@@ -25,6 +26,13 @@ def bands_lines(found: Bands) -> list[str]:
         return [*lines, "Bands overlap on the path: no gap"]
     place = vector(points[empty.min(axis=1).argmin()])
     return [*lines, f"Lowest empty state on the path:   {bottom:.4f} eV at {place}", f"Gap: {bottom - top:.4f} eV"]
+
+
+def near_lines(found: NearBands) -> list[str]:
+    """How well states next to an energy are known, and what a k point of them costs."""
+    return [
+        f"Largest residual |(H - E S) c|: {found.residuals.max():.1e} eV; {found.seconds.mean():.1f} s a k point",
+    ]
 
 
 def _corner_lines(found: Bands) -> list[str]:
