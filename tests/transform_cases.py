@@ -330,6 +330,10 @@ HOST = {
     "epi.self_energies": "refuses by the number of groups; tests/epi/test_unfolding.py has its values",
     "electrons.band_edges": "searches over k with SciPy",
     "electrons.plausible": "refuses on the host",
+    **dict.fromkeys(
+        ("electrons.bands_near", "electrons.sparse_bloch", "electrons.states_near"), "SciPy's sparse solvers"
+    ),
+    **dict.fromkeys(("electrons.NearBands", "electrons.NearStates"), "records of arrays"),
     "electrons.edge_probe": "folds points into a supercell; its counts are static",
     "optics.lowest_excitons": "SciPy's Lanczos",
     "epi.Assisted": "a record of arrays, found on the host",

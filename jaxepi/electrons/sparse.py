@@ -17,7 +17,6 @@ from jaxtyping import Array, Float, Inexact
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
-from jaxepi.hamiltonians.bloch import cartesian
 from jaxepi.kpoints import fractional
 from jaxepi.structure import Structure
 
@@ -61,7 +60,7 @@ class NearBands(NamedTuple):
 
 
 def sparse_bloch(
-    blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], k, derivative: int | None = None
+    blocks: Blocks, graph: Graph, vectors: Float[Array | np.ndarray, "e 3"], k: Any, derivative: int | None = None
 ) -> tuple[sp.csc_matrix, sp.csc_matrix | None]:
     """H(k) and S(k) as SciPy sparse matrices, atomic gauge; real at k = 0 where the blocks are.
 
@@ -183,11 +182,11 @@ def bands_near(
     periodic = np.asarray(structure.cell)[np.array(structure.pbc)]
     axes = np.flatnonzero(np.abs(periodic).max(axis=0, initial=0.0) > 1e-6)
     rows = []
-    for i, k in enumerate(np.asarray(cartesian(points, structure))):
+    for i, k in enumerate(points @ np.asarray(structure.reciprocal, dtype=float)):
         began = time.perf_counter()
         found = states_near(*sparse_bloch(blocks, graph, vectors, k), energy, count)
         velocities = np.zeros((count, 3))
-        for axis in axes:
+        for axis in axes.tolist():
             velocities[:, axis] = _slopes(found, *sparse_bloch(blocks, graph, vectors, k, axis))
         rows.append((found.energies, velocities, found.residuals.max(), time.perf_counter() - began))
         if progress is not None:

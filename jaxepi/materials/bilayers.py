@@ -122,11 +122,8 @@ def _reduced(m: int, r: int) -> tuple[int, int]:
     """The vector (p, q) of the smallest cell."""
     m, r = (whole_number(n, f"twist m={m}, r={r}") for n in (m, r))
     common = math.gcd(m, r)
-    if min(m, r) < 1 or common > 1:
-        remedy = (
-            f"m={m // common}, r={r // common} is the same twist" if min(m, r) > 0 else "give whole numbers above zero"
-        )
-        raise InputError(f"twist m={m}, r={r}: {remedy}")
+    if common > 1:
+        raise InputError(f"twist m={m}, r={r}: m={m // common}, r={r // common} is the same twist; give that")
     p, q = m, m + r
     if r % 3 == 0:  # both vectors have the factor 1 + exp(i pi/3); turns of 60 degrees change no layer
         p, q = (2 * p + q) // 3, (q - p) // 3
