@@ -131,6 +131,28 @@ def drift_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[s
     return rows
 
 
+def thermal_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[str]:
+    """Mean shifts of the lowest levels above the valence top in thermal cells, ab initio and model on the same, meV."""
+    rows = []
+    for group in data.groups:
+        if len(group.species) == 2:
+            continue
+        found = edges_of.thermal_means(group, level, partial(edges_of.predicted, model, group))
+        if found:
+            rows.append(
+                f"{len(group.species)} atoms, {mesh_of(group)}: shift from rest in thermal cells, meV, {level}, model"
+            )
+        for name in dict.fromkeys(r.level for r in found):
+            own = [r for r in found if r.level == name]
+            each = (
+                f"{r.temperature:g} K ({r.cells}) {1e3 * r.label:+.1f} +- {1e3 * r.scatter:.1f}, {1e3 * r.model:+.1f} (apart "
+                f"by {1e3 * r.difference:+.1f} +- {1e3 * r.uncertainty:.1f})"
+                for r in own
+            )
+            rows.append(f"    {name}: {'; '.join(each)}")
+    return rows
+
+
 def mode_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[str]:
     """Second differences of the lowest levels by mode, times zero-point squares, ab initio and model, meV."""
     rows = []
@@ -155,6 +177,13 @@ def mode_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[st
                 if r.level == name
             )
             rows.append(f"    {name}: {'; '.join(each)}")
+            own = [r for r in found if r.level == name]
+            warm = [1 / np.tanh(np.pi * units.HBAR * r.thz * 1e-3 / (units.KB * np.array([100.0, 400.0]))) for r in own]
+            shifts = [1e3 * np.array(each) for each in ([r.label for r in own], [r.model for r in own])]
+            sums, rise = [x.sum() for x in shifts], [x @ np.array([w[1] - w[0] for w in warm]) for x in shifts]
+            rows.append(
+                f"        together {sums[0]:+.1f}, {sums[1]:+.1f}; from 100 to 400 K {rise[0]:+.1f}, {rise[1]:+.1f}"
+            )
     return rows
 
 
@@ -235,8 +264,8 @@ def main() -> int:
     print(f"{options.model} against {options.level}, a = {options.a} angstrom")
     data = datasets.read(options.data)
     print("\n".join(named_rows(model, data, options.level, options.a)))
-    for rows in (strained_rows, slope_rows, drift_rows, mode_rows):
-        print("\n".join(rows(model, data, options.level)))
+    for rows in (strained_rows, slope_rows, drift_rows, thermal_rows, mode_rows):
+        print("\n".join(rows(model, data, options.level)), flush=True)
     if species != (14, 14):
         print(direct(model, cell))
         return 0

@@ -8,7 +8,7 @@ python scripts/check_renormalisation.py graphene --mesh 96
 python scripts/check_renormalisation.py derivatives
 
 `silicon` (any material by --crystal): shifts of the indirect and the direct gap by mesh, adiabatic and dynamic, 100 to 400 K,
-and the isotope slope as a derivative by the mass. `carlo`: mesh of 2 divisions against snapshots of 16 atoms at a tenth of the
+and the isotope slope as a derivative by the mass. `carlo`: a mesh against snapshots of its supercell at a tenth of the
 amplitude, and at full amplitude. `graphene`: p_z electrons, phonons of Lindsay and Broido. `derivatives`: against differences.
 """
 
@@ -109,34 +109,67 @@ def isotopes(prepared: dict, cell: Structure, levels: dict, mesh: int, eta: floa
 
 
 def carlo(options) -> None:
-    """Second order on the wave vectors of a small supercell against its snapshots."""
+    """Second order on the wave vectors of a supercell against its snapshots: random pairs, a special pair, single modes."""
     loaded, _, known, edges, levels = crystal(options)
     hamiltonian, cell = loaded.hamiltonian, loaded.primitive
-    small = sampling.force_constants(loaded.potential, cell.supercell(options.supercell))
+    base = cell if options.cell == "primitive" else loaded.structure
+    small = sampling.force_constants(loaded.potential, base.supercell(options.supercell))
+    # The mesh's own force constants: wave vectors between those of another supercell would be interpolated.
+    own, divisions = small, options.supercell
+    if base is not cell:
+        divisions = 2 * options.supercell
+        own = sampling.force_constants(loaded.potential, cell.supercell(divisions))
     supercell = small.supercell
     graph = hamiltonian.graph(supercell)
-    probe = electrons.edge_probe(edges, supercell, hamiltonian.basis.occupied(supercell.species))
-    noise = sampling.white_noise(jax.random.key(0), 2 * options.pairs, len(supercell), antithetic=True)
-    groups = sampling.averages.antithetic_pairs(2 * options.pairs)
-    points = epi.wave_vectors(cell, options.supercell)
-    print(f"{loaded.name}, {len(supercell)} atoms, gap's shift in meV")
-    for temperature in (0.0, 300.0):
-        # The mesh's own force constants: wave vectors between those of another supercell would be interpolated.
-        exact = []
+    occupied = hamiltonian.basis.occupied(supercell.species)
+    probe = electrons.edge_probe(edges, supercell, occupied)
+    print(f"{loaded.name}, {len(supercell)} atoms, gap's shift in meV: second order; snapshots", flush=True)
+
+    def measured(drawn: np.ndarray, amplitude: float) -> np.ndarray:
+        """Shifts of displaced supercells, over the square of the amplitude, meV."""
+        moved = sampling.Snapshots(supercell, supercell.positions[None] + amplitude * drawn, 0.0)
+        solver = "sparse" if hamiltonian.basis.size(supercell.species) > 600 else "dense"
+        top, bottom = electrons.thermal_edges(hamiltonian, moved, probe, graph, solver)
+        return 1e3 * (np.asarray(bottom - top) - float(edges.gap)) / amplitude**2
+
+    for temperature in options.temperatures:
+        topology, exact = dataclasses.replace(known, images=sampling.images_of(own)), {}
         for name in ("valence", "indirect"):
-            prepared = epi.problem(
-                hamiltonian, small, levels[name], dataclasses.replace(known, images=sampling.images_of(small))
-            )
-            exact.append(float(epi.shift(prepared, points, temperature).total))
-        print(f"{temperature:g} K: second order {1e3 * (exact[1] - exact[0]):+.2f}", end="")
-        u = sampling.displacements(small, temperature, noise)
-        for amplitude in (0.1, 1.0):
-            drawn = sampling.Snapshots(supercell, supercell.positions[None] + amplitude * u, temperature)
-            top, bottom = electrons.thermal_edges(hamiltonian, drawn, probe, graph, "dense")
-            shifts = (np.asarray(bottom - top) - float(edges.gap)) / amplitude**2
-            error = float(sampling.averages.standard_error(shifts, groups))
-            print(f"; {amplitude:g} of the amplitude {1e3 * shifts.mean():+.2f} +- {1e3 * error:.2f}", end="")
-        print(flush=True)
+            points = epi.wave_vectors(cell, divisions, np.asarray(levels[name].k))
+            if base is not cell:  # face-centred: every second wave vector of the primitive cell's mesh fits the cube
+                fits = np.rint(points.points * divisions).astype(int).sum(axis=1) % 2 == 0
+                points = kpoints.KPoints(points.points[fits], 2 * points.weights[fits])
+            prepared = epi.problem(hamiltonian, own, levels[name], topology)
+            exact[name] = [
+                1e3 * float(epi.shift(prepared, points, temperature, epi.Treatment(eta)).total) for eta in options.etas
+            ]
+        shifts = np.subtract(exact["indirect"], exact["valence"])
+        shown = ", ".join(f"{x:+.2f} ({eta:g} eV)" for x, eta in zip(shifts, options.etas, strict=True))
+        print(f"{temperature:g} K: second order {shown}", flush=True)
+        if options.columns:
+            # Displacements whose outer products sum to the covariance: no noise at all, and second order alone.
+            count = 3 * len(supercell)
+            u = np.asarray(sampling.displacements(small, temperature, jnp.eye(count).reshape(count, -1, 3)))
+            total = sum(0.5 * (measured(u[i : i + 1], s * 0.02).sum()) for i in range(count) for s in (1, -1))
+            print(f"{temperature:g} K: curvatures summed over {count} displacements {total:+.2f}", flush=True)
+        if options.special:
+            pair = sampling.special(small, temperature=temperature)
+            u = np.asarray(pair.positions - supercell.positions[None])
+            shown = ", ".join(f"{a:g} of the amplitude {measured(u, a).mean():+.2f}" for a in options.amplitudes)
+            print(f"{temperature:g} K: special displacement and partner, {shown}", flush=True)
+        found: dict[float, list] = {a: [] for a in options.amplitudes}
+        for i in range(options.pairs):
+            noise = sampling.white_noise(jax.random.key(i), 1, len(supercell))
+            u = np.asarray(sampling.displacements(small, temperature, jnp.concatenate([noise, -noise])))
+            for amplitude in found:
+                found[amplitude].append(measured(u, amplitude).mean())
+            if i and (i % 4 == 3 or i == options.pairs - 1):
+                parts = {f"{a:g} of the amplitude": np.array(x) for a, x in found.items()}
+                parts |= {"higher orders": np.subtract(found[1.0], found[0.1])} if len(found) == 2 else {}
+                text = ", ".join(
+                    f"{k} {x.mean():+.2f} +- {x.std(ddof=1) / len(x) ** 0.5:.2f}" for k, x in parts.items()
+                )
+                print(f"{temperature:g} K: {i + 1} pairs, {text}", flush=True)
 
 
 # Graphene
@@ -327,6 +360,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--broadening", type=float, default=0.1, help="eV")
     parser.add_argument("--supercell", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=32)
+    parser.add_argument("--cell", choices=("primitive", "conventional"), default="primitive")
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 300.0], help="of snapshots, kelvin")
+    parser.add_argument("--etas", type=float, nargs="+", default=[0.0], help="broadenings of second order there, eV")
+    parser.add_argument("--amplitudes", type=float, nargs="+", default=[0.1, 1.0], choices=(0.1, 1.0))
+    parser.add_argument("--special", action="store_true", help="a special displacement and its partner, too")
+    parser.add_argument("--columns", action="store_true", help="curvatures without noise, too")
     parser.add_argument("--mesh", type=int, default=96, help="of graphene")
     parser.add_argument("--steep", type=float, default=6.4, help="dt/dd of graphene, eV/angstrom")
     parser.add_argument("--snapshots", type=int, default=100, help="of graphene")

@@ -96,7 +96,7 @@ class Chain:
         found = optics.dielectric(
             hamiltonian, drawn, jnp.array(PHOTONS), 1, optics.Gaussian(0.2), graph=self.graph, tensor=False
         )
-        return found.eps2.mean(axis=0)
+        return found.eps2.mean(axis=0).ravel()
 
 
 def table(name: str, rows: list[str], f: Callable, step: float, reverse: bool) -> None:

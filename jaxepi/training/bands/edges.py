@@ -166,6 +166,54 @@ def drift(
     return out
 
 
+class ThermalMean(NamedTuple):
+    """How far a level above the valence top lies from its energy at rest in cells drawn at one temperature; eV.
+
+    Attributes:
+        level: as of `Drift`. temperature: kelvin. cells: how many. label, model: means over the cells. scatter: standard error
+            of the labels' mean. difference, uncertainty: model less label, and the standard error of that.
+    """
+
+    level: str
+    temperature: float
+    cells: int
+    label: float
+    model: float
+    scatter: float
+    difference: float
+    uncertainty: float
+
+
+def thermal_means(group: Configurations, level: str, found: Predicted) -> list[ThermalMean]:
+    """Mean shifts of the lowest levels in unstrained cells of quantum nuclei, labels beside a model on the same cells.
+
+    Args:
+        group: with a configuration at rest (`at_rest`). level: of theory. found: eigenvalues of rows of the group, eV.
+    """
+    rest = at_rest(group, level)
+    if rest is None:
+        return []
+    labels, out = group.labels[level]["eigenvalues"], []
+    same = np.abs(group.cell - group.cell[rest]).max(axis=(1, 2)) < 1e-6
+    drawn = same & np.array([kind == "thermal-quantum" for kind in group.kind])
+    top, empty = levels(labels[rest], group.occupied)
+    rows = np.flatnonzero(drawn)
+    if len(rows) < 4:
+        return []
+    both = [labels[[rest, *rows]], found([rest, *rows])[:, :, : labels.shape[2]]]
+    for one in empty:
+        label, model = ((e := one.of(x) - top.of(x))[1:] - e[0] for x in both)
+        name = _named(one, group, float(one.of(labels[rest]) - top.of(labels[rest])))
+        for kelvin in np.unique(group.temperature[rows]):
+            own = group.temperature[rows] == kelvin
+            count = int(own.sum())
+            if count > 3:
+                errors = [float(x[own].std(ddof=1) / count**0.5) for x in (label, model - label)]
+                means = [float(x[own].mean()) for x in (label, model)]
+                out.append(ThermalMean(name, float(kelvin), count, *means, errors[0], means[1] - means[0], errors[1]))
+    return out
+
+
 class ModeShift(NamedTuple):
     """How modes of one frequency move a level above the valence top: its second difference by them, at zero-point motion.
 
