@@ -7,11 +7,12 @@ import pytest
 
 from jaxepi import sampling
 from jaxepi.electrons import generalized_eigvalsh
-from jaxepi.epi import Level, Treatment, by_mode, problem, shift
+from jaxepi.epi import Level, Treatment, by_mode, problem, shift, topology
 from jaxepi.epi.levels import Electrons
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import bloch_matrices
 from jaxepi.kpoints import KPoints
+from jaxepi.sampling.phonons import interpolated
 from jaxepi.tree import replace
 
 pytestmark = pytest.mark.slow
@@ -64,6 +65,20 @@ def test_a_crystal_that_moves_as_a_whole_shifts_nothing(crystal, constants, k):
         if matrices is not None:
             whole = matrices.reshape(2, 3, *matrices.shape[1:]).sum(axis=0)
             assert float(jnp.abs(whole).max()) < 1e-10 * float(jnp.abs(matrices).max())
+
+
+def test_a_smaller_container_of_second_derivatives_is_exact_at_its_own_wave_vectors(crystal, constants, k):
+    """Of 2 x 2 cells in place of the stencil's own, on the mesh of 2 divisions."""
+    hamiltonian, known = crystal
+    level = Level.at(hamiltonian, constants.base, k, 0)
+    small = topology(hamiltonian, constants, known.stencil.repeats, (2, 2, 1))
+    assert small.repeats == (2, 2, 1) != known.repeats
+    whole, folded = (problem(hamiltonian, constants, level, t).hessian for t in (known, small))
+    for q in meshed(constants).points:
+        both = (interpolated(h, h.matrix, jnp.asarray(q), t.container) for h, t in ((whole, known), (folded, small)))
+        np.testing.assert_allclose(*both, atol=1e-9)
+    with pytest.raises(InputError, match="second 0"):
+        topology(hamiltonian, constants, known.stencil.repeats, (2, 2, 0))
 
 
 def test_coupling_is_hermitian(crystal, constants, k):

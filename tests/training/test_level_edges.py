@@ -75,6 +75,29 @@ def test_levels_are_degenerate_sets():
     assert empty[0].states == 2
 
 
+def test_thermal_means_are_shifts_from_rest_on_the_same_cells(thermal):
+    """A model whose empty bands rise by 10 meV as the atoms move, and lie 50 meV high everywhere, is 10 meV off."""
+    e = thermal.labels["pbe"]["eigenvalues"]
+
+    def wrong(rows):
+        found = e[rows].copy()
+        found[:, :, 4:] += 0.05
+        found[1:, :, 4:] += 0.01
+        return found
+
+    rows = edges.thermal_means(thermal, "pbe", wrong)
+    top, empty = edges.levels(e[0], 4)
+    assert len(rows) == len(empty)
+    for row, level in zip(rows, empty, strict=True):
+        above = level.of(e) - top.of(e)
+        assert (row.temperature, row.cells) == (100.0, 4)
+        assert row.label == pytest.approx(above[1:].mean() - above[0])
+        assert row.difference == pytest.approx(0.01)
+        assert row.uncertainty == pytest.approx(0.0, abs=1e-9)
+        assert row.scatter > 1e-4
+    assert edges.thermal_means(thermal, "hse06", wrong) == []
+
+
 def test_functionals_are_the_levels_above_the_top(thermal):
     e = thermal.labels["pbe"]["eigenvalues"]
     top, empty = edges.levels(e[0], 4, 2.0)

@@ -208,9 +208,10 @@ def thermal_means(group: Configurations, level: str, found: Predicted) -> list[T
             own = group.temperature[rows] == kelvin
             count = int(own.sum())
             if count > 3:
-                errors = [float(x[own].std(ddof=1) / count**0.5) for x in (label, model - label)]
-                means = [float(x[own].mean()) for x in (label, model)]
-                out.append(ThermalMean(name, float(kelvin), count, *means, errors[0], means[1] - means[0], errors[1]))
+                apart = float(model[own].mean() - label[own].mean())
+                scatter, unsure = (float(x[own].std(ddof=1) / count**0.5) for x in (label, model - label))
+                means = float(label[own].mean()), float(model[own].mean())
+                out.append(ThermalMean(name, float(kelvin), count, means[0], means[1], scatter, apart, unsure))
     return out
 
 
