@@ -39,6 +39,11 @@ class Command(NamedTuple):
             from jaxepi.compiled import keep_compiled
 
             keep_compiled(files.keep_compiled if isinstance(files.keep_compiled, str) else None)
+        if isinstance(files, o.StudyFiles) and files.distributed:
+            from jaxepi import machines
+
+            host = files.distributed if isinstance(files.distributed, str) else None
+            machines.connect(host, files.processes, files.process)
         if isinstance(settings, CrystalSettings) and settings.precision == "float64":
             double_precision()
         # The precision of a command is a setting of its own: no PrecisionWarning.
@@ -69,6 +74,11 @@ def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
     made_by = mark(name, {n: v for n, v in asked.items() if n not in w.RESOURCES})
     read = ("crystal", "hamiltonian", "potential", "phonons", "born", "trajectory", "reference", "expansion")
     inputs = [asked[n] for n in read if asked.get(n)]
+    if isinstance(files, o.StudyFiles) and files.distributed:
+        from jaxepi import machines
+
+        if machines.helps():
+            return made_by  # process 0 writes
     claim(outputs, made_by, files.overwrite, inputs)
     for output in outputs:
         if output.own and output.path.exists() and not files.overwrite:
@@ -92,6 +102,7 @@ def _print_remarks(snapshots: Any, trajectory: str | None = None) -> None:
 
 def _absorb(settings: w.AbsorptionSettings, files: o.AbsorptionFiles, line: str) -> None:
     from jaxepi import plotting
+    from jaxepi.machines import Devices
     from jaxepi.materials import measured
     from jaxepi.workflows import absorption
     from jaxepi.workflows.reports import absorption as report
@@ -104,7 +115,8 @@ def _absorb(settings: w.AbsorptionSettings, files: o.AbsorptionFiles, line: str)
     outputs += [Output("--figure", path, FIGURES) for path in (figure, tauc)]
     outputs += [Output("--csv", csv)] if files.csv else []
     made_by = _claim("absorb", settings, files, *outputs)
-    result = absorption.absorption(settings, output, files.progress, not files.overwrite, line)
+    devices = Devices(files.devices, files.devices_per_snapshot)
+    result = absorption.absorption(settings, output, files.progress, not files.overwrite, line, devices)
     print(report.summary(result))
     _print_remarks(result.snapshots[0], settings.trajectory)
     title = f"{Path(settings.crystal).stem}, {len(result.snapshots[0].structure)} atoms"

@@ -15,6 +15,7 @@ inconsistent until they are flushed. The packed file is moved into place in the 
 import dataclasses
 import datetime
 import hashlib
+import io
 import json
 import os
 import platform
@@ -96,20 +97,34 @@ def write(path: str | os.PathLike, contents: Mapping[str, Any], origin: Mapping[
 
 
 def _write(target: Path, contents: Mapping[str, Any], origin: Mapping[str, Any], temporary: Path | None = None) -> None:
-    """Whole or not at all; `temporary` is where it is written meanwhile (`files.whole`).
+    """Whole or not at all; `temporary` is where it is written meanwhile (`files.whole`)."""
+    _put_image(target, image(contents, origin), temporary)
 
-    The file is made in memory: a full disk is then met by Python alone, since HDF5 prints what it meets while it cleans up.
+
+def _put_image(target: Path, held: bytes, temporary: Path | None = None) -> None:
+    with whole(target, temporary) as path:
+        path.write_bytes(held)
+
+
+def image(contents: Mapping[str, Any], origin: Mapping[str, Any]) -> bytes:
+    """The bytes of a result's file.
+
+    It is made in memory: a full disk is then met by Python alone, since HDF5 prints what it meets while it cleans up.
     """
-    with h5py.File(target.name, "w", driver="core", backing_store=False, block_size=1 << 20) as file:
+    with h5py.File("image", "w", driver="core", backing_store=False, block_size=1 << 20) as file:
         file.attrs.update({"format": FORMAT, "version": VERSION})
         for key, value in origin.items():
             file.attrs[key] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for name, value in contents.items():
             _encode(file, name, value, None)
         file.flush()
-        image = file.id.get_file_image()
-    with whole(target, temporary) as path:
-        path.write_bytes(image)
+        return file.id.get_file_image()
+
+
+def of_image(held: bytes) -> dict[str, Any]:
+    """What the bytes of a result's file hold."""
+    with h5py.File(io.BytesIO(held), "r") as file:
+        return {name: _decode(file[name]) for name in file}
 
 
 def read(path: str | os.PathLike) -> Result:
@@ -312,6 +327,10 @@ class Run:
         """Store one part, whole or not at all."""
         _write(self._file(name), contents, self.origin)
 
+    def put_image(self, name: str, held: bytes) -> None:
+        """Store one part that another process made (`image`), whole or not at all."""
+        _put_image(self._file(name), held)
+
     def get(self, name: str) -> dict[str, Any] | None:
         """One part, or None where it is not finished; an unreadable one (a full disk, say) counts as not finished."""
         if not self._file(name).exists():
@@ -329,9 +348,12 @@ class Run:
     def keep(self, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """One part: from its file if it is finished, computed and stored otherwise. Both give the same values."""
         found = self.get(name)
-        if found is None:
-            self.put(name, compute())
-            found = self.get(name)
+        return self.replaced(name, compute()) if found is None else found
+
+    def replaced(self, name: str, contents: Mapping[str, Any]) -> dict[str, Any]:
+        """One part stored, whatever was there, and as it reads back."""
+        self.put(name, contents)
+        found = self.get(name)
         if found is None:
             raise OSError(f"{self._file(name)} was written but cannot be read back; check the disk")
         return found

@@ -24,6 +24,9 @@ S = TypeVar("S", bound="Settings")
 LARGEST = 2**31 - 1
 """Whole numbers of settings without a bound of their own end here: they must fit into 32 bits."""
 
+MOST_OF_RANGE = 100_000
+"""Numbers of one start:stop:step."""
+
 Counts = int | tuple[int, int, int]
 """One number for all directions, or three."""
 
@@ -316,8 +319,26 @@ def _tuple(kind: Any, value: Any, rule: Rule) -> tuple[Any, ...]:
         value = (value,)
     if not isinstance(value, list | tuple) or length not in (None, len(value)):
         raise _RefusedError(value, allowed(kind, rule))
+    if length is None and members[0] is float:
+        value = [number for entry in value for number in _ranged(entry)]
     each = members if length is not None else members[:1] * len(value)
     return tuple(_convert(member, entry, rule) for member, entry in zip(each, value, strict=True))
+
+
+def _ranged(entry: Any) -> Sequence[Any]:
+    """The numbers of `start:stop:step`, the stop among them where a step falls on it; anything else by itself."""
+    if not isinstance(entry, str) or ":" not in entry:
+        return (entry,)
+    remedy = f"numbers, or start:stop:step with a step towards the stop and {MOST_OF_RANGE} numbers at most"
+    try:
+        start, stop, step = (float(word) for word in entry.split(":"))
+        count = math.floor((stop - start) / step + 1e-9) + 1
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise _RefusedError(entry, remedy) from None
+    if not 1 <= count <= MOST_OF_RANGE:
+        raise _RefusedError(entry, remedy)
+    # Rounded, so that 0:1:0.1 has 0.3, as the list 0.3 has it, and not 0.30000000000000004.
+    return [float(f"{start + i * step:.12g}") for i in range(count)]
 
 
 def _within(kind: type, value: Any, rule: Rule) -> Any:

@@ -175,23 +175,42 @@ def _histogram_forward(occupied, grid, tensor, h, w, weights):
     return (deposit(grid, gap, weighted), e), (e, u, x, w, weights)
 
 
-def deposit(grid: EnergyGrid, energy: Float[Array, "..."], strengths: Float[Array, "p ..."]) -> Float[Array, "p bins"]:
-    """Add strengths at their energies to the bins, by chunks; energies beyond the grid are dropped."""
+def deposit(
+    grid: EnergyGrid,
+    energy: Float[Array, "..."],
+    strengths: Float[Array, "p ..."],
+    steep: Float[Array, "p ..."] | None = None,
+) -> Float[Array, "p bins"]:
+    """Add strengths at their energies to the bins, by chunks; energies beyond the grid are dropped.
+
+    Args:
+        steep: what goes to the bins by the derivatives of their weights by energy (1/eV), besides.
+    """
+    if steep is not None:
+        return _deposit(grid, energy, jnp.concatenate([strengths, steep]), True)
+    return _deposit(grid, energy, strengths, False)
+
+
+def _deposit(grid: EnergyGrid, energy: Array, strengths: Array, steep: bool) -> Float[Array, "p bins"]:
+    """`deposit`; with `steep`, the second half of the strengths is that."""
     energy, strengths = energy.reshape(-1), strengths.reshape(strengths.shape[0], -1)
     chunks = -(-energy.size // PAIR_CHUNK)
     width = -(-energy.size // chunks)
     padding = chunks * width - energy.size
     energy = jnp.pad(energy, (0, padding), constant_values=-10 * grid.step).reshape(chunks, width)
     strengths = jnp.pad(strengths, ((0, 0), (0, padding))).reshape(-1, chunks, width)
+    components = len(strengths) // 2 if steep else len(strengths)
 
     def add(total, chunk):
-        first, weights, _ = grid.weights(chunk[0])
+        first, weights, slopes = grid.weights(chunk[0])
         nodes = first[:, None] + jnp.arange(4, dtype=first.dtype)[None]
         nodes = jnp.where((nodes >= 0) & (nodes < grid.count), nodes, grid.count)
-        updates = (weights[:, :, None] * chunk[1].T[:, None, :]).reshape(-1, chunk[1].shape[0])
-        return total.at[nodes.reshape(-1)].add(updates, mode="drop"), None
+        updates = weights[:, :, None] * chunk[1][:components].T[:, None, :]
+        if steep:
+            updates = updates + slopes[:, :, None] * chunk[1][components:].T[:, None, :]
+        return total.at[nodes.reshape(-1)].add(updates.reshape(-1, components), mode="drop"), None
 
-    start = jnp.zeros((grid.count, strengths.shape[0]), strengths.dtype)
+    start = jnp.zeros((grid.count, components), strengths.dtype)
     total, _ = jax.lax.scan(add, start, (energy, jnp.moveaxis(strengths, 1, 0)))
     return total.T
 

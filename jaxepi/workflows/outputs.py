@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from jaxepi.errors import InputError
 from jaxepi.settings import Settings, setting
 
 
@@ -23,8 +24,41 @@ class Files(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class AbsorptionFiles(Files):
+class StudyFiles(Files):
+    """Files of a study, and the machines that compute its items."""
+
+    group: ClassVar[str] = "machines"
+
+    distributed: bool | str = setting(
+        False,
+        "share the items out over processes, all of which run this command: those of a step of SLURM or of another launcher, "
+        "or with HOST:PORT of process 0 those that --processes and --process count",
+        metavar="HOST:PORT",
+    )
+    processes: int | None = setting(None, "with HOST:PORT: how many", least=1, metavar="N")
+    process: int | None = setting(None, "with HOST:PORT: the number of this one; 0 writes", least=0, metavar="N")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        explicit = isinstance(self.distributed, str)
+        for name in ("processes", "process"):
+            if (getattr(self, name) is not None) != explicit:
+                raise InputError(
+                    f"{name}: goes with --distributed HOST:PORT, --processes and --process: give all three, or --distributed "
+                    "alone under a launcher such as srun"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsorptionFiles(StudyFiles):
     """Files of an absorption study."""
+
+    group: ClassVar[str] = "files"
+
+    devices: int | None = setting(
+        None, "devices of each process over which snapshots are spread (default: all)", least=1, metavar="N"
+    )
+    devices_per_snapshot: int = setting(1, "of them share the k points of one snapshot", least=1, metavar="N")
 
     output: str | None = setting(None, "result, HDF5 (default: CRYSTAL-absorption.h5)", metavar="FILE")
     figure: str | None = setting(None, "figure, PNG, PDF or SVG (default: beside the result, .png)", metavar="FILE")
@@ -57,7 +91,7 @@ class PhononsFiles(Files):
 
 
 @dataclasses.dataclass(frozen=True)
-class ExpandFiles(Files):
+class ExpandFiles(StudyFiles):
     """Files of a thermal expansion."""
 
     output: str | None = setting(
@@ -99,7 +133,7 @@ class TrainFiles(Files):
 
 
 @dataclasses.dataclass(frozen=True)
-class GapFiles(Files):
+class GapFiles(StudyFiles):
     """Files of gaps."""
 
     output: str | None = setting(
@@ -108,7 +142,7 @@ class GapFiles(Files):
 
 
 @dataclasses.dataclass(frozen=True)
-class RenormalisationFiles(Files):
+class RenormalisationFiles(StudyFiles):
     """Files of a renormalisation."""
 
     output: str | None = setting(
@@ -119,7 +153,7 @@ class RenormalisationFiles(Files):
 
 
 @dataclasses.dataclass(frozen=True)
-class UnfoldingFiles(Files):
+class UnfoldingFiles(StudyFiles):
     """Files of spectral functions."""
 
     output: str | None = setting(

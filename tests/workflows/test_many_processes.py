@@ -1,0 +1,83 @@
+"""Several processes make one study: the same numbers, one of them writes, and one that dies is named by the others."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxepi.workflows.study import Study
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = """
+import os, signal, sys, time
+import numpy as np
+from jaxepi import machines
+from jaxepi.errors import InputError
+from jaxepi.results import Quantity
+from jaxepi.workflows.study import Study
+
+port, process, path, dies = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+machines.connect(f"127.0.0.1:{port}", 2, process, patience=4.0)
+
+def compute(item):
+    if dies and process == int(dies[0]) and item > 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return {"square": Quantity(np.asarray(item**2 + 0.1), "1")}
+
+items = {f"item-{i}": i for i in range(9)}
+try:
+    with Study.open(path, {"settings": {"count": 9}}, unit="number", total=9) as study:
+        if not study.complete:
+            offset = float(study.keep("offset", lambda: compute(2))["square"].value)
+            assert offset == 4.1
+            parts = study.map_lots(items, lambda lot: [compute(item) for item in lot], 2)
+            study.finish({"values": Quantity(np.array([part["square"].value for part in parts]), "1")})
+        print(study.contents()["values"].value.sum())
+except InputError as error:
+    sys.exit(str(error))
+"""
+
+
+def together(path, *dies):
+    """Exit status and what was printed by two processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    each = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM, str(port), str(i), str(path), *dies], **pipes)  # type: ignore[call-overload]
+        for i in range(2)
+    ]
+    said = [one.communicate(timeout=120) for one in each]
+    return [(one.returncode, *texts) for one, texts in zip(each, said, strict=True)]
+
+
+def test_two_processes_make_one_result_and_again_read_it(tmp_path):
+    path = tmp_path / "result.h5"
+    writer, helper = together(path)
+    assert writer[:2] == (0, f"{sum(i**2 + 0.1 for i in range(9))}\n"), writer
+    assert helper[:2] == (0, ""), helper
+    assert [file.name for file in tmp_path.iterdir()] == ["result.h5"]
+    with Study.open(path, {"settings": {"count": 9}}) as study:
+        assert study.contents()["values"].value[8] == 64.1
+
+
+@pytest.mark.parametrize("dies", [0, 1])
+def test_a_process_that_dies_stops_the_other_with_its_name_and_a_rerun_goes_on(tmp_path, dies):
+    path = tmp_path / "result.h5"
+    ended = together(path, str(dies))
+    assert ended[dies][0] == -9
+    status, _, said = ended[1 - dies]
+    # Where process 0 dies, JAX ends the others, who have said at their start where it runs.
+    assert status == (1 if dies else -6), said
+    last = f"process 1 on {socket.gethostname()} has died (no sign of life for 4 s)"
+    first = f"sends what it computes to process 0 on {socket.gethostname()}"
+    assert (last if dies else first) in said, said
+    kept = {file.stem for file in Path(f"{path}.parts").glob("item-*.h5")}
+    assert kept
+    assert ("item-3" if dies else "item-8") not in kept
+    assert [status for status, *_ in together(path)] == [0, 0]
