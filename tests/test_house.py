@@ -24,6 +24,7 @@ STOREY = {
     "progress": 0,
     "html": 0,
     "labelled": 0,
+    "machines": 0,
     "settings": 0,
     "signals": 0,
     "tree": 0,

@@ -23,7 +23,9 @@ from jaxepi.optics.excitons import (
 )
 from jaxepi.optics.excitons.spectrum import excitons
 from jaxepi.optics.kramers_kronig import kramers_kronig
+from jaxepi.optics.slopes import SpectrumSlope, spectrum_slope, transition_slopes
 from jaxepi.optics.spectrum import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
+from jaxepi.optics.spread import Spread, spread_transitions
 from jaxepi.optics.tauc import TaucFit, tauc_fit
 from jaxepi.optics.transitions import transition_histogram
 
@@ -37,6 +39,8 @@ __all__ = [
     "ModeSpectra",
     "Screening",
     "Spectrum",
+    "SpectrumSlope",
+    "Spread",
     "Tail",
     "TaucFit",
     "Transitions",
@@ -55,9 +59,12 @@ __all__ = [
     "reflectivity",
     "refractive_index",
     "screening_of",
+    "spectrum_slope",
+    "spread_transitions",
     "tauc_fit",
     "thomas_fermi_length",
     "transition_histogram",
+    "transition_slopes",
     "transitions",
     "with_quanta",
 ]

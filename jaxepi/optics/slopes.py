@@ -17,8 +17,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from jaxepi.linalg import alike, degeneracy_tolerance, hermitian
-from jaxepi.optics.broadening import EnergyGrid
+from jaxepi.optics.broadening import Broadening, EnergyGrid, PhotonEnergies
+from jaxepi.optics.dielectric import Transitions
 from jaxepi.optics.transitions import SMALLEST_GAP, VOIGT, Operator, check_occupied, deposit
+from jaxepi.sampling import averages
+from jaxepi.tree import field, pytree, replace, stored
 
 
 def transition_slopes(
@@ -96,3 +99,44 @@ def _contracted(tensor: bool, x: Inexact[Array, "3 c v"], y: Inexact[Array, "3 c
     if not tensor:
         return (x.conj() * y).real.mean(axis=0, keepdims=True)
     return jnp.stack([0.5 * (x[a].conj() * y[b] + x[b].conj() * y[a]).real for a, b in VOIGT])
+
+
+@stored
+@pytree
+class SpectrumSlope:
+    """Derivative of a dielectric function by temperature, one tensor a snapshot, as `Spectrum` holds the function itself.
+
+    Attributes:
+        energies: photon energies, eV, shape (w,). eps1, eps2: 1/K, shape (s, w, 3, 3) or (s, w, 1, 1).
+        weights: of the snapshots.
+    """
+
+    energies: Float[Array, " w"] = field(unit="eV")
+    eps1: Float[Array, "s w a a"] = field(unit="1/K")
+    eps2: Float[Array, "s w a a"] = field(unit="1/K")
+    weights: Float[Array, "s"] | None = field(unit="1", default=None)
+
+    @jax.jit
+    def mean(self) -> tuple[Float[Array, " w"], Float[Array, " w"]]:
+        """Derivative of the thermal average of the isotropic eps1 and eps2, 1/K."""
+        return tuple(  # type: ignore[return-value]
+            averages.mean(jnp.einsum("swaa->sw", e) / e.shape[-1], self.weights) for e in (self.eps1, self.eps2)
+        )
+
+
+def spectrum_slope(
+    binned: Transitions,
+    slopes: Float[Array, "s p bins"],
+    energies: PhotonEnergies,
+    broadening: Broadening,
+    scissor: float | Array = 0.0,
+) -> SpectrumSlope:
+    """Derivative of `binned.spectrum(...)`, whose histogram has these derivatives by temperature (eV/K).
+
+    Raises:
+        InputError: what `Transitions.spectrum` refuses.
+    """
+    found = replace(binned, histogram=slopes).spectrum(energies, broadening, scissor)
+    # eps1 is one and an integral of the histogram: the one has no derivative.
+    identity = jnp.eye(found.eps1.shape[-1], dtype=found.eps1.dtype)
+    return SpectrumSlope(found.energies, found.eps1 - identity[None, None], found.eps2, found.weights)

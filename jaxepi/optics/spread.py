@@ -52,7 +52,7 @@ def spread_transitions(
     points: tuple[KPoints, ...],
     mesh: Mesh,
     *,
-    directions: Float[Array, "s n 3"] | None = None,
+    directions: Float[Array, "s n 3"] | Float[np.ndarray, "s n 3"] | None = None,
     grid: EnergyGrid = DEFAULT_GRID,
     tensor: bool = True,
     graph: Graph | None = None,
@@ -162,7 +162,7 @@ def _spread(
             if direction is None:
                 found = _transitions(*shared, x[None], k, weight, grid, tensor, real, (1, batch[1]))
                 return found.histogram[0], found.eigenvalues[0], None
-            return _with_slopes(*shared, x, direction, k, weight, grid, tensor, real, batch[1])
+            return _with_slopes(shared, x, direction, k, weight, grid, tensor, real, batch[1])
 
         held = positions, points, weights, directions
         histogram, eigenvalues, slopes = jax.lax.map(one, held, batch_size=batch[0] if batch[0] > 1 else None)
@@ -180,8 +180,9 @@ def _spread(
     return mapped((hamiltonian, structure, graph), positions, points, weights, directions)
 
 
-def _with_slopes(hamiltonian, structure, graph, x, direction, points, weights, grid, tensor, real, size):
+def _with_slopes(shared, x, direction, points, weights, grid, tensor, real, size):
     """Histogram, eigenvalues, and the derivative of the histogram along a direction of the positions, of one snapshot."""
+    hamiltonian, structure, graph = shared
 
     def of(x):
         displaced = structure.with_positions(x)

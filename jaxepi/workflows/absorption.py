@@ -2,227 +2,89 @@
 
 Flows in: settings. Flows out: an `AbsorptionResult`, kept in a file of the store; every finished snapshot is kept at once,
 and a second call goes on from there. All snapshots have equal shapes, so everything is compiled once, whatever the
-number of temperatures.
+number of temperatures; where there are many, or several devices, some are computed together (`lots`), of whatever temperatures.
 """
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jax.sharding import Mesh
+from jaxtyping import Array
 
-from jaxepi import electrons, html, kpoints, labelled, optics, results
+from jaxepi import electrons, kpoints, optics, results
 from jaxepi.electrons import BandEdges
-from jaxepi.epi import Assisted
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import constant
 from jaxepi.kpoints import KPoints
+from jaxepi.machines import Devices
 from jaxepi.materials import Material
-from jaxepi.optics import Gaussian, Lorentzian, Spectrum, TaucFit, Transitions
+from jaxepi.optics import Gaussian, Lorentzian, Spectrum, SpectrumSlope, Transitions
 from jaxepi.optics.dielectric import DEFAULT_GRID, batches
-from jaxepi.optics.spectrum import CONSTANTS
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots, named_calculators
-from jaxepi.sampling.averages import antithetic_pairs
 from jaxepi.structure import Structure
 from jaxepi.workflows import attraction, expansion, quanta, samples, trajectories
 from jaxepi.workflows import crystal as crystals
+from jaxepi.workflows.absorption_result import AbsorptionResult, load
 from jaxepi.workflows.joining import as_many, joined
-from jaxepi.workflows.reports.tables import with_error
+from jaxepi.workflows.lots import LARGEST, Lots
 from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
 from jaxepi.workflows.study import Study
 
 __all__ = ["AbsorptionResult", "AbsorptionSettings", "absorption", "load"]
 
 
-@dataclasses.dataclass(frozen=True)
-class AbsorptionResult:
-    """What an absorption study found, temperature by temperature.
-
-    Attributes:
-        settings: of the study. gap_kind: indirect, direct or none. edges: of the primitive cell at rest, or None.
-        snapshots, transitions, spectra: one entry a temperature.
-        valence, conduction: band edges of every snapshot, eV, scissor not included, shape (t, s); NaN without edges.
-        fits: Tauc fits of the mean spectra, one a temperature; empty without a gap.
-        equilibrium: spectrum of the lattice at rest, on many k points of the primitive cell.
-        attracted: spectra in which electrons and holes attract each other, one a temperature; empty where not asked for.
-        pairs: the transitions behind them, for other line shapes and scissors.
-        equilibrium_attracted: that of the lattice at rest, or None.
-        assisted: parts of eps2 by phonon energy, or None where these were not asked for.
-        quanta, attracted_quanta: `spectra` and `attracted` with phonon energies; empty where not asked for.
-        provenance: versions, command, models and their hash, settings, date.
-    """
-
-    settings: AbsorptionSettings
-    gap_kind: str
-    edges: BandEdges | None
-    snapshots: tuple[Snapshots, ...]
-    transitions: tuple[Transitions, ...]
-    spectra: tuple[Spectrum, ...]
-    valence: Float[np.ndarray, "t s"]
-    conduction: Float[np.ndarray, "t s"]
-    fits: tuple[TaucFit, ...]
-    equilibrium: Spectrum
-    provenance: dict[str, Any]
-    attracted: tuple[Spectrum, ...] = ()
-    equilibrium_attracted: Spectrum | None = None
-    pairs: tuple[Transitions, ...] = ()
-    assisted: Assisted | None = None
-    quanta: tuple[Spectrum, ...] = ()
-    attracted_quanta: tuple[Spectrum, ...] = ()
-
-    @property
-    def temperatures(self) -> tuple[float, ...]:
-        """Kelvin."""
-        return tuple(float(one.temperature) for one in self.snapshots)
-
-    @property
-    def gaps(self) -> Float[np.ndarray, "t s"]:
-        """Gap between the band edges of every snapshot, eV, scissor included."""
-        return self.conduction - self.valence + self.settings.scissor
-
-    @property
-    def thermal_gaps(self) -> tuple[float, ...]:
-        """Mean gap of each temperature, eV, scissor not included."""
-        gaps = zip(self.snapshots, self.conduction - self.valence, strict=True)
-        return tuple(float(one.mean(gap)) for one, gap in gaps)
-
-    def to_xarray(self) -> Any:
-        """An `xarray.Dataset` over temperatures (K): optical constants of photon energies (eV), and gaps of snapshots (eV)."""
-        over = ("temperature", "energy")
-        variables: dict[str, Any] = {
-            name: (over, np.stack([function(s.energies, *s.mean()) for s in self.spectra]), unit)
-            for name, (function, unit, _) in CONSTANTS.items()
-        }
-        variables["absorption_error"] = over, np.stack([s.standard_error() for s in self.spectra]), "1/cm"
-        variables["gap"] = ("temperature", "snapshot"), self.gaps, "eV"
-        coordinates = {
-            "temperature": ("temperature", self.temperatures, "K"),
-            "energy": ("energy", self.spectra[0].energies, "eV"),
-        }
-        return labelled.dataset(variables, coordinates, crystal=self.settings.crystal)
-
-    def to_pandas(self) -> Any:
-        """A `pandas.DataFrame` over temperatures (K) and photon energies (eV): the spectra, one after the other."""
-        tables = [s.to_pandas().reset_index() for s in self.spectra]
-        temperatures = np.repeat(self.temperatures, [len(table) for table in tables])
-        columns = {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in tables[0].columns}
-        return labelled.frame({"temperature": temperatures, **columns}, ("temperature", "energy"))
-
-    def _repr_html_(self) -> str:
-        from jaxepi import plotting
-        from jaxepi.materials import measured
-
-        known = measured.absorption(self.settings.crystal)
-        figure = plotting.absorption(self.spectra, self.temperatures, self.equilibrium, known, self.settings.crystal)
-        rows = []
-        for one, gaps, fit in zip(self.snapshots, self.gaps, self.fits or (None,) * len(self.snapshots), strict=True):
-            edges = with_error(float(one.mean(gaps)), float(one.standard_error(gaps)))
-            tauc = "" if fit is None else f"; Tauc fit {with_error(float(fit.gap), float(fit.sensitivity))} eV"
-            poor = ", poor fit" if fit is not None and bool(fit.poor) else ""
-            rows.append((f"gap at {float(one.temperature):g} K", f"band edges {edges} eV{tauc}{poor}"))
-        atoms = len(self.snapshots[0].structure)
-        title = (
-            f"Absorption of {self.settings.crystal}, {atoms} atoms, {len(self.snapshots[0])} snapshots a temperature"
-        )
-        return html.table(title, rows) + html.picture(plotting.png(figure))
-
-    def contents(self) -> dict[str, Any]:
-        """What the store keeps."""
-        kept: dict[str, Any] = {"snapshots": self.snapshots, "transitions": self.transitions, "spectra": self.spectra}
-        kept |= {"tauc_fits": self.fits, "equilibrium": self.equilibrium}
-        valence, conduction = Quantity(self.valence, "eV"), Quantity(self.conduction, "eV")
-        kept["thermal_edges"] = {"valence": valence, "conduction": conduction}
-        kept["gap_kind"] = self.gap_kind
-        if self.equilibrium_attracted is not None:
-            kept |= {
-                "attracted": self.attracted,
-                "equilibrium_attracted": self.equilibrium_attracted,
-                "pairs": self.pairs,
-            }
-        if self.assisted is not None:
-            kept |= {"assisted": self.assisted, "quanta": self.quanta, "attracted_quanta": self.attracted_quanta}
-        return kept if self.edges is None else {**kept, "band_edges": self.edges}
-
-
 def absorption(
     settings: AbsorptionSettings,
-    output: str | os.PathLike,
+    output: str | os.PathLike | None,
     progress: bool = True,
     resume: bool = True,
     command: str = "",
+    devices: Devices | None = None,
 ) -> AbsorptionResult:
     """Run the study, or go on with it, or read it where it is finished.
 
     Args:
-        output: HDF5 file of the result; `<output>.parts/` holds finished snapshots while the study runs.
+        output: HDF5 file of the result; `<output>.parts/` holds finished snapshots while the study runs. None keeps nothing.
         progress: a bar with the remaining time on stderr.
         resume: False replaces whatever `output` holds.
         command: the command line, for the provenance.
+        devices: over which snapshots are spread; all of this process when left out.
 
     Raises:
-        InputError: a crystal or model that cannot be used, a request that does not fit in memory, a result of other
+        InputError: a crystal or model that cannot be used, devices that are not there, a request that does not fit in
+            memory, a result of other
             settings at `output`, or what the samplers and the optics refuse. OSError: `output` cannot be written.
     """
     stages = _Stages.of(settings)
     items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(stages.shape)}
     options: dict[str, Any] = {"resume": resume, "unit": "snapshot", "total": len(items), "progress": progress}
+    mesh = stages.mesh(devices)
     with Study.open(output, stages.origin(command), ignore=RESOURCES, **options) as study:
         if study.complete:
+            assert output is not None
             return load(output)
         prepared = study.keep("prepared", partial(stages.prepare, progress))
-        found = study.map(items, partial(stages.compute, prepared), settings.workers or stages.workers)
+        size = stages.together(mesh)
+        if size > 1 or settings.slopes:
+            together = partial(stages.compute_lot, prepared, stages.lots(prepared, mesh, size))
+            found = study.map_lots(items, together, size)
+        else:
+            found = study.map(items, partial(stages.compute, prepared), settings.workers or stages.workers)
         rest = study.keep("rest", partial(stages.rest, progress, prepared))
         result = stages.analyse(prepared, found, rest, study.origin)
         study.finish(result.contents())
     return result
 
 
-def load(path: str | os.PathLike) -> AbsorptionResult:
-    """A finished study.
-
-    Raises:
-        InputError: the file is missing, damaged, of another version, or not an absorption study.
-    """
-    held, origin = results.read(path)
-    try:
-        edges = held.pop("thermal_edges")
-        settings = AbsorptionSettings(**_renamed(results.tuples(origin["settings"])))
-        if settings.trajectory is None and settings.sampling == "antithetic":
-            held |= {name: tuple(_paired(one) for one in held[name]) for name in BY_SNAPSHOT if name in held}
-        return AbsorptionResult(
-            settings=settings,
-            edges=held.pop("band_edges", None),
-            fits=held.pop("tauc_fits"),
-            valence=edges["valence"].value,
-            conduction=edges["conduction"].value,
-            provenance=origin,
-            **held,
-        )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is not an absorption study ({error}); give the output of `jaxepi absorb`") from error
-
-
-def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a result, those of older files by their names of today."""
-    if "sampler" not in settings:
-        return settings
-    kept = {name: value for name, value in settings.items() if name not in ("sampler", "antithetic")}
-    harmonic = "antithetic" if settings.get("antithetic", True) else "random"
-    return {**kept, "sampling": harmonic if settings["sampler"] == "harmonic" else settings["sampler"]}
-
-
-def _paired(held: Any) -> Any:
-    """Snapshots, or what was computed of them, as antithetic pairs: older files do not say so themselves."""
-    return held if held.groups else dataclasses.replace(held, groups=antithetic_pairs(len(held)))
-
-
-BY_SNAPSHOT = ("snapshots", "transitions", "spectra", "attracted", "pairs", "quanta", "attracted_quanta")
-"""Parts of a result that know antithetic pairs."""
+MANY = 64
+"""Snapshots of all temperatures from which several of a small supercell are computed together."""
 
 SMALL_MATRIX = 200
 """Orbitals of a supercell below which snapshots are computed one after the other: XLA then spreads the k points of one over
@@ -284,15 +146,64 @@ class _Stages:
         more |= expansion.hashes(self.settings.expansion) | named_calculators.hashes(self.settings.calculator)
         return results.provenance(self.settings.asdict(), self.crystal.models(), command, structure_hash=cells, **more)
 
+    def mesh(self, devices: Devices | None) -> Mesh:
+        """The devices: one where every temperature has a cell of its own, for snapshots side by side share theirs."""
+        asked = Devices() if devices is None else devices
+        if not self.given and self.settings.expansion is None:
+            return asked.mesh()
+        if asked.count not in (None, 1):
+            why = "a trajectory" if self.given else f"expansion {self.settings.expansion}"
+            raise InputError(
+                f"devices {asked.count}: with {why} each temperature has a cell of its own; give 1, or let processes share the "
+                "snapshots out (--distributed)"
+            )
+        return Devices(1).mesh()
+
+    def together(self, mesh: Mesh) -> int:
+        """Snapshots computed together: one a row of devices, and more of small supercells where there are very many."""
+        per_device = 1
+        if np.prod(self.shape) >= MANY and not self.given and self.settings.expansion is None:
+            hamiltonian, points = self.crystal.hamiltonian, _kpoints(self.settings, self.crystal, 0)
+            size = hamiltonian.basis.size(self.supercell.species)
+            hoppings = len(self.graph.senders) * hamiltonian.basis.block_size**2
+            real = _is_real(self.settings, self.crystal)
+            room = batches(size, len(points.points), LARGEST, real, self.settings.memory_gb, hoppings)
+            per_device = room[0]
+        return len(mesh.devices) * per_device
+
+    def lots(self, prepared: dict[str, Any], mesh: Mesh, size: int) -> Lots:
+        """What computes snapshots together."""
+        hamiltonian, probe = self.crystal.hamiltonian, None
+        if "edges" in prepared:
+            occupied = hamiltonian.basis.occupied(self.supercell.species)
+            probe = electrons.edge_probe(prepared["edges"], self.supercell, occupied)
+        # Devices of a GPU have memories of their own; those of a CPU share one.
+        shared = mesh.size if mesh.devices.flat[0].platform == "cpu" else 1
+        points = partial(_kpoints, self.settings, self.crystal)
+        return Lots(hamiltonian, self.graph, mesh, size, self.settings.memory_gb / shared, points, probe)
+
+    def compute_lot(self, prepared: dict[str, Any], lots: Lots, lot: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        """`compute` of some snapshots together, with derivatives by temperature where they are asked for."""
+        directions = prepared["directions"].value if self.settings.slopes else None
+        parts = lots(prepared["snapshots"], lot, directions)
+        for (t, s), part in zip(lot, parts, strict=True) if self.settings.excitons else ():
+            one = prepared["snapshots"][t].take([s])
+            part["attracted"] = attraction.of_snapshot(self.settings, self.crystal, one, s, prepared["screening"])
+        return parts
+
     def prepare(self, progress: bool) -> dict[str, Any]:
         """Snapshots, and band edges where the crystal has a gap."""
-        drawn = self.given or samples.draw(self.settings, self.crystal, self.supercell, progress)
+        drawn, more = self.given, {}
+        if not drawn:
+            asked = self.settings, self.crystal, self.supercell, progress, self.settings.slopes
+            drawn, directions = samples.draw_with_slopes(*asked)
+            more = {} if directions is None else {"directions": Quantity(directions, "angstrom/K")}
         screening = {"screening": attraction.screening(self.settings, self.crystal)} if self.settings.excitons else {}
         if (self.settings.gap_kind or self.crystal.gap_kind) == "none":
             electrons.plausible(electrons.eigenvalues(self.crystal.hamiltonian, self.crystal.primitive, np.zeros(3)))
-            return {"snapshots": drawn, **screening}
+            return {"snapshots": drawn, **more, **screening}
         edges = electrons.band_edges(self.crystal.hamiltonian, self.crystal.primitive)
-        return {"snapshots": drawn, "edges": edges, **screening}
+        return {"snapshots": drawn, "edges": edges, **more, **screening}
 
     def compute(self, prepared: dict[str, Any], item: tuple[int, int]) -> dict[str, Any]:
         """Transitions and band edges of one snapshot of one temperature; the same compiled functions serve all."""
@@ -369,6 +280,7 @@ class _Stages:
             attracted=tuple(map(spectrum, pairs)),
             equilibrium_attracted=as_many(rest["attracted"], per, spectrum) if settings.excitons else None,
             pairs=pairs,
+            slopes=self.slopes_of(groups, binned, energies) if settings.slopes else (),
         )
         if edges is None or "assisted" not in rest:
             return result
@@ -377,6 +289,16 @@ class _Stages:
         )
         alone, both = put(result.spectra, result.equilibrium), put(result.attracted, result.equilibrium_attracted)
         return dataclasses.replace(result, assisted=rest["assisted"], quanta=alone, attracted_quanta=both)
+
+    def slopes_of(
+        self, groups: list[list[dict[str, Any]]], joined: tuple[Transitions, ...], energies: Array
+    ) -> tuple[SpectrumSlope, ...]:
+        """Derivatives of the spectra by temperature."""
+        settings = self.settings
+        histograms = [constant(np.concatenate([part["slope"].value for part in group])) for group in groups]
+        each = zip(joined, histograms, strict=True)
+        shape = energies, _broadening(settings), settings.scissor
+        return tuple(optics.spectrum_slope(binned, histogram, *shape) for binned, histogram in each)
 
     def tauc(self, edges: BandEdges | None) -> tuple[str, tuple[float, float]]:
         """Kind of the gap and window of the fit (eV): asked for, the material's, or from the band edges."""

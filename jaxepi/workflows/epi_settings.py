@@ -18,7 +18,9 @@ class RenormalisationSettings(ElectronSettings, VibrationSettings):
 
     group: ClassVar[str] = "renormalisation"
 
-    temperatures: tuple[float, ...] = setting(TEMPERATURES, "temperatures", "K", least=0, most=1e6, metavar="K")
+    temperatures: tuple[float, ...] = setting(
+        TEMPERATURES, "temperatures, or start:stop:step", "K", least=0, most=1e6, metavar="K"
+    )
     qmesh: tuple[int, ...] = setting(
         (4, 6, 8), "divisions of meshes of phonon wave vectors, for second order; 0 leaves it out", least=0, most=200,
         metavar="N",
@@ -100,7 +102,9 @@ class UnfoldingSettings(ElectronSettings, VibrationSettings):
 
     group: ClassVar[str] = "unfolding"
 
-    temperatures: tuple[float, ...] = setting((300.0,), "temperatures", "K", least=0, most=1e6, metavar="K")
+    temperatures: tuple[float, ...] = setting(
+        (300.0,), "temperatures, or start:stop:step", "K", least=0, most=1e6, metavar="K"
+    )
     supercell: Counts = setting(3, "repeats of the primitive cell, one number or three", least=1, most=100, metavar="N")
     snapshots: int = setting(
         4, "snapshots a temperature, in pairs displaced oppositely", least=2, most=10**6, metavar="N"

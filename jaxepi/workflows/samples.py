@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
 from jaxepi import potentials, results, sampling, symmetry
 from jaxepi.files import FRAMES, RESULTS, Output, claim, mark, whole
-from jaxepi.guards import refuse_beyond_memory
+from jaxepi.guards import constant, refuse_beyond_memory
 from jaxepi.materials import Material
 from jaxepi.potentials.domain import warn_of_snapshots
 from jaxepi.sampling import ForceConstants, Snapshots, named_calculators
@@ -36,8 +39,15 @@ def remarks(snapshots: Snapshots) -> tuple[str, ...]:
 def draw(
     settings: SamplingSettings, crystal: Material, supercell: Structure, progress: bool = False
 ) -> tuple[Snapshots, ...]:
+    """Snapshots at every temperature, one `Snapshots` each: those of `draw_with_slopes`."""
+    return draw_with_slopes(settings, crystal, supercell, progress, slopes=False)[0]
+
+
+def draw_with_slopes(
+    settings: SamplingSettings, crystal: Material, supercell: Structure, progress: bool = False, slopes: bool = True
+) -> tuple[tuple[Snapshots, ...], Float[np.ndarray, "t s n 3"] | None]:
     """Snapshots at every temperature, one `Snapshots` each; force constants are computed once (of each lattice constant, where
-    the crystal expands).
+    the crystal expands). And derivatives of all positions by temperature, angstrom/K, of harmonic snapshots.
 
     Args:
         supercell: of `crystal.structure`, at rest.
@@ -64,11 +74,11 @@ def draw(
             beads=beads,
             progress=progress,
         )
-        return tuple(one.take(range(0, len(one), beads)) for one in trajectory.snapshots())
+        return tuple(one.take(range(0, len(one), beads)) for one in trajectory.snapshots()), None
     if settings.self_consistent:
         drawn = _self_consistent(settings, crystal, supercell)
         _warn_of_novelty(drawn, crystal)
-        return drawn
+        return drawn, None
     constants = crystals.force_constants(settings, crystal, supercell, progress)
     named = settings.calculator or crystal.constants_name
     if settings.imaginary == "error" and named != "none":
@@ -80,7 +90,19 @@ def draw(
     each = zip(held, settings.temperatures, strict=True)
     drawn = tuple(_harmonic(settings, of_lattice, temperature, key) for of_lattice, temperature in each)
     _warn_of_novelty(drawn, crystal)
-    return drawn
+    return drawn, _slopes(settings, constants, key) if slopes else None
+
+
+def _slopes(settings: SamplingSettings, constants: ForceConstants, key: RandomKey) -> Float[np.ndarray, "t s n 3"]:
+    """Derivatives of the positions of harmonic snapshots by temperature, through the sampler; one program for all."""
+
+    @jax.jit
+    def slope(temperature: Array) -> Array:
+        one = jnp.ones_like(temperature)
+        return jax.jvp(lambda t: _harmonic(settings, constants, t, key).positions, (temperature,), (one,))[1]
+
+    dtype = constants.matrix.dtype
+    return np.stack([np.asarray(slope(constant(t, dtype))) for t in settings.temperatures])
 
 
 def _warn_of_novelty(drawn: tuple[Snapshots, ...], crystal: Material) -> None:
@@ -100,7 +122,7 @@ def _self_consistent(settings: SamplingSettings, crystal: Material, supercell: S
     return tuple(drawn)
 
 
-def _harmonic(settings: SamplingSettings, constants: ForceConstants, temperature: float, key: RandomKey) -> Snapshots:
+def _harmonic(settings: SamplingSettings, constants: ForceConstants, temperature: Any, key: RandomKey) -> Snapshots:
     """Snapshots of one temperature; all temperatures have the same noise but for the signs of special displacements."""
     given: dict[str, Any] = {"temperature": temperature, "count": settings.snapshots, "key": key}
     given |= {"statistics": settings.statistics, "imaginary": settings.imaginary}

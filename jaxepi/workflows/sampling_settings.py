@@ -16,7 +16,9 @@ class SamplingSettings(VibrationSettings):
 
     group: ClassVar[str] = "snapshots"
 
-    temperatures: tuple[float, ...] = setting((300.0,), "temperatures", "K", least=0, most=1e6, metavar="K")
+    temperatures: tuple[float, ...] = setting(
+        (300.0,), "temperatures, or start:stop:step", "K", least=0, most=1e6, metavar="K"
+    )
     cell: str = setting(
         "conventional",
         "cell of a material that is repeated (a file has one)",

@@ -39,7 +39,7 @@ class GapSettings(ElectronSettings, TrajectorySettings):
 
     temperatures: tuple[float, ...] = setting(
         (),
-        "temperatures (default: none, the lattice at rest alone, or those of the trajectory)",
+        "temperatures, or start:stop:step (default: none, the lattice at rest alone, or those of the trajectory)",
         "K",
         least=0,
         most=1e6,
@@ -57,7 +57,12 @@ class AbsorptionSettings(ElectronSettings, TrajectorySettings):
     group: ClassVar[str] = "spectrum"
 
     temperatures: tuple[float, ...] = setting(
-        (), "temperatures (default: 300, or those of the trajectory)", "K", least=0, most=1e6, metavar="K"
+        (),
+        "temperatures, or start:stop:step (default: 300, or those of the trajectory)",
+        "K",
+        least=0,
+        most=1e6,
+        metavar="K",
     )
     twists: int = setting(16, "quasirandom k points of each snapshot", least=1, most=10**6, metavar="N")
     kmesh: Counts | None = setting(
@@ -79,6 +84,9 @@ class AbsorptionSettings(ElectronSettings, TrajectorySettings):
         above=0,
         most=10**6,
         metavar=("MIN", "MAX", "COUNT"),
+    )
+    slopes: bool = setting(
+        False, "derivatives of the spectra by temperature too, of harmonic snapshots at constant volume"
     )
     equilibrium_points: int = setting(
         10000, "quasirandom k points of the primitive cell, lattice at rest", least=1, most=10**7, metavar="N"
@@ -147,6 +155,24 @@ class AbsorptionSettings(ElectronSettings, TrajectorySettings):
         window = self.tauc_window
         if window is not None and not window[0] < window[1]:
             raise InputError(f"Tauc window {window[0]:g} to {window[1]:g} eV: give positive, increasing energies")
+        if self.slopes:
+            self._refuse_slopes()
+
+    def _refuse_slopes(self) -> None:
+        """Refuse snapshots that have no derivative by temperature."""
+        given = {
+            "trajectory": self.trajectory is not None,
+            f"sampling {self.sampling}": self.moves or self.sampling == "special",
+            "self-consistent": self.self_consistent,
+            "expansion": self.expansion is not None,
+            "statistics classical at 0 K": self.statistics == "classical" and 0.0 in self.temperatures,
+        }
+        for name, there in given.items():
+            if there:
+                raise InputError(
+                    f"slopes: {name} has no derivative by temperature here; take harmonic snapshots (antithetic, random, "
+                    "sobol) at constant volume, or leave slopes out"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +246,12 @@ class PhononsSettings(VibrationSettings):
         metavar="THZ",
     )
     temperatures: tuple[float, ...] = setting(
-        (0.0, 100.0, 200.0, 300.0, 400.0, 500.0), "of the table of thermodynamics", "K", least=0, most=1e6, metavar="K"
+        (0.0, 100.0, 200.0, 300.0, 400.0, 500.0),
+        "of the table of thermodynamics, or start:stop:step",
+        "K",
+        least=0,
+        most=1e6,
+        metavar="K",
     )
     imaginary: str = setting(
         "error", "unstable modes: no thermodynamics, or leave them out of it", choices=("error", "drop")
@@ -246,7 +277,12 @@ class ExpandSettings(ElectronSettings, LatticeSettings):
     """Which thermal expansion is computed."""
 
     temperatures: tuple[float, ...] = setting(
-        (0.0, 100.0, 200.0, 300.0, 400.0, 600.0, 800.0, 1000.0), "of the table", "K", least=0, most=1e6, metavar="K"
+        (0.0, 100.0, 200.0, 300.0, 400.0, 600.0, 800.0, 1000.0),
+        "of the table, or start:stop:step",
+        "K",
+        least=0,
+        most=1e6,
+        metavar="K",
     )
     supercell: int = setting(
         4, "repeats of the primitive cell, for force constants at every volume", least=1, most=100, metavar="N"
@@ -297,7 +333,7 @@ class DynamicsSettings(LatticeSettings):
     group: ClassVar[str] = "runs"
 
     temperatures: tuple[float, ...] = setting(
-        (300.0,), "targets; their runs move side by side", "K", above=0, most=1e6, metavar="K"
+        (300.0,), "targets, or start:stop:step; their runs move side by side", "K", above=0, most=1e6, metavar="K"
     )
     replicas: int = setting(1, "independent runs a temperature", least=1, most=10**5, metavar="N")
     cell: str = setting(
