@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,6 +45,8 @@ class Command(NamedTuple):
 
             host = files.distributed if isinstance(files.distributed, str) else None
             machines.connect(host, files.processes, files.process)
+            if machines.helps():  # process 0 prints
+                sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         if isinstance(settings, CrystalSettings) and settings.precision == "float64":
             double_precision()
         # The precision of a command is a setting of its own: no PrecisionWarning.
@@ -110,9 +113,11 @@ def _absorb(settings: w.AbsorptionSettings, files: o.AbsorptionFiles, line: str)
     output = _output(settings, files, "absorption.h5")
     figure = _beside(output, files.figure, ".png")
     tauc = figure.with_name(f"{figure.stem}-tauc{figure.suffix}")
+    over = figure.with_name(f"{figure.stem}-map{figure.suffix}")
     csv = _beside(output, files.csv, ".csv")
     outputs = [Output("--output", output, RESULTS, own=True)]
-    outputs += [Output("--figure", path, FIGURES) for path in (figure, tauc)]
+    many = len(settings.temperatures) > report.SHOWN
+    outputs += [Output("--figure", path, FIGURES) for path in (figure, tauc, *([over] if many else []))]
     outputs += [Output("--csv", csv)] if files.csv else []
     made_by = _claim("absorb", settings, files, *outputs)
     devices = Devices(files.devices, files.devices_per_snapshot)
@@ -121,21 +126,28 @@ def _absorb(settings: w.AbsorptionSettings, files: o.AbsorptionFiles, line: str)
     _print_remarks(result.snapshots[0], settings.trajectory)
     title = f"{Path(settings.crystal).stem}, {len(result.snapshots[0].structure)} atoms"
     known = measured.absorption(settings.crystal)
+    some = report.shown(len(result.temperatures))
+
+    def chosen(held: Sequence[Any]) -> list[Any]:
+        return [held[i] for i in some] if held else []
+
+    curves = chosen(result.spectra), chosen(result.temperatures)
     drawn = plotting.absorption(
-        result.spectra,
-        result.temperatures,
+        *curves,
         result.equilibrium,
         known,
         title,
-        attracted=result.attracted,
-        quanta=result.attracted_quanta or result.quanta,
+        attracted=chosen(result.attracted),
+        quanta=chosen(result.attracted_quanta or result.quanta),
     )
     plotting.save(drawn, figure, made_by)
     written = [output, figure]
     if result.fits:
-        fits = plotting.tauc(result.spectra, result.temperatures, result.fits, result.gap_kind, title)
-        plotting.save(fits, tauc, made_by)
+        plotting.save(plotting.tauc(*curves, chosen(result.fits), result.gap_kind, title), tauc, made_by)
         written.append(tauc)
+    if many:
+        plotting.save(plotting.sweep(*report.mapped(result), title), over, made_by)
+        written.append(over)
     if files.csv:
         report.write_csv(result, csv, made_by)
         written.append(csv)

@@ -144,8 +144,8 @@ def test_the_reference_names_what_is_there():
             assert re.search(rf"^(def|class) {place.name}\b", source, re.MULTILINE), path
 
 
-RUN = ("bands", "phonons", "sampling", "trajectory", "models", "gradients")
-"""Without absorption, whose Python is the README's, which a test of its own runs."""
+RUN = ("bands", "phonons", "sampling", "trajectory", "models", "gradients", "machines")
+"""Without absorption, whose Python is the README's, which a test of its own runs, and sweeps: tests/workflows/test_sweeps.py."""
 
 
 @pytest.mark.slow

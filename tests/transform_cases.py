@@ -208,6 +208,12 @@ CASES = {
     "optics.kramers_kronig": lambda t: optics.kramers_kronig(ENERGIES, EPS2 * (1 + t) ** 2, jnp.array([3.3]) + t)[0],
     "optics.reflectivity": lambda t: optics.reflectivity(ENERGIES, EPS1, EPS2 + t).sum(),
     "optics.refractive_index": lambda t: optics.refractive_index(ENERGIES, EPS1, EPS2 + t).sum(),
+    "optics.SpectrumSlope": lambda t: (
+        optics.SpectrumSlope(*(getattr(spectrum(t), n) for n in ("energies", "eps1", "eps2"))).mean()[1].sum()
+    ),
+    "optics.spectrum_slope": lambda t: (
+        optics.spectrum_slope(binned(0.0), HISTOGRAM * (1 + t) ** 2, ENERGIES, WIDE).mean()[0].sum()
+    ),
     "optics.tauc_fit": lambda t: optics.tauc_fit(ENERGIES, jnp.array([1.0, 5.0]) + t, window=(2.0, 5.0)).gap,
     "optics.transition_histogram": histogram,
     "optics.transitions": lambda t: optics.transitions(
@@ -339,6 +345,11 @@ HOST = {
     "epi.Assisted": "a record of arrays, found on the host",
     "epi.assisted_absorption": "chooses pairs of wave vectors on the host",
     "optics.with_quanta": "linear in the spectrum; tests/optics/test_exciton_edges.py differentiates ModeSpectra.applied in it",
+    "optics.transition_slopes": "a derivative, which refuses to be differentiated; tests/optics/test_slopes.py compiles it",
+    **dict.fromkeys(
+        ("optics.Spread", "optics.spread_transitions"),
+        "places arrays on devices; tests/workflows/test_sweeps.py runs it",
+    ),
     "optics.mode_spectra": "modes are found with NumPy; a spectrum each is computed on the host",
     "optics.exciton_spectrum": "tests/optics/test_exciton_derivatives.py compiles and differentiates it",
     "optics.Excitons": "Lanczos' coefficients, found on the host",

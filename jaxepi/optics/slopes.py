@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
+from jaxepi.errors import InputError
 from jaxepi.linalg import alike, degeneracy_tolerance, hermitian
 from jaxepi.optics.broadening import Broadening, EnergyGrid, PhotonEnergies
 from jaxepi.optics.dielectric import Transitions
@@ -43,9 +44,10 @@ def transition_slopes(
         Squared dipoles a bin, angstrom^2; their derivative by that number; eigenvalues, eV, ascending.
 
     Raises:
-        InputError: no filled or no empty state.
+        InputError: no filled or no empty state, or a derivative of these derivatives: terms of degenerate states are missing.
     """
     check_occupied(occupied, h.shape[-1])
+    h = _once(h)
     weights = jnp.asarray(weights, h.real.dtype)
     e, gap, strengths, changes, steep = jax.vmap(partial(_at, occupied, tensor))(h, w, dh, dw)
 
@@ -54,6 +56,18 @@ def transition_slopes(
 
     histogram = deposit(grid, gap, weighted(strengths))
     return histogram, deposit(grid, gap, weighted(changes), weighted(steep)), e
+
+
+@jax.custom_jvp
+def _once(h: Array) -> Array:
+    return h
+
+
+@_once.defjvp
+def _once_jvp(primals, tangents):
+    raise InputError(
+        "slopes of transitions are derivatives, and are not differentiated again; differentiate Transitions"
+    )
 
 
 def _at(occupied: int, tensor: bool, h: Array, w: Operator, dh: Array, dw: Operator):

@@ -85,6 +85,9 @@ def spread_transitions(
     hoppings = len(graph.senders) * hamiltonian.basis.block_size**2
     room = memory_gb if directions is None else memory_gb / SLOPES
     batch = batches(size, k.shape[1] // columns, len(x) // rows, real, room, hoppings)
+    if mesh.size > 1 and mesh.devices.flat[0].platform == "cpu":
+        # Several matrices at once go to XLA's threads, for which the devices of one CPU wait for ever (jaxlib 0.10.1).
+        batch = (1, 1)
     dtype = snapshots.positions.dtype
 
     def placed(array: np.ndarray, *axes: str) -> jax.Array:

@@ -11,6 +11,7 @@ from jaxepi.plotting.excitons import exciton_weights
 from jaxepi.plotting.expansion import expansion
 from jaxepi.plotting.optics import absorption, tauc
 from jaxepi.plotting.phonons import density_of_states, phonons
+from jaxepi.plotting.sweep import sweep
 from jaxepi.plotting.training import cost, learning_curve, parity
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "renormalised_bands",
     "save",
     "spectral_function",
+    "sweep",
     "tauc",
 ]

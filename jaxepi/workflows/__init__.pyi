@@ -20,6 +20,7 @@ from .settings import (
     PhononsSettings,
     SamplingSettings,
 )
+from .sweeps import Sweep, sweep
 
 __all__ = [
     "AbsorptionSettings",
@@ -29,6 +30,7 @@ __all__ = [
     "GapSettings",
     "PhononsSettings",
     "SamplingSettings",
+    "Sweep",
     "absorption",
     "bands",
     "crystal",
@@ -38,6 +40,7 @@ __all__ = [
     "phonons",
     "reports",
     "samples",
+    "sweep",
     "training",
     "vibrations",
 ]

@@ -168,6 +168,23 @@ def refuse_constants(settings: VibrationSettings) -> None:
             )
 
 
+def refuse_slopes(settings: TrajectorySettings) -> None:
+    """Refuse snapshots that have no derivative by temperature."""
+    given = {
+        "trajectory": settings.trajectory is not None,
+        f"sampling {settings.sampling}": settings.moves or settings.sampling == "special",
+        "self-consistent": settings.self_consistent,
+        "expansion": settings.expansion is not None,
+        "statistics classical at 0 K": settings.statistics == "classical" and 0.0 in settings.temperatures,
+    }
+    for name, there in given.items():
+        if there:
+            raise InputError(
+                f"slopes: {name} has no derivative by temperature here; take harmonic snapshots (antithetic, random, "
+                "sobol) at constant volume, or leave slopes out"
+            )
+
+
 def refuse_twice(temperatures: tuple[float, ...]) -> None:
     """Refuse a temperature that is given more than once.
 

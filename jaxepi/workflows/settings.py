@@ -15,6 +15,7 @@ from jaxepi.workflows.sampling_settings import (
     SEED,
     TrajectorySettings,
     refuse_constants,
+    refuse_slopes,
     refuse_twice,
 )
 from jaxepi.workflows.sampling_settings import (
@@ -156,23 +157,7 @@ class AbsorptionSettings(ElectronSettings, TrajectorySettings):
         if window is not None and not window[0] < window[1]:
             raise InputError(f"Tauc window {window[0]:g} to {window[1]:g} eV: give positive, increasing energies")
         if self.slopes:
-            self._refuse_slopes()
-
-    def _refuse_slopes(self) -> None:
-        """Refuse snapshots that have no derivative by temperature."""
-        given = {
-            "trajectory": self.trajectory is not None,
-            f"sampling {self.sampling}": self.moves or self.sampling == "special",
-            "self-consistent": self.self_consistent,
-            "expansion": self.expansion is not None,
-            "statistics classical at 0 K": self.statistics == "classical" and 0.0 in self.temperatures,
-        }
-        for name, there in given.items():
-            if there:
-                raise InputError(
-                    f"slopes: {name} has no derivative by temperature here; take harmonic snapshots (antithetic, random, "
-                    "sobol) at constant volume, or leave slopes out"
-                )
+            refuse_slopes(self)
 
 
 @dataclasses.dataclass(frozen=True)

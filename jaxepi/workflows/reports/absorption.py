@@ -32,6 +32,15 @@ RATIO_ENERGIES = (1.3, 1.5, 1.8, 2.2, 2.6, 3.0, 3.4, 4.0)
 """Photon energies (eV) at which calculated and measured absorption are compared."""
 
 
+SHOWN = 12
+"""Temperatures that a table or a figure of curves shows at most; the file and the CSV hold all."""
+
+
+def shown(count: int) -> list[int]:
+    """Which of a number of temperatures are shown: all, or some evenly spread with the first and the last."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, SHOWN))})
+
+
 class GapRow(NamedTuple):
     """Gaps at one temperature (K), all in eV; NaN where unknown.
 
@@ -187,9 +196,11 @@ def _gap_lines(result: AbsorptionResult) -> list[str]:
             number(1e3 * (row.tauc - row.measured), "{:+.0f}"),
             number(1e3 * (row.edges - row.measured), "{:+.0f}"),
         ]
-        for row in rows
+        for row in (rows[i] for i in shown(len(rows)))
     ]
     notes = ["  +- of the Tauc fit: when each end of its window moves by a fifth; of the edges: standard error"]
+    if len(rows) > SHOWN:
+        notes.insert(0, f"  {len(body)} of {len(rows)} temperatures; the result holds all")
     notes += one_run(result.settings.trajectory, result.snapshots[0].groups)
     if any(row.poor for row in rows):
         notes.append(f"  {POOR_FIT}")
@@ -197,6 +208,15 @@ def _gap_lines(result: AbsorptionResult) -> list[str]:
     if table is not None:
         notes.append(f"  measured: {table.citation}")
     return [*aligned([header, *body]), *notes]
+
+
+def mapped(
+    result: AbsorptionResult,
+) -> tuple[Float[np.ndarray, " w"], tuple[float, ...], Float[np.ndarray, "t w"], list[float]]:
+    """What a map of many temperatures shows: photon energies, temperatures, absorption (1/cm), and gaps where there are."""
+    alpha = np.stack([np.asarray(s.absorption()) for s in result.spectra])
+    gaps = [float(one.mean(values)) for one, values in zip(result.snapshots, result.gaps, strict=True)]
+    return np.asarray(result.spectra[0].energies), result.temperatures, alpha, [] if np.isnan(gaps).any() else gaps
 
 
 def write_csv(result: AbsorptionResult, path: str | os.PathLike, made_by: str = "") -> None:
