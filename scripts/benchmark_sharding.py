@@ -3,7 +3,7 @@
     python scripts/benchmark_sharding.py --supercell 2 --snapshots 8
 
 Each number of devices is a process of its own. Seconds are of the second call; the difference is the largest of any bin or
-eigenvalue from one device, relative; collective operations are counted in the compiled program. A CPU has the cores that it has:
+eigenvalue from one device, relative; collective operations are counted in the compiled program. A CPU has the cores it has:
 what is seen is that devices cost nothing and harm nothing, not that they make it faster.
 """
 

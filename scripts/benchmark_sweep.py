@@ -2,7 +2,7 @@
 
     python scripts/benchmark_sweep.py --supercell 2 --count 200
 
-Prints a line for one temperature (the first call, which compiles, and again) and one for all of them, with slopes by temperature.
+Prints seconds of two temperatures (the first call, which compiles, and again), of four, and of all, with slopes by temperature.
 """
 
 import argparse
@@ -50,9 +50,8 @@ def main() -> int:
         print(f"{name:>12}  {each[name][0]:7.1f}  {each[name][1]:4d}", flush=True)
     one = (each["4"][0] - each["2"][0]) / 2
     many = each[str(asked.count)][0]
-    print(
-        f"one temperature: {one:.2f} s; {asked.count}: {many / one:.0f} times that, {many / each['2, first'][0]:.1f} times the first"
-    )
+    first = many / each["2, first"][0]
+    print(f"one temperature: {one:.2f} s; {asked.count}: {many / one:.0f} times that, {first:.1f} times the first call")
     return 0
 
 

@@ -145,7 +145,7 @@ def test_the_reference_names_what_is_there():
 
 
 RUN = ("bands", "phonons", "sampling", "trajectory", "models", "gradients", "machines")
-"""Without absorption, whose Python is the README's, which a test of its own runs, and sweeps: tests/workflows/test_sweeps.py."""
+"""Without absorption, whose Python is the README's, which a test of its own runs, and sweeps (test_sweeps.py)."""
 
 
 @pytest.mark.slow
