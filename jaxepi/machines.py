@@ -235,19 +235,14 @@ def connect(
     given = (coordinator, processes, process)
     if None in given and any(value is not None for value in given):
         raise InputError("coordinator, processes and process belong together: give all three, or none under a launcher")
-    found = given if coordinator is not None else slurm(os.environ)
+    found = _checked(*given) if coordinator is not None else slurm(os.environ)
     # Else JAX itself would end all processes with a stack of C++ as soon as one dies.
     jax.config.update("jax_enable_recoverability", True)
     try:
         if found is None:
             jax.distributed.initialize()
         else:
-            host, count, number = found
-            if host is None or not re.fullmatch(r".+:\d+", host):
-                raise InputError(f"coordinator {host!r}: give the host of process 0 and a free port, as in node1:12345")
-            if count is None or number is None or not 0 <= number < count:
-                raise InputError(f"process {number} of {count}: give numbers from 0 to {(count or 1) - 1}")
-            jax.distributed.initialize(host, count, number, cluster_detection_method="deactivate")
+            jax.distributed.initialize(*found, cluster_detection_method="deactivate")
     except ValueError as error:
         raise InputError(
             "no launcher has set its variables (SLURM's SLURM_PROCID, say): start with srun, or give coordinator, processes "
@@ -260,6 +255,15 @@ def connect(
         host = there.client.blocking_key_value_get("jaxepi/host/0", int(1000 * patience))
         role = "writes" if there.writes else f"sends what it computes to process 0 on {host}"
         print(f"jaxepi: {there.name(there.process)}, of {there.count}, {role}", file=sys.stderr, flush=True)
+
+
+def _checked(coordinator: str | None, processes: int | None, process: int | None) -> tuple[str, int, int]:
+    """What was given of a process, if it can be."""
+    if coordinator is None or not re.fullmatch(r".+:\d+", coordinator):
+        raise InputError(f"coordinator {coordinator!r}: give the host of process 0 and a free port, as in node1:12345")
+    if processes is None or process is None or not 0 <= process < processes:
+        raise InputError(f"process {process} of {processes}: give numbers from 0 to {(processes or 1) - 1}")
+    return coordinator, processes, process
 
 
 def slurm(variables: Mapping[str, str]) -> tuple[str, int, int] | None:

@@ -84,12 +84,11 @@ def test_a_sweep_is_a_smooth_function_of_temperature():
     sweep, curve = cubic()
     for t in (0.0, 40.0, 100.0, 249.0, 250.0):
         np.testing.assert_allclose(sweep.at(t)[1], curve(t) * np.array([1.0, 2.0]), rtol=1e-12)
-    value, slope = jax.jit(jax.value_and_grad(lambda t: sweep.at(t)[1][0]))(170.0)
-    np.testing.assert_allclose([value, slope], [curve(170.0), curve.deriv()(170.0)], rtol=1e-12)
-    np.testing.assert_allclose(sweep.absorption_slope(100.0), sweep.absorption_slope()[1], rtol=1e-12)
+    one = jax.jit(jax.value_and_grad(lambda t: sweep.at(t)[1][0]))
+    np.testing.assert_allclose(one(170.0), [curve(170.0), curve.deriv()(170.0)], rtol=1e-12)
+    assert np.isnan(one(251.0)).all()
     with pytest.raises(InputError, match="the sweep goes from 0 to 250 K"):
         sweep.at(251.0)
-    assert np.isnan(jax.jit(lambda t: sweep.at(t)[1])(251.0)).all()
 
 
 @pytest.mark.parametrize(
