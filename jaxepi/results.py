@@ -19,6 +19,7 @@ import io
 import json
 import os
 import platform
+import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -111,7 +112,8 @@ def image(contents: Mapping[str, Any], origin: Mapping[str, Any]) -> bytes:
 
     It is made in memory: a full disk is then met by Python alone, since HDF5 prints what it meets while it cleans up.
     """
-    with h5py.File("image", "w", driver="core", backing_store=False, block_size=1 << 20) as file:
+    name = f"image-{uuid.uuid4().hex}"  # HDF5 opens no name twice, and other threads make images too
+    with h5py.File(name, "w", driver="core", backing_store=False, block_size=1 << 20) as file:
         file.attrs.update({"format": FORMAT, "version": VERSION})
         for key, value in origin.items():
             file.attrs[key] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
