@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from refusals import refusing
 
-from jaxepi import electrons, epi, kpoints, materials, sampling
+from jaxepi import electrons, epi, kpoints, materials, sampling, units
 from jaxepi.hamiltonians import Hamiltonian, parameter_files
 from jaxepi.sampling import ForceConstants
 from jaxepi.structure import Structure
@@ -91,6 +91,27 @@ def silicon(options) -> None:
         f"isotope slope of the indirect gap at 0 K, mesh {options.meshes[0]}, by derivative: {1e3 * slope:+.2f} meV/amu"
     )
     print(MEASURED.get(loaded.name, ""))
+    if loaded.name == "galliumarsenide":
+        print(
+            "without the Froehlich coupling, which shifts a parabolic edge by -alpha times the LO energy: " + polarons()
+        )
+
+
+def polarons() -> str:
+    """Froehlich's alpha and shift of gallium arsenide's edges, from measured masses, dielectric constants and LO energy.
+
+    alpha = (1/eps_inf - 1/eps_0) e^2/(4 pi eps0 hbar) sqrt(m/(2 hbar w)); masses of Vurgaftman, Meyer, Ram-Mohan, J. Appl.
+    Phys. 89, 5815 (2001), those of holes along [100] from their Luttinger parameters 6.98 and 2.06.
+    """
+    infinite, zero, quantum = 10.9, 12.9, 0.0362
+    out, shifts = [], {}
+    for name, m in (("electron", 0.067), ("heavy hole", 1 / (6.98 - 2 * 2.06)), ("light hole", 1 / (6.98 + 2 * 2.06))):
+        root = (m / (2 * quantum * units.HBAR2_PER_ELECTRON_MASS)) ** 0.5
+        alpha = (1 / infinite - 1 / zero) * units.COULOMB * root
+        shifts[name] = 1e3 * alpha * quantum
+        out.append(f"{name} alpha {alpha:.3f}, {shifts[name]:.1f} meV")
+    low, high = (shifts["electron"] + shifts[hole] for hole in ("light hole", "heavy hole"))
+    return f"{'; '.join(out)}; the gap would close by {low:.0f} to {high:.0f} meV more"
 
 
 def isotopes(prepared: dict, cell: Structure, levels: dict, mesh: int, eta: float) -> float:

@@ -24,7 +24,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxepi.electrons.edges import DEGENERACY
 from jaxepi.epi.levels import Electrons, Level, States, states
-from jaxepi.epi.stencils import Stencil, narrow_graph, stencil
+from jaxepi.epi.stencils import COMFORTABLE, Stencil, narrow_graph, stencil
 from jaxepi.epi.wave_vectors import refuse_masses
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
@@ -66,24 +66,27 @@ def topology(hamiltonian: Hamiltonian, constants: ForceConstants, repeats: Any =
 
     Args:
         constants: force constants whose base cell is the primitive cell. repeats: of the container, as of `stencil`.
-        second: repeats of the container of second derivatives, if a smaller one: Debye-Waller terms are exact at its own wave
-            vectors, and interpolated between them as force constants are.
+        second: repeats of the container of second derivatives: Debye-Waller terms are exact at its own wave vectors, and
+            interpolated between them as force constants are. Left out, that of the first ones, or the largest one within it
+            of at most `COMFORTABLE` atoms.
 
     Raises:
         InputError: a Hamiltonian that follows no displacements, elements without parameters, masses that are not positive,
-            force constants that are traced.
+            force constants that are traced, repeats that are not three whole numbers.
     """
     cell = constants.base
     if not traced(constants):
         refuse_masses(constants)
     found = stencil(hamiltonian, cell, repeats)
-    counts = found.repeats
-    if second is not None:
-        a, b, c = (whole("second", n, 1) for n in second)
-        counts = (a, b, c)
-    container = cell.supercell(counts)
-    pairs = found.graph if counts == found.repeats else narrow_graph(hamiltonian, container)
-    return Topology(hamiltonian.graph(cell), found, images_of(constants), pairs, shortest_images(container), counts)
+    counts = list(found.repeats) if second is None else [whole("second", n, 1) for n in second]
+    if len(counts) != 3:
+        raise InputError(f"second {second}: give three whole numbers")
+    while second is None and max(counts) > 1 and len(cell) * math.prod(counts) > COMFORTABLE:
+        counts[counts.index(max(counts))] -= 1
+    repeats = counts[0], counts[1], counts[2]
+    container = cell.supercell(repeats)
+    pairs = found.graph if repeats == found.repeats else narrow_graph(hamiltonian, container)
+    return Topology(hamiltonian.graph(cell), found, images_of(constants), pairs, shortest_images(container), repeats)
 
 
 class Shift(NamedTuple):

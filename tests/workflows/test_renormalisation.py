@@ -1,5 +1,7 @@
 """Studies of renormalisation and unfolding on a small crystal: Monte Carlo beside second order, resumed; settings refused."""
 
+import dataclasses
+
 import honeycomb
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from spring_crystals import springs
 from jaxepi import plotting
 from jaxepi.errors import InputError
 from jaxepi.materials import Material
+from jaxepi.workflows import renormalisation as renormalisations
 from jaxepi.workflows.epi_settings import RenormalisationSettings, UnfoldingSettings
 from jaxepi.workflows.renormalisation import renormalisation
 from jaxepi.workflows.reports import epi as report
@@ -61,6 +64,20 @@ def test_what_cannot_be_renormalised_is_refused(given, complaint):
 def test_what_cannot_be_unfolded_is_refused(given, complaint):
     with pytest.raises(InputError, match=complaint):
         UnfoldingSettings(**given)
+
+
+def test_force_constants_are_those_of_the_settings_or_of_a_larger_file(crystal, monkeypatch):
+    asked = []
+
+    def stop(found, settings, repeats, progress):
+        asked.append(repeats)
+        raise InputError("enough")
+
+    monkeypatch.setattr(renormalisations, "constants_of", stop)
+    for one, repeats in ((crystal, 1), (crystal, 3), (dataclasses.replace(crystal, constants=None), 3)):
+        with pytest.raises(InputError, match="enough"):
+            renormalisation(RenormalisationSettings("honeycomb", constants=repeats), one)
+    assert asked == [2, 3, 3]
 
 
 @pytest.mark.slow
