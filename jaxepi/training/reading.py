@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
 
-from jaxepi.datasets import deeptb, extxyz, hdf5
+from jaxepi.datasets import deeph, deeptb, extxyz, hdf5
 from jaxepi.datasets.dataset import Configurations, DataSet, refuse_other_definition
 from jaxepi.errors import InputError
 from jaxepi.layers import layers
@@ -89,7 +89,7 @@ def read_file(
     electrons: Mapping[str, float | int] | None = None,
     assumed_electrons: Mapping[str, float | int] | None = None,
 ) -> DataSet:
-    """A data set from HDF5, extended XYZ or folders of DeePTB's layout, divided as the files say.
+    """A data set from HDF5, extended XYZ or folders of DeePTB's or DeepH's layouts, divided as the files say.
 
     Args:
         level: of files that do not say theirs. keys: names of labels in extended XYZ. electrons: of each species in a folder.
@@ -100,10 +100,12 @@ def read_file(
     """
     if path.is_dir():
         given = {symbol: float(count) for symbol, count in (electrons or {}).items()}
+        if deeph.holds(path):
+            return deeph.read(path, level=level, electrons=given or assumed_electrons)
         return deeptb.read(path, electrons=given or None, assumed_level=level, assumed_electrons=assumed_electrons)
     if not path.is_file():
         raise InputError(
-            f"there is no data set {path}; give an HDF5 data set, extended XYZ, or a folder of DeePTB's layout"
+            f"there is no data set {path}; give an HDF5 data set, extended XYZ, or a folder of DeePTB's or DeepH's layout"
         )
     return hdf5.read(path) if path.suffix in HDF5 else extxyz.read(path, level=level, keys=keys)
 
