@@ -92,7 +92,8 @@ def read(
         raise InputError(
             f"{root} holds no folder in a layout of DeepH ({', '.join(SOME['new'])} or {', '.join(SOME['legacy'])})"
         )
-    frames, first = [_frame(one) for one in folders], {}
+    frames = [_frame(one) for one in folders]
+    first: dict[int, tuple[Path, tuple[int, ...]]] = {}
     for one, frame in zip(folders, frames, strict=True):
         for z, degrees in frame.degrees.items():
             place, known = first.setdefault(z, (one, degrees))
@@ -132,10 +133,10 @@ def _frame(folder: Path) -> _Frame:
     if info.get("spinful", info.get("isspinful", False)) or info.get("split_hkb", False):
         raise InputError(f"{folder}: info.json says spinful; blocks with spin are not read: make the set without spin")
     if layout == "new":
-        from ase.io import read as read_atoms
+        from ase.io.vasp import read_vasp
 
         try:
-            atoms = read_atoms(folder / "POSCAR", format="vasp")
+            atoms = read_vasp(folder / "POSCAR")
         except Exception as error:  # whatever ASE meets in a damaged file
             raise InputError(f"{folder / 'POSCAR'} cannot be read: {shown_words(str(error))}") from error
         positions, cell, species = atoms.positions, atoms.cell.array, tuple(int(z) for z in atoms.numbers)
@@ -206,9 +207,10 @@ def _blocks(folder: Path, frame: _Frame, level: str) -> PairBlocks:
         if any((i, i, 0, 0, 0) not in held for held in (h, s)):
             raise InputError(f"{folder}: atom {i} has no block of its own")
     pairs, zero = np.array(sorted(set(h) | set(s))), np.zeros((size, size))
-    both = (turn @ np.array([x.get(tuple(p), zero) for p in pairs.tolist()]) @ turn.T for x in (h, s))
+    listed = [np.array([x.get(tuple(p), zero) for p in pairs.tolist()]) for x in (h, s)]
+    hamiltonian, overlap = (turn @ x @ turn.T for x in listed)
     reach = float(np.linalg.norm(pair_vectors(frame.positions, frame.cell, pairs), axis=1).max())
-    found = PairBlocks(np.array([0, len(pairs)]), pairs, *both, letters, reach, level)
+    found = PairBlocks(np.array([0, len(pairs)]), pairs, hamiltonian, overlap, letters, reach, level)
     if not orthogonal:
         orbital_checks.check(found, 0, frame.positions, frame.cell, str(folder))
     return found
@@ -254,7 +256,7 @@ def _chunks(file: h5py.File, path: Path) -> Blocks:
 
 
 def _keys(file: h5py.File, path: Path) -> Blocks:
-    out = {}
+    out: Blocks = {}
     for key, value in file.items():
         try:
             a, b, c, i, j = (int(x) for x in json.loads(key))
@@ -298,7 +300,7 @@ def write(data: DataSet, folder: str | os.PathLike, layout: str = "new") -> list
         raise InputError(f"{root} is there already; give another folder")
     if not data.groups or any(group.blocks is None for group in data.groups):
         raise InputError(f"the set {data.name} has configurations without H(R); DeepH's layouts hold nothing else")
-    made = []
+    made: list[Path] = []
     for group in data.groups:
         for row in range(len(group)):
             made.append(root / str(len(made)))
@@ -331,7 +333,11 @@ def _write(group: Configurations, row: int, folder: Path, layout: str) -> None:
         from ase import Atoms
 
         Atoms(species, positions=x, cell=cell, pbc=True).write(folder / "POSCAR", format="vasp", direct=False)
-        info = {"atoms_quantity": len(species), "orbits_quantity": len(species) * len(turn), "orthogonal_basis": False}
+        info: dict[str, Any] = {
+            "atoms_quantity": len(species),
+            "orbits_quantity": len(species) * len(turn),
+            "orthogonal_basis": False,
+        }
         info |= {"spinful": False, "fermi_energy_eV": None, "elements_orbital_map": symbols}
     else:
         np.savetxt(folder / "lat.dat", cell.T, fmt="%.12f")
