@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from jaxepi.cli import COMMANDS as TEXTS
 from jaxepi.commands import COMMANDS
-from jaxepi.hamiltonians.settings import SlaterKosterSettings
+from jaxepi.hamiltonians.settings import EquivariantSettings, SlaterKosterSettings
 from jaxepi.potentials.settings import DispersionSettings, MaceSettings
 from jaxepi.settings import Field, Rule, fields, leaves
 from jaxepi.training import settings as training
@@ -34,8 +34,10 @@ TABLES = (
     ("[model] of a potential", MaceSettings),
     ("[model] dispersion", DispersionSettings),
     ("[model] of a Hamiltonian", SlaterKosterSettings),
+    ("[model] of an equivariant Hamiltonian", EquivariantSettings),
     ("[loss] of a potential", training.LossSettings),
     ("[loss] of a Hamiltonian", training.BandLossSettings),
+    ("[loss] of an equivariant Hamiltonian", training.BlockLossSettings),
     ("[optimizer]", training.OptimizerSettings),
     ("[run]", training.RunSettings),
 )

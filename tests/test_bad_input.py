@@ -14,16 +14,24 @@ from hypothesis import strategies as st
 from jaxepi import cli, commands
 from jaxepi.errors import InputError
 from jaxepi.fitting.dipoles import DipoleSettings
-from jaxepi.hamiltonians.settings import SlaterKosterSettings
+from jaxepi.hamiltonians.settings import EquivariantSettings, SlaterKosterSettings
 from jaxepi.potentials.settings import DispersionSettings, MaceSettings
 from jaxepi.settings import Settings, fields, from_table, read_toml
 from jaxepi.training import settings as training
-from jaxepi.training.settings import BandLossSettings, LossSettings, read_settings
+from jaxepi.training.settings import BandLossSettings, BlockLossSettings, LossSettings, read_settings
 
 CLASSES = sorted(
     {cls for command in commands.COMMANDS.values() for cls in (command.settings, command.files) if fields(cls)}
     | {training.SetSettings, training.LossSettings, training.BandLossSettings, training.OptimizerSettings}
-    | {training.RunSettings, MaceSettings, DispersionSettings, SlaterKosterSettings, DipoleSettings},
+    | {
+        training.RunSettings,
+        MaceSettings,
+        DispersionSettings,
+        SlaterKosterSettings,
+        EquivariantSettings,
+        BlockLossSettings,
+        DipoleSettings,
+    },
     key=lambda cls: cls.__name__,
 )
 MANY = settings(max_examples=40, deadline=None, derandomize=True, database=None)

@@ -55,11 +55,19 @@ def load(name_or_path: str | Path, spin_orbit: bool = False) -> Hamiltonian:
             raise InputError(f"{name}: H(R) of a file has its spin-orbit coupling or none; load it without spin_orbit")
         return wannier.read(name)
     if kind == CHECKPOINT:
-        from jaxepi.hamiltonians import learned
-
-        found = learned.read(name)[0]
+        found = _checkpoint(name)
         return found.with_spin_orbit() if spin_orbit else found
     return parameter_files.load(name, spin_orbit)
+
+
+def _checkpoint(path: str) -> Hamiltonian:
+    """A learned model, whose file says of which kind it is."""
+    from jaxepi.checkpoint import read_checkpoint
+    from jaxepi.hamiltonians import e3, learned
+
+    model = read_checkpoint(path, "hamiltonian").config.get("model")
+    kind = model.get("kind") if isinstance(model, dict) else None
+    return (e3 if kind == "equivariant" else learned).read(path)[0]
 
 
 def _kind(name_or_path: str | Path) -> tuple[str, str]:

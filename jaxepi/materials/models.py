@@ -125,6 +125,12 @@ def _learned(path: Path) -> ModelCard:
         elements = tuple(sorted(chemical_symbols[z] for z in config["species"]))
         level, test = ", ".join(card["level"]), card["errors"]["test"]
         errors = f"test: {test['energy_rmse']:.2f} meV/atom, {test['forces_rmse']:.1f} meV/angstrom rms"
+    elif config["model"].get("kind") == "equivariant":
+        elements = tuple(sorted(chemical_symbols[z] for z in config["species"]))
+        level, test = str(card["level"]), card["errors_mev"]["test"]
+        errors = (
+            f"test: {test['all']:.2f} meV of H(R), {test['onsite']:.1f} on-site, mean absolute, up to a multiple of S"
+        )
     else:
         elements = tuple(sorted(config["model"]["base"]["species"]))
         level, test = str(card["level"]), card["errors_mev"]["test"]

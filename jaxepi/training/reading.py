@@ -121,13 +121,28 @@ def with_eigenvalues(
     Raises:
         InputError: no such file, level, eigenvalues or k point.
     """
-    found, level = read_set(entry, data, electrons), data.level
-    if level not in found.levels:
-        raise InputError(f"{entry.path} has no level {level!r}; it has {', '.join(sorted(found.levels))}")
-    groups = [group for group in _chosen(found, entry, level) if "eigenvalues" in group.labels[level]]
+    level = data.level
+    groups = [group for group in with_labels(entry, data, electrons) if "eigenvalues" in group.labels[level]]
     if not groups:
         raise InputError(f"{entry.path} holds no eigenvalues at level {level!r} of the kinds and meshes asked for")
     return [group.at_points(entry.points) if entry.points else group for group in groups]
+
+
+def with_labels(
+    entry: SetSettings, data: DataSettings, electrons: Mapping[str, float | int] | None = None
+) -> list[Configurations]:
+    """The groups of a set at the level, with the kinds and meshes asked for.
+
+    Args:
+        electrons: as of `read_set`.
+
+    Raises:
+        InputError: no such file or level.
+    """
+    found, level = read_set(entry, data, electrons), data.level
+    if level not in found.levels:
+        raise InputError(f"{entry.path} has no level {level!r}; it has {', '.join(sorted(found.levels))}")
+    return _chosen(found, entry, level)
 
 
 def refuse_missing(found: DataSet, entry: SetSettings, level: str, loss: LossSettings) -> None:

@@ -238,6 +238,20 @@ class BandLossSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
+class BlockLossSettings(Settings):
+    """Weights of the errors of an equivariant Hamiltonian: means of mean absolute and root mean square errors of H(R), up to a
+    multiple of S(R), in units of what the baseline leaves."""
+
+    onsite: float = setting(1.0, "of on-site blocks", **WEIGHT)
+    hopping: float = setting(1.0, "of hoppings", **WEIGHT)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.onsite + self.hopping > 0:
+            raise InputError("onsite and hopping are both zero: nothing is left to learn from")
+
+
+@dataclasses.dataclass(frozen=True)
 class OptimizerSettings(Settings):
     """How parameters are moved."""
 
@@ -305,12 +319,18 @@ class TrainingSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.loss, LossSettings | BandLossSettings):
-            raise InputError(f"loss {shown(self.loss)}: give LossSettings, or BandLossSettings for a Hamiltonian")
+        if not isinstance(self.loss, LossSettings | BandLossSettings | BlockLossSettings):
+            raise InputError(
+                f"loss {shown(self.loss)}: give LossSettings, or BandLossSettings or BlockLossSettings for a Hamiltonian"
+            )
+
+
+AnyLoss = LossSettings | BandLossSettings | BlockLossSettings
+"""What a model learns by."""
 
 
 def read_settings(
-    path: str | Path, loss: type[LossSettings | BandLossSettings] = LossSettings, model: type[Settings] | None = None
+    path: str | Path, loss: type[AnyLoss] = LossSettings, model: type[Settings] | None = None
 ) -> TrainingSettings:
     """Settings from a TOML file; paths of data sets and checkpoints are relative to its folder.
 

@@ -18,7 +18,7 @@ from jaxepi.potentials.settings import MaceSettings
 from jaxepi.settings import Settings
 from jaxepi.training import LossSettings, TrainingSettings
 from jaxepi.training.core.loop import Compiled, Fit, Problem, Row
-from jaxepi.training.settings import BandLossSettings
+from jaxepi.training.settings import AnyLoss
 from jaxepi.workflows.study import alone
 
 STATE, METRICS, ERRORS, PARITY, CURVE = "state.npz", "metrics.csv", "errors.csv", "parity.png", "learning-curve.png"
@@ -27,7 +27,7 @@ STATE, METRICS, ERRORS, PARITY, CURVE = "state.npz", "metrics.csv", "errors.csv"
 def configured(
     path: str | os.PathLike,
     run: Mapping[str, Any] | None = None,
-    loss: type[LossSettings | BandLossSettings] = LossSettings,
+    loss: type[AnyLoss] = LossSettings,
     model: type[Settings] = MaceSettings,
 ) -> TrainingSettings:
     """Settings of a TOML file, with some of its `[run]` replaced.

@@ -1,5 +1,7 @@
 """The training study of a Hamiltonian: data sets with eigenvalues to a model in one file, with its card, errors and figures.
 
+An equivariant Hamiltonian, which learns from H(R), has a study of its own behind the same door (`matrices`).
+
 Flows in: settings (a TOML file). Flows out: a folder with the model, its state while it trains, measures of every epoch,
 errors by split and kind, and figures. A second call goes on where the first was stopped.
 """
@@ -20,15 +22,16 @@ from jaxepi.checkpoint import read_checkpoint
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import learned
 from jaxepi.hamiltonians.base import Hamiltonian
-from jaxepi.hamiltonians.settings import SlaterKosterSettings
+from jaxepi.hamiltonians.settings import EquivariantSettings, SlaterKosterSettings
+from jaxepi.settings import read_toml
 from jaxepi.training import TrainingSettings, reading
 from jaxepi.training.bands import evaluation, spectra
 from jaxepi.training.bands.presolve import presolved
 from jaxepi.training.core.loop import Fit, Row
 from jaxepi.training.core.metrics import write_metrics
 from jaxepi.training.energies.evaluation import SPLITS
-from jaxepi.training.settings import BandLossSettings
-from jaxepi.workflows import fitting
+from jaxepi.training.settings import BandLossSettings, BlockLossSettings
+from jaxepi.workflows import fitting, matrices
 
 MODEL = "hamiltonian.npz"
 
@@ -58,6 +61,9 @@ def configured(path: str | os.PathLike, run: Mapping[str, Any] | None = None) ->
     Raises:
         InputError: as `fitting.configured`.
     """
+    kind = read_toml(Path(path)).get("model", {})
+    if isinstance(kind, dict) and kind.get("kind") == EquivariantSettings.kind:
+        return fitting.configured(path, run, BlockLossSettings, EquivariantSettings)
     return fitting.configured(path, run, BandLossSettings, SlaterKosterSettings)
 
 
@@ -67,8 +73,8 @@ def train_hamiltonian(
     progress: bool = True,
     resume: bool = True,
     command: str = "",
-) -> TrainedHamiltonian:
-    """Train a Hamiltonian on eigenvalues, or go on with it, and measure it on all splits.
+) -> "TrainedHamiltonian | matrices.TrainedBlocks":
+    """Train a Hamiltonian on eigenvalues (an equivariant one on H(R)), or go on with it, and measure it on all splits.
 
     Args:
         output: folder for all files; made where its parent stands. progress: bars on stderr.
@@ -78,6 +84,8 @@ def train_hamiltonian(
         InputError: settings, data, a model or a checkpoint that cannot be used; a state of other settings.
             signals.Interrupted: stopped by a signal, state kept.
     """
+    if isinstance(settings.loss, BlockLossSettings):
+        return matrices.train_blocks(settings, output, progress, resume, command)
     folder = fitting.claimed(output, MODEL, resume)
     problem, config = prepare(settings, progress)
 
@@ -149,8 +157,11 @@ def data_hash(problem: spectra.BandProblem) -> str:
     return digest.hexdigest()
 
 
-def summary_lines(result: TrainedHamiltonian) -> Iterator[str]:
+def summary_lines(result: TrainedHamiltonian | matrices.TrainedBlocks) -> Iterator[str]:
     """What is printed at the end: errors, and how training went."""
+    if isinstance(result, matrices.TrainedBlocks):
+        yield from matrices.summary_lines(result)
+        return
     yield from evaluation.error_lines(result.rows)
     yield from fitting.ending(result.fit, result.files)
 

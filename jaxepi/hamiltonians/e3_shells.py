@@ -1,0 +1,94 @@
+"""Blocks between the shells of a basis as tensors: the one order in which the parts of an equivariant Hamiltonian keep them.
+
+A block of a pair of shells holds every angular momentum |l1 - l2| ... l1 + l2 once (`nn.block`). Columns of one irrep, over
+all ordered pairs of shells that hold it, stand together, so that one matrix product makes them all.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxepi.nn import Features, Irrep, block, natural, shell_irreps
+
+
+@dataclasses.dataclass(frozen=True)
+class Shells:
+    """Angular momenta of the shells of a block, in its order."""
+
+    l: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Orbitals of a block."""
+        return sum(2 * l + 1 for l in self.l)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Where each shell begins in a block."""
+        return tuple(int(n) for n in np.cumsum([0, *(2 * l + 1 for l in self.l)])[:-1])
+
+    def part(self, shell: int) -> slice:
+        """Where a shell stands in a block."""
+        return slice(self.starts[shell], self.starts[shell] + 2 * self.l[shell] + 1)
+
+    @cached_property
+    def columns(self) -> dict[Irrep, tuple[tuple[int, int], ...]]:
+        """Ordered pairs of shells whose block holds an irrep, by irrep."""
+        found: dict[Irrep, list[tuple[int, int]]] = {}
+        for i, first in enumerate(self.l):
+            for j, second in enumerate(self.l):
+                for irrep in shell_irreps(first, second):
+                    found.setdefault(irrep, []).append((i, j))
+        return {irrep: tuple(found[irrep]) for irrep in sorted(found)}
+
+    @property
+    def irreps(self) -> tuple[Irrep, ...]:
+        """All irreps of the blocks."""
+        return tuple(self.columns)
+
+    @property
+    def natural(self) -> tuple[Irrep, ...]:
+        """Those of natural parity: of two centres alone."""
+        return tuple(irrep for irrep in self.irreps if irrep.natural)
+
+    def tensors(self, blocks: Float[np.ndarray, "e o o"], irrep: Irrep) -> Float[np.ndarray, "e m p"]:
+        """What `blocks` makes of an irrep: its components in every pair of shells (on the host)."""
+        from jaxepi.nn.spherical import coupling
+
+        out = []
+        for i, j in self.columns[irrep]:
+            couple = np.asarray(coupling(self.l[i], self.l[j], irrep.l))
+            # `coupling` is scaled to unit variance of components; its square sums to 2L + 1 over ... see `norm`.
+            out.append(np.einsum("abm,eab->em", couple, blocks[:, self.part(i), self.part(j)]) / norm(couple))
+        return np.stack(out, axis=2)
+
+    def blocks(self, tensors: Mapping[Irrep, Float[Array, "e m p"]]) -> Float[Array, "e o o"]:
+        """Blocks of all pairs of shells from their tensors; irreps that are left out are zero."""
+        like = next(iter(tensors.values()))
+        rows = []
+        for i, first in enumerate(self.l):
+            row = []
+            for j, second in enumerate(self.l):
+                held = {}
+                for irrep in shell_irreps(first, second):
+                    if irrep in tensors:
+                        held[irrep] = tensors[irrep][..., self.columns[irrep].index((i, j))]
+                    else:
+                        held[irrep] = jnp.zeros((like.shape[0], irrep.dim), like.dtype)
+                row.append(block(first, second, held))
+            rows.append(jnp.concatenate(row, axis=2))
+        return jnp.concatenate(rows, axis=1)
+
+
+def norm(couple: Float[np.ndarray, "a b m"]) -> float:
+    """Sum of squares of a coupling for one component of the product: `block` after `tensors` is the identity."""
+    return float((couple**2).sum(axis=(0, 1)).mean())
+
+
+def scalars(features: Features) -> Array:
+    """The invariants among features, shape (n, channels)."""
+    return features[natural(0)][:, 0]

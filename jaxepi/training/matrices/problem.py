@@ -1,0 +1,230 @@
+"""Learning what the baseline leaves of H(R): batches of whole configurations, errors up to a multiple of S.
+
+Flows in: `Matrices`, what the baseline gives, a module. Flows out: the `Problem` that the loop trains. Blocks are compared up
+to mu S, the best multiple of every configuration (the zero of energy is no part of H), which has a closed form. On-site blocks,
+2% of the numbers and most of the error, are averaged apart from hoppings.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxepi.graph import FAR
+from jaxepi.hamiltonians.e3 import Equivariant
+from jaxepi.training.matrices.labels import Matrices
+from jaxepi.training.matrices.least_squares import Fitted
+from jaxepi.training.settings import BlockLossSettings
+
+TRAINED = ("atoms", "edges")
+"""Parameters of a module that the loop moves."""
+
+
+class BlockProblem:
+    """The `Problem` of an equivariant Hamiltonian.
+
+    Args:
+        params: of the module; those of `TRAINED` are where training begins. held: labels. fitted: what the baseline gives.
+        batch_atoms: atoms of a batch, at least those of the largest configuration.
+    """
+
+    def __init__(
+        self,
+        module: Equivariant,
+        params: Mapping[str, Any],
+        held: Matrices,
+        fitted: Fitted,
+        loss: BlockLossSettings,
+        batch_atoms: int = 36,
+        dtype: str = "float32",
+        seed: int = 0,
+    ):
+        self.module, self.params, self.held, self.fitted = module, dict(params), held, fitted
+        self.settings, self.seed, self.dtype = loss, seed, np.dtype(dtype)
+        self.batches: list[np.ndarray] = []
+        self.room = max(batch_atoms, int(held.sizes.max()))
+        self._of: dict[str, list[int]] = {}
+        for split in ("train", "validation", "test"):
+            packed = _packed(held.sizes, held.rows(split), self.room)
+            self._of[split] = list(range(len(self.batches), len(self.batches) + len(packed)))
+            self.batches += packed
+        self.most = max(len(b) for b in self.batches)
+        near = held.near
+        train = held.atoms("train")
+        edges = np.concatenate([t.edges[t.mask & train[:, None]] for t in near])
+        # Errors in units of those of the baseline, so that both parts begin alike.
+        self.units = (
+            max(float(np.abs(held.onsite[train] - fitted.onsite[train]).mean()), 1e-6),
+            max(float(np.abs(held.hopping[edges] - fitted.hopping[edges]).mean()), 1e-6),
+        )
+
+    def initial(self) -> dict[str, Any]:
+        """Parameters to train."""
+        return {n: jax.tree.map(lambda x: np.asarray(x, self.dtype), self.params[n]) for n in TRAINED}
+
+    @cached_property
+    def arrays(self) -> dict[str, Any]:
+        """All batches, on the device."""
+        parts = [self._batch(members) for members in self.batches]
+        stacked = jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *parts)
+        spread = jax.tree.map(lambda x: jnp.asarray(x, self.dtype), self.params["spread"])
+        return {"batches": stacked, "spread": spread, "progress": jnp.ones((), self.dtype)}
+
+    def _batch(self, members: Int[np.ndarray, "k"]) -> dict[str, Any]:
+        """One batch on the host: atoms of some configurations, padded by atoms that have no neighbours."""
+        held, room = self.held, self.room
+        atoms = np.concatenate([np.arange(held.first[c], held.first[c + 1]) for c in members])
+        n, local = len(atoms), np.full(len(held.onsite), -1)
+        local[atoms] = np.arange(n)
+        slot = np.full(len(held), 0)
+        slot[members] = np.arange(len(members))
+
+        def padded(values: np.ndarray, fill: float = 0.0) -> np.ndarray:
+            out = np.full((room, *values.shape[1:]), fill, values.dtype)
+            out[:n] = values
+            return out.astype(self.dtype) if values.dtype == np.float64 else out
+
+        near = [self._near(table, atoms, local, padded) for table in held.near]
+        left = held.onsite[atoms] - self.fitted.onsite[atoms]
+        far, size = np.zeros(self.most), np.ones(self.most)
+        for place, c in enumerate(members):
+            edges = np.flatnonzero(held.edge_of == c)
+            own = slice(held.first[c], held.first[c + 1])
+            close = np.concatenate([t.edges[own][t.mask[own]] for t in held.near])
+            rest = np.setdiff1d(edges, close)
+            far[place] = ((self.fitted.hopping[rest] - held.hopping[rest]) * held.overlap[rest]).sum()
+            size[place] = (held.overlap[edges] ** 2).sum() + (held.own_overlap[own] ** 2).sum()
+        return {
+            "species": padded(held.species[atoms].astype(np.int32)),
+            "configuration": padded(slot[held.atom_of[atoms]].astype(np.int32)),
+            "real": padded(np.ones(n, bool), False),
+            "onsite": padded(left),
+            "own_overlap": padded(held.own_overlap[atoms]),
+            "far": far.astype(self.dtype),
+            "size": size.astype(self.dtype),
+            "near": near,
+        }
+
+    def _near(self, table: Any, atoms: np.ndarray, local: np.ndarray, padded: Any) -> dict[str, np.ndarray]:
+        """A kind of near edges of a batch; `reverse` is the slot of the reverse edge, its own where there is none."""
+        held, mask = self.held, table.mask[atoms]
+        n, width = mask.shape
+        edge = table.edges[atoms]
+        place = np.full(len(held.hopping) + 1, -1)
+        place[edge[mask]] = np.flatnonzero(mask.ravel())
+        back = np.where(mask, place[held.reverse[np.where(mask, edge, 0)]], 0)
+        own = np.arange(self.room * width).reshape(self.room, width)
+        reverse = own.copy()
+        reverse[:n] = np.where(mask, back, own[:n])
+        receivers = np.tile(np.arange(self.room)[:, None], (1, width))
+        receivers[:n] = np.where(mask, local[table.receivers[atoms]], receivers[:n])
+        chosen = np.where(mask, edge, 0)
+        left = np.where(mask[..., None, None], held.hopping[chosen] - self.fitted.hopping[chosen], 0.0)
+        overlap = np.where(mask[..., None, None], held.overlap[chosen], 0.0)
+        vectors = np.tile(np.array([FAR, 0.0, 0.0]), (self.room, width, 1))
+        vectors[:n] = table.vectors[atoms]
+        return {
+            "vectors": vectors.astype(self.dtype),
+            "receivers": receivers.astype(np.int32),
+            "mask": padded(mask, False),
+            "reverse": reverse.reshape(-1).astype(np.int32),
+            "hopping": padded(left),
+            "overlap": padded(overlap),
+        }
+
+    def plans(self, split: str, epoch: int | None = None) -> list[np.ndarray]:
+        """Batches of a split by number, shuffled by seed and epoch; in fixed order without an epoch."""
+        numbers = np.array(self._of[split], np.int32)
+        order = numbers if epoch is None else np.random.default_rng((self.seed, epoch)).permutation(numbers)
+        return [np.asarray(i) for i in order]
+
+    def blocks(self, params: Any, arrays: Any, plan: Any) -> tuple[Array, tuple[Array, ...]]:
+        """What the network adds in a batch: to on-site blocks, and to the slots of every kind, Hermitian."""
+        batch = jax.tree.map(lambda x: x[plan], arrays["batches"])
+        whole = {**params, "spread": arrays["spread"]}
+        vectors = tuple(t["vectors"] for t in batch["near"])
+        receivers = tuple(t["receivers"] for t in batch["near"])
+        onsite, parts = self.module.learned(whole, batch["species"], vectors, receivers)
+        hopping = tuple(
+            part + jnp.swapaxes(part[t["reverse"]], 1, 2) for part, t in zip(parts, batch["near"], strict=True)
+        )
+        return 0.5 * (onsite + jnp.swapaxes(onsite, 1, 2)), hopping
+
+    def loss(self, params: Any, arrays: Any, plan: Any) -> tuple[Array, dict[str, Array]]:
+        """Mean of mean absolute and root mean square errors, on-site and hopping apart, in units of the baseline's."""
+        batch = jax.tree.map(lambda x: x[plan], arrays["batches"])
+        errors = self._errors(batch, *self.blocks(params, arrays, plan))
+        loss, sums = jnp.zeros((), self.dtype), dict[str, Array]()
+        weights = (self.settings.onsite, self.settings.hopping)
+        for name, weight, unit, (error, count) in zip(("onsite", "hopping"), weights, self.units, errors, strict=True):
+            absolute, square = jnp.sum(jnp.abs(error)), jnp.sum(error**2)
+            mean = 0.5 * (absolute / count + jnp.sqrt(square / count + 1e-12))
+            loss = loss + weight / unit * mean
+            sums |= {f"{name}_absolute": absolute, f"{name}_count": count}
+        return loss, sums
+
+    def _errors(self, batch: Any, onsite: Array, hopping: tuple[Array, ...]) -> list[tuple[Array, Array]]:
+        """Errors of on-site blocks and of near hoppings after the best mu S of every configuration, with their numbers."""
+        width, of = onsite.shape[1], batch["configuration"]
+        real = batch["real"].astype(onsite.dtype)[:, None, None]
+        error = (onsite - batch["onsite"]) * real
+        edges = []
+        share = jax.ops.segment_sum(jnp.sum(error * batch["own_overlap"], axis=(1, 2)), of, self.most)
+        for found, t in zip(hopping, batch["near"], strict=True):
+            shape = t["hopping"].shape
+            e = (found.reshape(shape) - t["hopping"]) * t["mask"].astype(found.dtype)[..., None, None]
+            edges.append(e)
+            share = share + jax.ops.segment_sum(jnp.sum(e * t["overlap"], axis=(1, 2, 3)), of, self.most)
+        mu = ((share + batch["far"]) / batch["size"])[of]
+        error = error - mu[:, None, None] * batch["own_overlap"] * real
+        edges = [e - mu[:, None, None, None] * t["overlap"] for e, t in zip(edges, batch["near"], strict=True)]
+        count = jnp.sum(real) * width**2
+        held = sum(jnp.sum(t["mask"], dtype=jnp.int32) for t in batch["near"])
+        joined = jnp.concatenate([e.reshape(-1) for e in edges])
+        return [(error, count), (joined, jnp.maximum(held, 1).astype(onsite.dtype) * width**2)]
+
+    def outputs(self, params: Any, arrays: Any, plan: Any) -> tuple[Array, dict[str, Array], Any]:
+        """Loss, sums and blocks of a batch."""
+        loss, sums = self.loss(params, arrays, plan)
+        return loss, sums, self.blocks(params, arrays, plan)
+
+    def summary(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Mean absolute errors of a training epoch, meV."""
+        return {f"{n}_mev": 1e3 * sums[f"{n}_absolute"] / sums[f"{n}_count"] for n in ("onsite", "hopping")}
+
+    def scores(self, split: str, plans: Sequence[Any], outputs: Sequence[Any]) -> dict[str, float]:
+        """Loss and mean absolute errors after mu S (hoppings: of the near edges), meV."""
+        sums = {n: float(sum(np.asarray(o[1][n], np.float64) for o in outputs)) for n in outputs[0][1]}
+        return {"loss": float(np.mean([float(o[0]) for o in outputs])), **self.summary(sums)}
+
+    def collect(self, plans: Sequence[Any], outputs: Sequence[Any]) -> tuple[Float[np.ndarray, "n o o"], np.ndarray]:
+        """On-site blocks and hoppings of all configurations, baseline and network together, eV."""
+        held = self.held
+        onsite, hopping = self.fitted.onsite.copy(), self.fitted.hopping.copy()
+        for plan, (_, _, (own, parts)) in zip(plans, outputs, strict=True):
+            members = self.batches[int(plan)]
+            atoms = np.concatenate([np.arange(held.first[c], held.first[c + 1]) for c in members])
+            onsite[atoms] += np.asarray(own, np.float64)[: len(atoms)]
+            for table, part in zip(held.near, parts, strict=True):
+                mask, shape = table.mask[atoms], (self.room, table.mask.shape[1], *part.shape[1:])
+                values = np.asarray(part, np.float64).reshape(shape)[: len(atoms)]
+                hopping[table.edges[atoms][mask]] += values[mask]
+        return onsite, hopping
+
+
+def _packed(sizes: Int[np.ndarray, "c"], members: Int[np.ndarray, "k"], room: int) -> list[np.ndarray]:
+    """Configurations in batches that hold so many atoms, largest first."""
+    bins: list[tuple[int, list[int]]] = []
+    for c in members[np.argsort(-sizes[members], kind="stable")]:
+        for i, (filled, held) in enumerate(bins):
+            if filled + sizes[c] <= room:
+                held.append(int(c))
+                bins[i] = (filled + int(sizes[c]), held)
+                break
+        else:
+            bins.append((int(sizes[c]), [int(c)]))
+    return [np.array(held) for _, held in bins]

@@ -1,0 +1,144 @@
+"""An equivariant Hamiltonian against labelled H(R): errors of blocks, bands near the Fermi level, overlap, change along modes.
+
+    python scripts/check_blocks.py graphene-pbe-lcao
+    python scripts/check_blocks.py MODEL.npz --data experiments/bilayer_graphene/data/lcao.h5 \\
+        --differences experiments/bilayer_graphene/checks/lcao-differences.h5
+
+Errors are mean absolute ones of all elements, before and after the best multiple of S of every configuration. Bands are
+compared after that multiple is taken off, at Gamma, K and one general point of every test configuration, in a window around the
+middle of the two states that meet at the Fermi level. Of finite differences +-Q, |error of dH| is divided by |dH|, both less
+their best multiples of S, and as they are.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import jax
+import numpy as np
+import scipy.linalg
+from refusals import refusing
+
+jax.config.update("jax_enable_x64", True)
+
+from jaxepi import datasets, hamiltonians  # noqa: E402
+from jaxepi.errors import InputError  # noqa: E402
+from jaxepi.hamiltonians.e3 import Equivariant  # noqa: E402
+from jaxepi.training.matrices import evaluation, labels  # noqa: E402
+
+FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "bilayer_graphene"
+POINTS = {"Gamma": (0.0, 0.0, 0.0), "K": (1 / 3, 1 / 3, 0.0), "general": (0.137, 0.291, 0.0)}
+PAPER = {"bilayer": (0.395, 0.310, 0.303), "twisted": (0.285, 0.239, 0.206)}
+"""HedgeNet-Electron, Table 2: homogeneous 3 and 6 blocks, heterogeneous 3+3, meV."""
+
+
+def matrix(held: labels.Matrices, c: int, onsite: np.ndarray, edges: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """H(k) or S(k) of one configuration, cell gauge."""
+    atoms, mine = slice(held.first[c], held.first[c + 1]), np.flatnonzero(held.edge_of == c)
+    n, o = held.first[c + 1] - held.first[c], onsite.shape[1]
+    out = np.zeros((n, n, o, o), complex)
+    phase = np.exp(2j * np.pi * held.shifts[mine] @ k)[:, None, None]
+    np.add.at(out, (held.senders[mine] - held.first[c], held.receivers[mine] - held.first[c]), phase * edges[mine])
+    out[np.arange(n), np.arange(n)] += onsite[atoms]
+    return out.swapaxes(1, 2).reshape(n * o, n * o)
+
+
+def bands(held: labels.Matrices, onsite: np.ndarray, hopping: np.ndarray, window: float, split: str) -> list[str]:
+    """Errors of bands within a window, and the smallest eigenvalue of S."""
+    on, hop, mu = evaluation.aligned(held, onsite, hopping)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in POINTS}
+    least, most = np.inf, 0.0
+    for c in held.rows(split):
+        filled = 2 * (held.first[c + 1] - held.first[c])  # four electrons an atom
+        levels = {}
+        for name, point in POINTS.items():
+            k = np.array(point)
+            s = matrix(held, c, held.own_overlap, held.overlap, k)
+            values = np.linalg.eigvalsh(s)
+            least, most = min(least, values[0]), max(most, values[-1])
+            label = matrix(held, c, held.onsite, held.hopping, k)
+            error = matrix(held, c, on, hop, k)
+            levels[name] = [scipy.linalg.eigh(h, s, eigvals_only=True) for h in (label, label + error)]
+        fermi = levels["K"][0][filled - 1 : filled + 1].mean()
+        for name, (a, b) in levels.items():
+            near = np.abs(a - fermi) < window
+            found[name].append((b - a)[near])
+    rows = [f"Bands of {split} within {window:g} eV of the Fermi level, root mean square (largest) error, meV:"]
+    for name, parts in found.items():
+        e = 1e3 * np.concatenate(parts)
+        rows.append(f"    {name:8} {np.sqrt((e**2).mean()):.2f} ({np.abs(e).max():.1f}), {len(e)} states")
+    rows.append(f"Smallest eigenvalue of S(k) {least:.2e}, largest {most:.1f}")
+    rows.append(f"Multiples of S taken off: mean {1e3 * mu.mean():+.2f}, scatter {1e3 * mu.std():.2f} meV")
+    return rows
+
+
+def differences(model: hamiltonians.Hamiltonian, module: Equivariant, path: Path, level: str) -> list[str]:
+    """Change of H along displacements, ab initio and model."""
+    rows = []
+    for group in datasets.read(path).groups:
+        held = labels.gathered([group], module, level)
+        onsite, hopping = evaluation.predicted(model, held)
+        moved = [c for c in range(len(held)) if "difference" in held.what[c]]
+        plus, minus = moved[:2]
+        tables = [
+            {
+                (i - held.first[c], j - held.first[c], *s): e
+                for e, i, j, s in zip(
+                    mine, held.senders[mine], held.receivers[mine], held.shifts[mine].tolist(), strict=True
+                )
+            }
+            for c in (plus, minus)
+            for mine in [np.flatnonzero(held.edge_of == c)]
+        ]
+        shared = sorted(tables[0].keys() & tables[1].keys())
+        a, b = (np.array([t[key] for key in shared]) for t in tables)
+        atoms = [slice(held.first[c], held.first[c + 1]) for c in (plus, minus)]
+        change = []
+        for on, hop in ((held.onsite, held.hopping), (onsite, hopping)):
+            change.append(np.concatenate([on[atoms[0]] - on[atoms[1]], hop[a] - hop[b]]))
+        overlap = np.concatenate([held.own_overlap[atoms[0]], held.overlap[a]])
+        size = [
+            np.linalg.norm(x - (x * overlap).sum() / (overlap**2).sum() * overlap)
+            for x in (change[0], change[1] - change[0])
+        ]
+        plain = np.linalg.norm(change[1] - change[0]) / np.linalg.norm(change[0])
+        rows.append(
+            f"dH along a displacement of {len(group.species)} atoms: |error|/|dH| {100 * size[1] / size[0]:.2f}% up to a "
+            f"multiple of S, {100 * plain:.2f}% as it is"
+        )
+    return rows
+
+
+@refusing
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a shipped equivariant Hamiltonian by name, or a file")
+    parser.add_argument("--data", type=Path, default=FOLDER / "data" / "lcao.h5")
+    parser.add_argument("--differences", type=Path, default=FOLDER / "checks" / "lcao-differences.h5")
+    parser.add_argument("--level", default="pbe-d3")
+    parser.add_argument("--window", type=float, default=2.0, help="eV")
+    options = parser.parse_args()
+    model = hamiltonians.load(options.model)
+    module = model.module
+    if not isinstance(module, Equivariant):
+        raise InputError(
+            f"{options.model} is no equivariant Hamiltonian; scripts/check_hamiltonian.py is for the others"
+        )
+    held = labels.gathered(datasets.read(options.data).groups, module, options.level)
+    onsite, hopping = evaluation.predicted(model, held)
+    print("\n".join(evaluation.lines(evaluation.error_rows(held, onsite, hopping))))
+    print(
+        f"HedgeNet-Electron (homogeneous 3, 6, heterogeneous 3+3; about 11,500 environments): bilayer {PAPER['bilayer']}, "
+        f"twisted {PAPER['twisted']} meV; here {int(held.atoms('train').sum())} environments"
+    )
+    splits = [s for s in ("test", "validation", "train") if len(held.rows(s))]
+    print("\n".join(bands(held, onsite, hopping, options.window, splits[0])))
+    print("\n".join(differences(model, module, options.differences, options.level)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
