@@ -146,9 +146,7 @@ class Equivariant(BlockModule):
         """One where an edge is of a kind, else zero."""
         tables = graph.tables[: len(self.kinds)]
         ones = [jnp.ones(table.mask.shape, graph.reference.dtype) for table in tables]
-        return jnp.stack(
-            [to_edges(x, table.edges, graph.n_edges) for x, table in zip(ones, tables, strict=True)], axis=1
-        )
+        return jnp.stack([_on_edges(x, table, graph) for x, table in zip(ones, tables, strict=True)], axis=1)
 
     def near_tables(self, graph: Graph) -> tuple[Table, ...]:
         """Of neighbours that act on edges, one a kind."""
@@ -180,7 +178,7 @@ class Equivariant(BlockModule):
         own_overlap, overlap = self.overlap.apply(params["overlap"], structure, graph, graph.tables[-1])
         return Blocks(onsite, hopping, overlap, self.basis, structure.species, onsite_overlap=own_overlap)
 
-    def linear(self, params: Mapping[str, Any], near: tuple[Float[Array, "n m 3"], ...]) -> tuple[Array, ...]:
+    def linear(self, params: Mapping[str, Any], near: tuple[Float[Array, "n _ 3"], ...]) -> tuple[Array, ...]:
         """What neighbours do to the edges of each kind by the baseline, directed; shape (n m, o, o)."""
         if not self.baseline.around:
             return ()
@@ -198,7 +196,7 @@ class Equivariant(BlockModule):
         self,
         params: Mapping[str, Any],
         species: Array,
-        near: tuple[Float[Array, "n m 3"], ...],
+        near: tuple[Float[Array, "n _ 3"], ...],
         receivers: tuple[Array, ...],
     ) -> tuple[Float[Array, "n o o"], tuple[Array, ...]]:
         """What the network adds to atoms (not symmetric yet) and, directed, to the edges of each kind."""

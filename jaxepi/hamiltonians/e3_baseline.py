@@ -117,7 +117,7 @@ class Baseline:
 
     def onsite_features(
         self, vectors: Float[Array, "e 3"], kind: Float[Array, "e k"], senders: Int[Array, "e"], n: int
-    ) -> dict[Irrep, Float[Array, "n m f"]]:
+    ) -> dict[Irrep, Array]:
         """Sums over the neighbours of each atom, one a kind, spline and irrep of natural parity."""
         length, unit = directions(vectors)
         basis = splines(length, self.FIRST, self.reach, self.onsite_splines)
@@ -130,7 +130,7 @@ class Baseline:
 
         return {irrep: summed(irrep.l) for irrep in self.shells.natural}
 
-    def moments(self, tables: tuple[Float[Array, "n m 3"], ...], count: int) -> list[Float[Array, "n _ f"]]:
+    def moments(self, tables: tuple[Float[Array, "n _ 3"], ...], count: int) -> list[Array]:
         """sum_k h(r_ik) Y_l'(n_ik) of every atom for l' = 0, 1, ..., `count` functions h of all kinds beside each other."""
         out: list[list[Array]] = [[] for _ in range(self.neighbour_lmax + 1)]
         for vectors in tables:
@@ -140,7 +140,7 @@ class Baseline:
                 out[l].append(jnp.einsum("nka,nkf->naf", y, basis))
         return [jnp.concatenate(parts, axis=2) for parts in out]
 
-    def pair_features(self, irrep: Irrep, moments: list[Float[Array, "n _ f"]]) -> Float[Array, "n m f"]:
+    def pair_features(self, irrep: Irrep, moments: list[Array]) -> Float[Array, "n m f"]:
         """Products of two moments of each atom, coupled to an irrep."""
         parts = []
         for a, b, first, second in self.pairs(irrep):
@@ -188,7 +188,7 @@ class Baseline:
         tensors[natural(0)] = tensors[natural(0)] + levels[None, None]
         return self.shells.blocks(tensors)
 
-    def by_pairs(self, params: Mapping[str, Any], tables: tuple[Float[Array, "n m 3"], ...]) -> Float[Array, "n o o"]:
+    def by_pairs(self, params: Mapping[str, Any], tables: tuple[Float[Array, "n _ 3"], ...]) -> Float[Array, "n o o"]:
         """What pairs of neighbours add to the blocks of atoms."""
         moments = self.moments(tables, self.pair_functions)
         tensors = {}

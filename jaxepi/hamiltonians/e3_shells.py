@@ -66,7 +66,7 @@ class Shells:
             out.append(np.einsum("abm,eab->em", couple, blocks[:, self.part(i), self.part(j)]) / norm(couple))
         return np.stack(out, axis=2)
 
-    def blocks(self, tensors: Mapping[Irrep, Float[Array, "e m p"]]) -> Float[Array, "e o o"]:
+    def blocks(self, tensors: Mapping[Irrep, Array]) -> Float[Array, "e o o"]:
         """Blocks of all pairs of shells from their tensors; irreps that are left out are zero."""
         like = next(iter(tensors.values()))
         rows = []

@@ -2,66 +2,20 @@
 
 import dataclasses
 import functools
-from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ase.build import graphene
 from scipy.spatial.transform import Rotation
+from small_orbitals import SMALL, bilayer, model, tables
 
-from jaxepi import hamiltonians, tree
-from jaxepi.datasets.overlap import OverlapFunctions
+from jaxepi import hamiltonians, materials, tree
+from jaxepi.electrons.eigen import eigenvalues
 from jaxepi.errors import InputError
-from jaxepi.hamiltonians import Hamiltonian, e3
+from jaxepi.hamiltonians import e3
 from jaxepi.hamiltonians.e3_shells import Shells
 from jaxepi.hamiltonians.overlap import Overlap
 from jaxepi.nn import Irrep
-from jaxepi.structure import Structure
-
-SMALL = {"relations": "layers", "cutoff": 2.6, "skin": 0.3, "splines": 6, "edge_functions": 2, "neighbour_functions": 2}
-SMALL |= {"neighbour_lmax": 2, "channels": 2, "edge_channels": 2, "hidden": [4], "lmax": 2, "radial_layers": [4]}
-REACH = 3.6
-"""Angstrom."""
-
-
-def tables() -> OverlapFunctions:
-    """Overlaps that fall off smoothly, of one s, one p and one more s shell, without projectors."""
-    end = REACH / 0.529177210903
-    r = np.linspace(0, end, 33)
-    fade = np.cos(np.pi * r / (2 * end)) ** 4
-    count = 3 + 2 + 2  # ss, ss*, s*s*; sp, s*p; pp of l = 0 and 2
-    orbital = 12.0 * fade[None] * np.array([1.0, 0.1, 0.1, 0.1, 1.0, 0.05, 1.0])[:count, None]
-    empty = np.zeros((0, 33))
-    return OverlapFunctions(orbital, empty, np.zeros((0, 0)), ("s", "p", "s"), (), end, (end, 1.0), 1e-12)
-
-
-@functools.cache
-def model(interactions: int = 1, **changes) -> Hamiltonian:
-    """A model with random numbers everywhere."""
-    overlap, values = Overlap.of(tables())
-    basis = e3.carried(overlap, ("s", "p", "s"), 6, 4.0)
-    module = e3.configured({**SMALL, "interactions": interactions, **changes}, basis, overlap, (3.0, 2.0))
-    params = module.init(0, values)
-    random = np.random.default_rng(1)
-
-    def noise(x):
-        return np.asarray(random.normal(size=np.shape(x)))
-
-    kept = {"overlap": params.pop("overlap")}
-    return Hamiltonian({**jax.tree.map(noise, params), **kept}, module)
-
-
-def bilayer(repeats: int = 1, seed: int = 0) -> Structure:
-    """AB layers, displaced."""
-    atoms = graphene("C2", a=2.46, vacuum=8.0)
-    other = atoms.copy()
-    other.translate([0, 1.42, 3.2])
-    atoms = (atoms + other).repeat((repeats, 1, 1))
-    atoms.rattle(0.05, seed=seed)
-    atoms.pbc = (True, True, False)
-    return Structure.from_ase(atoms)
 
 
 def turned(shells: Shells, rotation: np.ndarray) -> np.ndarray:
@@ -92,7 +46,7 @@ def test_it_turns_with_the_crystal(dtype, tolerance):
     h = model()
     parts = {n: tree.astype(h.params[n], dtype) for n in ("atoms", "edges")}
     h = dataclasses.replace(h, params={**h.params, **parts})
-    structure, graph, found = blocks(h.module.atoms is not None)
+    structure, graph, found = blocks(1)
     rotation = Rotation.from_rotvec([0.4, -0.9, 0.7]).as_matrix() * -1.0  # with inversion
     other = dataclasses.replace(structure, positions=structure.positions @ rotation.T, cell=structure.cell @ rotation.T)
     again = h.blocks(other, h.graph(other))
@@ -105,9 +59,10 @@ def test_it_turns_with_the_crystal(dtype, tolerance):
         np.testing.assert_allclose(turn @ a @ turn.T, b, atol=tolerance * np.abs(a).max())
 
 
+@pytest.mark.slow
 def test_it_is_hermitian_and_tells_layers_apart():
-    h = model(0)
-    _, graph, found = blocks(h.module.atoms is not None)
+    h = model()
+    _, graph, found = blocks(1)
     np.testing.assert_array_equal(found.hopping[graph.reverse], np.swapaxes(found.hopping, 1, 2))
     np.testing.assert_array_equal(found.onsite, np.swapaxes(found.onsite, 1, 2))
     kind = np.asarray(h.module.kind_of_edges(graph))
@@ -131,13 +86,14 @@ def test_far_atoms_change_nothing():
     assert np.abs(np.asarray(one.hopping) - np.asarray(two.hopping)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_file_gives_the_same_blocks(tmp_path):
     h = model(0)
     path = tmp_path / "model.npz"
     e3.write(h, {**SMALL, "interactions": 0, "neighbours": (3.0, 2.0)}, path, {"citation": "made by a test"})
     again = hamiltonians.load(path)
     assert again.citation == "made by a test"
-    structure, graph, found = blocks(h.module.atoms is not None)
+    structure, graph, found = blocks(0)
     np.testing.assert_array_equal(again.blocks(structure, graph).hopping, found.hopping)
     assert again.basis.occupied(structure.species) == 8
 
@@ -148,4 +104,14 @@ def test_shells_of_other_tables_are_refused():
         e3.carried(overlap, ("s", "p"), 6, 4.0)
 
 
-LABELS = Path(__file__).parents[2] / "experiments/bilayer_graphene/checks/lcao-rotated.h5"
+@pytest.mark.slow
+def test_the_shipped_model_has_a_dirac_point():
+    """Two bands meet at K by symmetry alone, filled up to there; their slope is that of PBE, 0.83e6 m/s within 5%."""
+    h, cell = hamiltonians.load("graphene-pbe-lcao"), materials.load("graphene").primitive
+    k = np.array([1 / 3, 1 / 3, 0.0])
+    step = 0.01 * np.array([1.0, 0.0, 0.0]) @ np.linalg.inv(np.asarray(cell.reciprocal))
+    energies = np.asarray(eigenvalues(h, cell, np.stack([k, k + step, k - step])))
+    assert abs(energies[0, 4] - energies[0, 3]) < 1e-9
+    slope = (energies[1:, 4] - energies[1:, 3]).mean() / 0.02
+    metres_a_second = slope * 1e-10 / 6.582119569e-16
+    assert abs(metres_a_second / 0.83e6 - 1) < 0.05

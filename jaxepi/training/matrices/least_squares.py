@@ -85,7 +85,7 @@ def _by_parts(function: Callable, *arrays: np.ndarray) -> np.ndarray:
 
 def solved(gram: np.ndarray, right: np.ndarray, ridge: float) -> np.ndarray:
     """Solution of normal equations whose features are scaled alike; features that are always zero get nothing."""
-    size = np.sqrt(np.diag(gram))
+    size = np.sqrt(np.maximum(np.diag(gram), 0.0))  # of features that cancel, below zero by rounding
     there = size > 1e-12 * max(size.max(initial=0.0), 1e-300)
     out = np.zeros_like(right)
     g = gram[np.ix_(there, there)] / size[there][:, None] / size[there][None]
