@@ -74,7 +74,7 @@ def test_it_is_hermitian_and_tells_layers_apart():
 def test_far_atoms_change_nothing():
     h, structure = model(), bilayer(6)
     graph = h.graph(structure)
-    moved = structure.with_positions(structure.positions.at[0].add(0.1))
+    moved = structure.with_positions(structure.positions.at[0].add(0.05))
     one, two = h.blocks(structure, graph), h.blocks(moved, graph)
     x = np.asarray(structure.positions)[:, 0]
     length = float(structure.cell[0, 0])
