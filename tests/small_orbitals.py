@@ -13,8 +13,16 @@ from jaxepi.hamiltonians import Hamiltonian, e3
 from jaxepi.hamiltonians.overlap import Overlap
 from jaxepi.structure import Structure
 
-SMALL = {"relations": "layers", "cutoff": 2.6, "skin": 0.3, "splines": 6, "edge_functions": 2, "neighbour_functions": 2}
-SMALL |= {"neighbour_lmax": 2, "channels": 2, "edge_channels": 2, "hidden": [4], "lmax": 2, "radial_layers": [4]}
+SMALL = {"relations": "layers", "cutoff": 2.6, "skin": 0.3, "splines": 6, "edge_functions": 2, "neighbour_functions": 1}
+SMALL |= {
+    "pair_functions": 1,
+    "neighbour_lmax": 1,
+    "channels": 2,
+    "edge_channels": 2,
+    "hidden": [4],
+    "lmax": 1,
+    "radial_layers": [4],
+}
 REACH = 3.6
 """Angstrom."""
 

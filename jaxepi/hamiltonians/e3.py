@@ -284,6 +284,7 @@ def configured(
         edge_functions=c.edge_functions if linear else 0,
         neighbour_functions=c.neighbour_functions if linear else 0,
         pair_functions=c.pair_functions if linear else 0,
+        edge_lmax=max(irrep.l for irrep in shells.irreps),
         neighbour_lmax=c.neighbour_lmax,
     )
     atoms = edges = None

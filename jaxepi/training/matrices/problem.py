@@ -83,7 +83,7 @@ class BlockProblem:
         slot = np.full(len(held), 0)
         slot[members] = np.arange(len(members))
 
-        def padded(values: np.ndarray, fill: float = 0.0) -> np.ndarray:
+        def padded(values: np.ndarray, fill: float | bool = 0.0) -> np.ndarray:
             out = np.full((room, *values.shape[1:]), fill, values.dtype)
             out[:n] = values
             return out.astype(self.dtype) if values.dtype == np.float64 else out
