@@ -225,8 +225,6 @@ def _both_ends(made, edges: Edges, target, shells, irrep, ridge) -> Float[np.nda
 
 def spread(module: Equivariant, held: Matrices, fitted: Fitted) -> dict[str, Any]:
     """Root mean squares of what the baseline leaves in training, smooth in distance: the size of the network's terms."""
-    from scipy.optimize import nnls
-
     base, shells = module.baseline, module.shells
     atoms = held.atoms("train")
     left = held.onsite[atoms] - fitted.onsite[atoms]
@@ -245,11 +243,13 @@ def spread(module: Equivariant, held: Matrices, fitted: Fitted) -> dict[str, Any
         at = np.clip(np.searchsorted(bins, r, side="right") - 1, 0, len(bins) - 2)
         count = np.bincount(at, minlength=len(bins) - 1)
         middle = np.bincount(at, r, len(bins) - 1) / np.maximum(count, 1)
-        basis = np.asarray(splines(jnp.asarray(middle[count > 0]), base.FIRST, base.near, SPREAD_SPLINES))
+        # Splines whose coefficients are the values at their centres stay between these, and end at the cutoff as all do.
+        step = (base.near - base.FIRST) / SPREAD_SPLINES
+        centres = base.FIRST + step * (np.arange(SPREAD_SPLINES) - 1)
         error = held.hopping[edge] - fitted.hopping[edge]
         for irrep in shells.columns:
             square = (shells.tensors(error, irrep) ** 2).mean(axis=1)
             for p in range(square.shape[1]):
                 size = np.sqrt(np.bincount(at, square[:, p], len(bins) - 1)[count > 0] / count[count > 0])
-                hopping[str(irrep)][kind, :, p] = nnls(basis, np.maximum(size, LEAST_EV))[0]
+                hopping[str(irrep)][kind, :, p] = np.interp(centres, middle[count > 0], np.maximum(size, LEAST_EV))
     return {"onsite": onsite, "hopping": hopping}
