@@ -195,9 +195,9 @@ class Study:
         self.bar.set_description(f"{self.unit}s")
         self.bar.initial = self.bar.n = len(items) - len(waiting)
         self.bar.unpause()
-        first = 0 if self.peers is None else self.peers.process
-        own = lots[first :: 1 if self.peers is None else self.peers.count]
-        theirs = [] if first else [name for lot in lots if lot not in own for name in lot]
+        first, count = (0, 1) if self.peers is None else (self.peers.process, self.peers.count)
+        own = lots[first::count]
+        theirs = [name for i, lot in enumerate(lots) if i % count for name in lot]
         with (
             signals.postponed(),
             threadpool_limits(1 if workers > 1 else None, user_api="blas"),
