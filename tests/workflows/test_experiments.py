@@ -7,9 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_orbitals import tables
 
 import jaxepi.hamiltonians.learned as electrons_learned
 import jaxepi.potentials.learned as ions_learned
+from jaxepi.hamiltonians import e3
+from jaxepi.hamiltonians.overlap import Overlap
 from jaxepi.workflows import hamiltonian, training
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
@@ -18,10 +21,14 @@ FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*/*.toml")), ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_a_training_configuration_can_be_run(path):
     model = tomllib.loads(path.read_text()).get("model", {})  # another's parameters bring their model along
-    electrons = "base" in model
+    blocks = model.get("kind") == "equivariant"
+    electrons = "base" in model or blocks
     settings = (hamiltonian if electrons else training).configured(path)
     assert all(Path(entry.path).is_file() for entry in settings.data.sets)
-    if electrons:
+    if blocks:
+        overlap, _ = Overlap.of(tables())
+        e3.configured(settings.model, e3.carried(overlap, overlap.shells, 6, 4.0), overlap)
+    elif electrons:
         electrons_learned.configured(settings.model)
     else:
         ions_learned.build(settings.model, (14,))
