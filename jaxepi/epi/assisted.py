@@ -28,8 +28,8 @@ from jaxepi.guards import number, traced, whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import quasirandom
 from jaxepi.optics.broadening import Broadening, EnergyGrid, PhotonEnergies, check_width, photon_energies
-from jaxepi.optics.dielectric import matrices_at
 from jaxepi.optics.excitons.quanta import SOFTEST_EV, ModeSpectra
+from jaxepi.optics.momentum import matrices_at
 from jaxepi.optics.transitions import deposit
 from jaxepi.sampling.force_constants import ForceConstants
 from jaxepi.sampling.harmonic import variance

@@ -4,7 +4,7 @@ Fifth stage of the house: a Hamiltonian and snapshots flow in, spectra flow out.
 """
 
 from jaxepi.optics.broadening import EnergyGrid, Gaussian, Lorentzian
-from jaxepi.optics.dielectric import Transitions, dielectric, joint_density_of_states, transitions
+from jaxepi.optics.dielectric import Transitions, dielectric, joined, joint_density_of_states, planned, transitions
 from jaxepi.optics.excitons import (
     Excitons,
     Keldysh,
@@ -24,23 +24,29 @@ from jaxepi.optics.excitons import (
 from jaxepi.optics.excitons.spectrum import excitons
 from jaxepi.optics.kramers_kronig import kramers_kronig
 from jaxepi.optics.slopes import SpectrumSlope, spectrum_slope, transition_slopes
+from jaxepi.optics.solvers import Automatic, Dense, Filtered, Solver, Stochastic
 from jaxepi.optics.spectrum import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
 from jaxepi.optics.spread import Spread, spread_transitions
 from jaxepi.optics.tauc import TaucFit, tauc_fit
 from jaxepi.optics.transitions import transition_histogram
 
 __all__ = [
+    "Automatic",
+    "Dense",
     "EnergyGrid",
     "Excitons",
+    "Filtered",
     "Gaussian",
     "Keldysh",
     "Lorentzian",
     "LowestExcitons",
     "ModeSpectra",
     "Screening",
+    "Solver",
     "Spectrum",
     "SpectrumSlope",
     "Spread",
+    "Stochastic",
     "Tail",
     "TaucFit",
     "Transitions",
@@ -52,10 +58,12 @@ __all__ = [
     "excitons",
     "extinction",
     "join_tail",
+    "joined",
     "joint_density_of_states",
     "kramers_kronig",
     "lowest_excitons",
     "mode_spectra",
+    "planned",
     "reflectivity",
     "refractive_index",
     "screening_of",

@@ -23,6 +23,10 @@ MOST_BINS = 10_000_000
 """Grids of more bins are refused: a spectrum on them takes gigabytes."""
 
 
+CARRIED = 0.9
+"""Part of a line's width that lines of solvers for large cells carry already; what is left is put on when it is known."""
+
+
 @runtime_checkable
 class Broadening(Protocol):
     """A normalised line shape."""
@@ -109,6 +113,16 @@ def check_width(broadening: Broadening, grid: EnergyGrid) -> None:
     if width < 2 * grid.step:
         raise InputError(
             f"broadening of {width} eV is finer than two energy bins of {grid.step} eV; use a smaller step"
+        )
+
+
+def check_carried(broadening: Broadening, carried: float) -> None:
+    """Refuse a known width below that of lines which carry a Gaussian of deviation `carried`, eV, already."""
+    width = known(broadening.width)
+    if carried and width is not None and isinstance(broadening, Gaussian) and width < (1 - 1e-9) * carried / CARRIED:
+        raise InputError(
+            f"broadening of {width} eV: these lines are {carried / CARRIED:g} eV wide already; give that, or solve with a "
+            "smaller width"
         )
 
 

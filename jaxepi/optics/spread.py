@@ -25,8 +25,11 @@ from jaxepi.kpoints import KPoints
 from jaxepi.linalg import call_lapack
 from jaxepi.machines import AXES
 from jaxepi.optics.broadening import EnergyGrid
-from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions, _transitions, batches, matrices_at
+from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions
+from jaxepi.optics.momentum import matrices_at
 from jaxepi.optics.slopes import transition_slopes
+from jaxepi.optics.solvers.case import Case
+from jaxepi.optics.solvers.dense import _transitions, batches
 from jaxepi.optics.transitions import EdgeOperator
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
@@ -163,8 +166,9 @@ def _spread(
         def one(held):
             x, k, weight, direction = held
             if direction is None:
-                found = _transitions(*shared, x[None], k, weight, grid, tensor, real, (1, batch[1]))
-                return found.histogram[0], found.eigenvalues[0], None
+                case = Case(*shared, x[None], k, weight, real)
+                binned, e, _ = _transitions(case, grid, tensor, (1, batch[1]))
+                return binned[0], e[0], None
             return _with_slopes(shared, x, direction, k, weight, grid, tensor, real, batch[1])
 
         held = positions, points, weights, directions

@@ -25,7 +25,8 @@ from jaxepi.kpoints import KPoints
 from jaxepi.machines import Devices
 from jaxepi.materials import Material
 from jaxepi.optics import Gaussian, Lorentzian, Spectrum, SpectrumSlope, Transitions
-from jaxepi.optics.dielectric import DEFAULT_GRID, batches
+from jaxepi.optics.dielectric import DEFAULT_GRID
+from jaxepi.optics.solvers.dense import batches
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots, named_calculators
 from jaxepi.structure import Structure
@@ -35,6 +36,7 @@ from jaxepi.workflows.absorption_result import AbsorptionResult, load
 from jaxepi.workflows.joining import as_many, joined
 from jaxepi.workflows.lots import LARGEST, Lots
 from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
+from jaxepi.workflows.solving import LARGEST_EDGES, solver_of
 from jaxepi.workflows.study import Study
 
 __all__ = ["AbsorptionResult", "AbsorptionSettings", "absorption", "load"]
@@ -112,7 +114,7 @@ class _Stages:
     def workers(self) -> int:
         """Snapshots computed at once where the settings leave it open."""
         small = self.crystal.hamiltonian.basis.size(self.supercell.species) < SMALL_MATRIX
-        return 1 if small else os.cpu_count() or 1
+        return 1 if small or self.settings.solver != "dense" else os.cpu_count() or 1
 
     @classmethod
     def of(cls, settings: AbsorptionSettings) -> "_Stages":
@@ -125,7 +127,8 @@ class _Stages:
             crystal, given = trajectories.snapshots(settings, crystal)
             size = crystal.hamiltonian.basis.size(given[0].structure.species)
         # Before the supercell is built: a request far too large would exhaust the memory on the way.
-        batches(size, 1, 1, _is_real(settings, crystal), settings.memory_gb)
+        if settings.solver == "dense":
+            batches(size, 1, 1, _is_real(settings, crystal), settings.memory_gb)
         if settings.width < 2 * DEFAULT_GRID.step:
             least = 2 * DEFAULT_GRID.step
             raise InputError(f"width {settings.width:g} eV: the energy bins resolve {least:g} eV or more; give that")
@@ -149,9 +152,14 @@ class _Stages:
     def mesh(self, devices: Devices | None) -> Mesh:
         """The devices: one where every temperature has a cell of its own, for snapshots side by side share theirs."""
         asked = Devices() if devices is None else devices
-        if not self.given and self.settings.expansion is None:
+        dense = self.settings.solver == "dense"
+        if not self.given and self.settings.expansion is None and dense:
             return asked.mesh()
         if asked.count not in (None, 1):
+            if not dense:
+                raise InputError(
+                    f"devices {asked.count}: snapshots with solver {self.settings.solver} are solved on one; give 1"
+                )
             why = "a trajectory" if self.given else f"expansion {self.settings.expansion}"
             raise InputError(
                 f"devices {asked.count}: with {why} each temperature has a cell of its own; give 1, or let processes share the "
@@ -162,7 +170,8 @@ class _Stages:
     def together(self, mesh: Mesh) -> int:
         """Snapshots computed together: one a row of devices, and more of small supercells where there are very many."""
         per_device = 1
-        if np.prod(self.shape) >= MANY and not self.given and self.settings.expansion is None:
+        alike = not self.given and self.settings.expansion is None and self.settings.solver == "dense"
+        if np.prod(self.shape) >= MANY and alike:
             hamiltonian, points = self.crystal.hamiltonian, _kpoints(self.settings, self.crystal, 0)
             size = hamiltonian.basis.size(self.supercell.species)
             hoppings = len(self.graph.senders) * hamiltonian.basis.block_size**2
@@ -212,9 +221,10 @@ class _Stages:
         one = drawn.take([s])
         hamiltonian, memory = self.crystal.hamiltonian, self.settings.memory_gb
         points = _kpoints(self.settings, self.crystal, s)
-        kept = optics.transitions(hamiltonian, one, points, graph=self.graph, memory_gb=memory)
+        solver = solver_of(self.settings, s)
+        kept = optics.transitions(hamiltonian, one, points, graph=self.graph, memory_gb=memory, solver=solver)
         valence = conduction = constant([np.nan])
-        if "edges" in prepared:
+        if "edges" in prepared and hamiltonian.basis.size(self.supercell.species) <= LARGEST_EDGES:
             occupied = hamiltonian.basis.occupied(self.supercell.species)
             probe = electrons.edge_probe(prepared["edges"], self.supercell, occupied)
             valence, conduction = electrons.thermal_edges(hamiltonian, one, probe, self.graph)

@@ -92,6 +92,23 @@ class AbsorptionSettings(ElectronSettings, TrajectorySettings):
     equilibrium_points: int = setting(
         10000, "quasirandom k points of the primitive cell, lattice at rest", least=1, most=10**7, metavar="N"
     )
+    solver: str = setting(
+        "dense",
+        "of snapshots: all states (dense, to about 1000 atoms), states about the gap and random vectors beyond (filtered, to "
+        "about 6000), random vectors (stochastic), or by size and memory (auto)",
+        choices=("dense", "filtered", "stochastic", "auto"),
+    )
+    joint: float = setting(
+        2.6,
+        "with filtered: photon energy up to which spectra are those of dense",
+        "eV",
+        above=0,
+        below=50,
+        metavar="EV",
+    )
+    vectors: int = setting(
+        8, "with stochastic: random vectors up to 3 eV; a quarter as many beyond", least=3, most=10**4, metavar="N"
+    )
     phonon_energies: bool = setting(
         False, "quanta in an indirect gap's tail, which snapshots leave out: spectra with them beside those without"
     )
@@ -153,6 +170,10 @@ class AbsorptionSettings(ElectronSettings, TrajectorySettings):
         points = mesh**3 if isinstance(mesh, int) else math.prod(mesh)
         if points > MOST_POINTS:
             raise InputError(f"kmesh {self.kmesh}: {points} k points; give divisions of {MOST_POINTS} points at most")
+        if self.slopes and self.solver != "dense":
+            raise InputError(
+                f"slopes with solver {self.solver}: derivatives by temperature come from dense; leave one out"
+            )
         window = self.tauc_window
         if window is not None and not window[0] < window[1]:
             raise InputError(f"Tauc window {window[0]:g} to {window[1]:g} eV: give positive, increasing energies")

@@ -17,7 +17,7 @@ from jaxepi.datasets import wannier as files
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import hamiltonian_gradient, hamiltonian_k, wannier
 from jaxepi.hamiltonians.bloch import cartesian, phases
-from jaxepi.optics.dielectric import momentum_operator
+from jaxepi.optics.momentum import momentum_operator
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 

@@ -13,7 +13,7 @@ from jaxepi.datasets.wannier_tb import read_tb
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import wannier
 from jaxepi.hamiltonians.bloch import cartesian, phases, signs
-from jaxepi.optics.dielectric import exact_momentum, momentum_operator
+from jaxepi.optics.momentum import exact_momentum, momentum_operator
 from jaxepi.sampling.snapshots import Snapshots
 
 LENGTH, COUNT = 3.0, 24

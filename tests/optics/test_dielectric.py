@@ -14,7 +14,8 @@ from jaxepi.hamiltonians import hamiltonian_gradient, hamiltonian_k
 from jaxepi.hamiltonians.bloch import phases, signs
 from jaxepi.kpoints import KPoints, mesh
 from jaxepi.optics import EnergyGrid, Gaussian, Lorentzian, dielectric, transitions
-from jaxepi.optics.dielectric import batches, momentum_operator, orthonormal
+from jaxepi.optics.momentum import momentum_operator, orthonormal
+from jaxepi.optics.solvers.dense import batches
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.tree import replace

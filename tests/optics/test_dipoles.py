@@ -13,7 +13,7 @@ from jaxepi import hamiltonians, optics
 from jaxepi.hamiltonians import atomic
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian, hamiltonian_gradient, phases, scatter
 from jaxepi.hamiltonians.two_centre import two_centre
-from jaxepi.optics.dielectric import momentum_operator
+from jaxepi.optics.momentum import momentum_operator
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
 

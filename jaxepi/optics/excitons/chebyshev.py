@@ -18,9 +18,9 @@ from jaxepi.graph import Graph
 from jaxepi.guards import number, refuse_or_nan, whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import mesh as regular_mesh
+from jaxepi.optics import lanczos
 from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, PhotonEnergies, check_width, photon_energies
 from jaxepi.optics.dielectric import DEFAULT_GRID, transitions
-from jaxepi.optics.excitons import lanczos
 from jaxepi.optics.excitons.interaction import Interaction
 from jaxepi.optics.excitons.pairs import Pairs, check_memory, product
 from jaxepi.optics.excitons.setup import Setup, at_rest, gapped

@@ -30,7 +30,7 @@ from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
 from jaxepi.linalg import hermitian, invariant_subspaces, inverse_cholesky, matrix_function
 from jaxepi.optics.broadening import EnergyGrid
-from jaxepi.optics.dielectric import matrices_at
+from jaxepi.optics.momentum import matrices_at
 from jaxepi.optics.transitions import SMALLEST_GAP, deposit
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static

@@ -17,9 +17,9 @@ from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import traced, whole
 from jaxepi.hamiltonians.base import Hamiltonian
+from jaxepi.optics import lanczos
 from jaxepi.optics.broadening import Broadening, EnergyGrid, PhotonEnergies
 from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions
-from jaxepi.optics.excitons import lanczos
 from jaxepi.optics.excitons.interaction import Interaction
 from jaxepi.optics.excitons.pairs import Pairs, check_memory, product
 from jaxepi.optics.excitons.setup import Setup, at_rest

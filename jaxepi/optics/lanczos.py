@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float, Inexact
 
 from jaxepi.tree import pytree
 
@@ -26,13 +26,13 @@ class Recursion:
         norm: of the start vectors, shape (p,).
     """
 
-    before: Complex[Array, "p *d"]
-    last: Complex[Array, "p *d"]
+    before: Inexact[Array, "p *d"]
+    last: Inexact[Array, "p *d"]
     beta: Float[Array, " p"]
     norm: Float[Array, " p"]
 
 
-def begin(start: Complex[Array, "p *d"]) -> Recursion:
+def begin(start: Inexact[Array, "p *d"]) -> Recursion:
     """A recursion without a step."""
     norm = jnp.sqrt(_dot(start, start).real)
     unit = start / _wide(jnp.where(norm > 0, norm, 1.0), start).astype(start.dtype)

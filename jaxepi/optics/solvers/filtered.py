@@ -1,0 +1,390 @@
+"""The filtered solver: states about the gap by a Chebyshev filter, then transitions among them as exactly as the dense ones.
+
+A block of random vectors is filtered by a polynomial of H that rises steeply inside a window about the gap
+(`chebyshev.window`), made orthonormal, and H is diagonalised among it (Rayleigh and Ritz). What the filter lets through shows in the residuals
+|H x - E x|, which bound the errors of energies and vectors; where they are too large, the block is filtered again (subspace
+iteration; Zhou, Saad, Tiago and Chelikowsky, J. Comput. Phys. 219, 172 (2006)).
+
+Derivatives: states X that are converged are those of p(H) X, which moves them along all others as perturbation theory does, up
+to the filter's suppression. So the rule of `chebyshev_sums` differentiates them, and `transition_histogram` what follows.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact
+
+from jaxepi.errors import InputError
+from jaxepi.guards import poisoned, traced
+from jaxepi.linalg import inverse_cholesky
+from jaxepi.optics.broadening import EnergyGrid
+from jaxepi.optics.solvers import estimators, spectral
+from jaxepi.optics.solvers.bonds import Bonds
+from jaxepi.optics.solvers.case import Case, Found, check_served, operators_of, without_far_slots
+from jaxepi.optics.solvers.chebyshev import chebyshev_sums, padded_order, rise, window
+from jaxepi.optics.solvers.estimators import Lines
+from jaxepi.optics.solvers.spectral import Levels
+from jaxepi.optics.solvers.stochastic import DEFAULT_WIDTH, Stochastic, one_sided
+from jaxepi.optics.transitions import DenseOperator, transition_histogram
+from jaxepi.tree import astype, pytree, replace, static
+
+COLUMNS = 128
+"""Vectors that are filtered together."""
+
+SPURIOUS = 1.0
+"""Ritz vectors with larger residuals, eV, are no states."""
+
+PASSES = 4
+"""Filters of a block at most."""
+
+MARGIN = 9.0
+"""Widths of a line above the joint up to which transitions are exact; the rest takes over from `TAKES_OVER` on."""
+
+TAKES_OVER = (3.0, 6.0)
+
+
+@pytree
+class Window:
+    """States that are asked for, and how they are filtered out: static.
+
+    Attributes:
+        levels: of H. low, high: the states in between are wanted, eV. outer: the polynomial rises inside this interval, eV.
+        order: of the polynomial. block: vectors that are filtered. filled, empty: states that are kept on both sides.
+    """
+
+    levels: Levels = static()
+    low: float = static()
+    high: float = static()
+    outer: tuple[float, float] = static()
+    order: int = static()
+    block: int = static()
+    filled: int = static()
+    empty: int = static()
+
+    def coefficients(self, dtype: Any) -> Float[Array, "1 d"]:
+        """Of the polynomial, padded with zeros."""
+        found = window(*self.outer, *self.levels.scale, self.order)
+        return jnp.asarray(np.pad(found, (0, padded_order(len(found)) - len(found)))[None], dtype)
+
+
+def choose(density: spectral.Density, levels: Levels, depth: float, tolerance: float, size: int) -> Window:
+    """The window that costs least: a wider one filters in fewer products, and more vectors.
+
+    Args:
+        depth: all transitions up to this energy, eV, are wanted. tolerance: of the vectors. size: orbitals.
+
+    Raises:
+        InputError: no transitions up to `depth`, or a window that holds most states.
+    """
+    low, high = levels.conduction - depth, levels.valence + depth
+    (filled, filled_error), (empty, empty_error) = density.count(low, levels.middle), density.count(levels.middle, high)
+    if min(filled, empty) < 0.5:
+        side = "filled" if filled < 0.5 else "empty"
+        raise InputError(
+            f"no {side} state is among those for transitions up to {depth:.2f} eV ({low:.2f} to {high:.2f} eV; the gap is "
+            f"{levels.valence:.2f} to {levels.conduction:.2f}): raise joint"
+        )
+    best, least = None, np.inf
+    for room in np.geomspace(0.15, 6.0, 24):
+        outer = (low - room, high + room)
+        held, error = density.count(*outer)
+        block = _rounded(held + 4 * error + 8)
+        per_order = min(rise(*outer, *levels.scale, 1000, e) + 1.4 for e in (low, high)) / 1000
+        if per_order <= 0 or block >= size:
+            continue
+        order = int(np.ceil(-np.log(tolerance / np.sqrt(size)) / per_order))
+        cost = block * (order * 1.0 + 0.05 * block)
+        if cost < least:
+            best, least = (outer, order, block), cost
+    if best is None or filled + empty > 0.4 * size:
+        raise InputError(
+            f"transitions up to {depth:.2f} eV are among {filled + empty:.0f} of {size} states: a filter gains nothing; lower "
+            "joint, or use solver=optics.Dense()"
+        )
+    kept = [_rounded(count + 4 * error + 4, 8) for count, error in ((filled, filled_error), (empty, empty_error))]
+    outer, order, block = best
+    return Window(levels, low, high, outer, order, max(block, _rounded(sum(kept) + 8)), *kept)
+
+
+def _rounded(count: float, step: int = 16) -> int:
+    return step * max(1, -(-int(np.ceil(count)) // step))
+
+
+@partial(jax.jit, static_argnames="together")
+def _filter(h: Bonds, block: Inexact[Array, "n o m"], scale, coefficients, together: int) -> Inexact[Array, "n o m"]:
+    """The polynomial of H times a block of vectors, columns by columns."""
+    n, o, m = block.shape
+    at = h.scaled(*scale)
+    missing = -m % together
+    columns = jnp.moveaxis(jnp.pad(block, ((0, 0), (0, 0), (0, missing))).reshape(n, o, -1, together), 2, 0)
+    found = jax.lax.map(lambda x: chebyshev_sums(at, x, coefficients)[0], columns)
+    return jnp.moveaxis(found, 0, 2).reshape(n, o, -1)[..., :m]
+
+
+@jax.jit
+def _ritz(h: Bonds, block: Inexact[Array, "n o m"]) -> tuple[Array, Array, Array]:
+    """Ritz values, eV, ascending, vectors and residuals, eV, of a block."""
+    n, o, m = block.shape
+    basis = jnp.linalg.qr(block.reshape(n * o, m))[0]
+    moved = h.apply(basis.reshape(n, o, m)).reshape(n * o, m)
+    inner = basis.conj().T @ moved
+    e, u = jnp.linalg.eigh(0.5 * (inner + inner.conj().T))
+    residuals = jnp.linalg.norm(moved @ u - (basis @ u) * e[None].astype(u.dtype), axis=0)
+    # Vectors to spare are mixtures of everything outside, whose Ritz values may lie anywhere.
+    e = jnp.where(residuals < SPURIOUS, e, jnp.inf)
+    order = jnp.argsort(e)
+    return e[order], (basis @ u[:, order]).reshape(n, o, m), residuals[order]
+
+
+@jax.custom_vjp
+def following(h: Bonds, states: Inexact[Array, "n o m"], scale, coefficients) -> Inexact[Array, "n o m"]:
+    """Converged eigenvectors, which follow H in reverse mode: as p(H) X, each over its own p(E), does."""
+    return states
+
+
+def _following_forward(h, states, scale, coefficients):
+    return states, (h, states, scale, coefficients)
+
+
+def _following_backward(residuals, bar):
+    h, states, scale, coefficients = residuals
+    found, pull = jax.vjp(lambda op: chebyshev_sums(op.scaled(*scale), states, coefficients)[0], h)
+    size = (states.conj() * found).real.sum(axis=(0, 1), keepdims=True)
+    return (
+        *pull(bar / size.astype(bar.dtype)),
+        jnp.zeros_like(states),
+        *jax.tree.map(jnp.zeros_like, (scale, coefficients)),
+    )
+
+
+following.defvjp(_following_forward, _following_backward)
+
+
+@partial(jax.jit, static_argnames=("filled", "grid", "tensor"))
+def _among(h: Bonds, w: Bonds, states, scale, coefficients, filled: int, grid: EnergyGrid, tensor: bool):
+    """Binned transitions among states, and their energies."""
+    n, o, m = states.shape
+    x = following(h, jax.lax.stop_gradient(states), scale, coefficients)
+    flat = x.reshape(n * o, m)
+
+    def inner(operator):
+        return flat.conj().T @ operator.apply(x).reshape(n * o, m)
+
+    lower = inverse_cholesky(flat.conj().T @ flat)
+    momenta = jax.lax.map(lambda blocks: inner(Bonds(blocks, w.receivers, w.kept)), w.blocks)
+    energies, momenta = lower @ inner(h) @ lower.conj().T, lower @ momenta @ lower.conj().T
+    energies = 0.5 * (energies + energies.conj().T)
+    momenta = 0.5 * (momenta - jnp.swapaxes(momenta.conj(), 1, 2))
+    one = jnp.ones(1, flat.real.dtype)
+    return transition_histogram(energies[None], DenseOperator(momenta[None]), one, filled, grid, tensor)
+
+
+@pytree
+class Filtered:
+    """Exact transitions up to an energy, from states about the gap that a polynomial of H filters out; the rest stochastic.
+
+    Attributes:
+        joint: photon energy, eV, up to which spectra are those of the dense solver.
+        rest: what is beyond; None leaves it out (and with it most of eps1).
+        tolerance: of the states: residuals |H x - E x|, over eV, of all that take part in transitions up to the joint.
+        precision: of the first filters: "double", or "single" (half the time; the last is double, and so is the rest).
+        seed: of the first vectors. gap: edges between filled and empty states, eV, where they are known.
+        window: what `planned` found, for tracing.
+        width: narrowest line shape, eV, that the result will be broadened by (default: that of `dielectric`, or 0.03).
+    """
+
+    joint: float = static(default=2.6)
+    rest: Stochastic | None = static(default=Stochastic())
+    tolerance: float = static(default=1e-8)
+    precision: str = static(default="double")
+    seed: int = static(default=0)
+    gap: tuple[float, float] | None = static(default=None)
+    window: Window | None = static(default=None)
+    width: float | None = static(default=None)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.joint < 50:
+            raise InputError(f"joint {self.joint} eV: give a photon energy")
+        if not 1e-14 < self.tolerance < 1e-2:
+            raise InputError(f"tolerance {self.tolerance}: give one between 1e-14 and 0.01")
+        if self.precision not in ("double", "single"):
+            raise InputError(f"precision {self.precision!r}: give 'double' or 'single'")
+
+    def resolving(self, width: float) -> "Filtered":
+        """The same for line shapes of `width`, eV, where none was asked for."""
+        return self if self.width is not None else replace(self, width=float(width))
+
+    @property
+    def depth(self) -> float:
+        """All transitions up to this energy, eV, are exact."""
+        return self.joint + MARGIN * self.narrowest
+
+    @property
+    def narrowest(self) -> float:
+        """Line shape, eV, that is resolved."""
+        return DEFAULT_WIDTH if self.width is None else self.width
+
+    def plan(self, case: Case) -> "Filtered":
+        """The same with a window for the first configuration and k point."""
+        check_served(case)
+        h, _ = operators_of(without_far_slots(case), 0, 0)
+        return replace(self, window=self.look(h, case.occupied, case.size))
+
+    def look(self, h: Bonds, occupied: int, size: int) -> Window:
+        """The window for one H(k)."""
+        spectral.refuse_traced(h)
+        low, high = spectral.bounds(h)
+        density = spectral.density(h, low, high, jax.random.key(self.seed))
+        levels = Levels(low, high, *(self.gap or spectral.gap(density, occupied)))
+        return choose(density, levels, self.depth, self.tolerance, size)
+
+    def solve(self, case: Case, grid: EnergyGrid, tensor: bool, memory_gb: float) -> Found:
+        """Transitions of all configurations; see `optics.transitions`."""
+        check_served(case)
+        if case.positions.dtype != np.float64:
+            raise InputError(
+                "the filtered solver works in double precision, and these models are in single: switch it on with "
+                "jax.config.update('jax_enable_x64', True) before they are loaded"
+            )
+        case = without_far_slots(case)
+        parts = [self.of_snapshot(case, s, grid, tensor, memory_gb) for s in range(len(case.positions))]
+        widest = max(e.shape[1] for _, e, _ in parts)
+        filled = max(n for *_, n in parts)
+        histogram = jnp.stack([h for h, *_ in parts])
+        eigenvalues = jnp.stack([_padded(e, n, filled, widest + filled) for _, e, n in parts])
+        carried = 0.0 if self.rest is None else Lines.of(self.narrowest, grid).deviation
+        return Found(histogram, eigenvalues, filled, case.plasma(), carried)
+
+    def of_snapshot(self, case: Case, s: int, grid: EnergyGrid, tensor: bool, memory_gb: float):
+        """The histogram of one configuration, summed over k, its energies, and how many of them are filled."""
+        displaced = case.structure.with_positions(case.positions[s])
+        total: Any = 0.0
+        energies, held = [], []
+        for k in range(len(case.points)):
+            h, w = operators_of(case, s, k)
+            chosen = self.window or self.look(h, case.occupied, case.size)
+            self.check_memory(chosen, h, memory_gb)
+            states = self.states(h, chosen)
+            scale = tuple(jnp.asarray(x) for x in chosen.levels.scale)
+            coefficients = chosen.coefficients(states.real.dtype)
+            found, e = _among(h, w, states, scale, coefficients, chosen.filled, grid, tensor)
+            del states
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), s), k)
+            total = total + case.weights[k] * self.joined(found, h, w, chosen.levels, key, grid, tensor)
+            energies.append(e[0])
+            held.append(chosen.filled)
+        total = case.prefactor(displaced) * total
+        if not case.graph.checked:
+            total = poisoned(total, case.graph.holds(displaced))
+        most, widest = max(held), max(len(e) for e in energies)
+        stacked = jnp.stack([_padded(e[None], n, most, widest + most)[0] for e, n in zip(energies, held, strict=True)])
+        return total, stacked, most
+
+    def joined(self, found: Float[Array, "p bins"], h, w, levels: Levels, key: Array, grid: EnergyGrid, tensor: bool):
+        """The filtered bins below the joint, and the rest above."""
+        if self.rest is None or not self.rest.above:
+            return found
+        lines = Lines.of(self.narrowest, grid)
+        above = estimators.on_bins(one_sided(h, w, levels, key, lines, tensor, self.rest.above), lines)[0]
+        nodes = grid.nodes.astype(found.dtype)
+        begin, end = (self.joint + x * self.narrowest for x in TAKES_OVER)
+        weight = estimators.ramp(nodes, begin, end - begin)[None]
+        return _broadened(found, grid, lines.deviation) * (1 - weight) + above * weight
+
+    def states(self, h: Bonds, chosen: Window) -> Inexact[Array, "n o m"]:
+        """The states nearest to the gap, `filled` below and `empty` above it, ascending.
+
+        Raises:
+            InputError: they are not in the block, or not converged.
+        """
+        h = jax.lax.stop_gradient(h)
+        dtype = h.blocks.dtype
+        block = spectral.random_phases(jax.random.key(self.seed), h, chosen.block, dtype)
+        # Traced, nobody sees how well they converge: what double precision converges in one is filtered twice.
+        passes = range(2 if traced(h) else PASSES)
+        for i in passes:
+            single = self.precision == "single" and i == 0
+            block = _filtered(h, block, chosen, single)
+            e, block, residuals = _ritz(h, block)
+            if traced(h):
+                continue
+            if not single and self.converged(e, residuals, chosen):
+                break
+        else:
+            if not traced(h):
+                raise InputError(
+                    f"states about the gap have residuals of {_worst(e, residuals, chosen):.1e} eV after {PASSES} filters, more "
+                    f"than tolerance {self.tolerance:g}: raise it"
+                )
+        first = (e < chosen.levels.middle).sum() - chosen.filled
+        return jax.lax.dynamic_slice_in_dim(block, first, chosen.filled + chosen.empty, axis=2)
+
+    def converged(self, e: Array, residuals: Array, chosen: Window) -> bool:
+        """Whether all states of the window are there, and as exact as asked for.
+
+        Raises:
+            InputError: the window was found with fewer states than it holds.
+        """
+        e = np.asarray(e)
+        below, above = (e < chosen.levels.middle).sum(), (e >= chosen.levels.middle).sum()
+        if below < chosen.filled or above < chosen.empty:
+            raise InputError(
+                f"{below} filled and {above} empty states were found about the gap, fewer than the {chosen.filled} and "
+                f"{chosen.empty} of the plan: plan again for this configuration"
+            )
+        kept = e[below - chosen.filled], e[below + chosen.empty - 1]
+        if kept[0] > chosen.low or kept[1] < chosen.high:
+            raise InputError(
+                f"the {chosen.filled} filled and {chosen.empty} empty states of the plan reach from {kept[0]:.2f} to "
+                f"{kept[1]:.2f} eV, and not from {chosen.low:.2f} to {chosen.high:.2f}: plan again for this configuration"
+            )
+        return _worst(e, residuals, chosen) < self.tolerance
+
+    def check_memory(self, chosen: Window, h: Bonds, memory_gb: float) -> None:
+        """Refuse a block that does not fit.
+
+        Raises:
+            InputError: says how much it needs.
+        """
+        rows, numbers = int(np.prod(h.kept.shape)), 1 if not jnp.iscomplexobj(h.blocks) else 2
+        need = 8e-9 * numbers * (5 * rows * chosen.block + 6 * chosen.block**2 + 5 * h.blocks.size)
+        if need > memory_gb:
+            raise InputError(
+                f"{chosen.block} vectors of {rows} orbitals, for transitions up to {self.depth:.2f} eV, need about {need:.1f} GB "
+                f"of working memory, more than {memory_gb:g} GB; raise memory_gb, lower joint, or use solver=optics.Stochastic()"
+            )
+
+
+def _worst(e: Array, residuals: Array, chosen: Window) -> float:
+    e, residuals = np.asarray(e), np.asarray(residuals)
+    return float(residuals[(e > chosen.low) & (e < chosen.high)].max(initial=0.0))
+
+
+def _filtered(h: Bonds, block: Array, chosen: Window, single: bool) -> Array:
+    """A block after one filter, in single precision if asked for."""
+    dtype = block.dtype
+    if single:
+        h, block = astype((h, block), "float32")
+    real = block.real.dtype
+    scale = tuple(jnp.asarray(x, real) for x in chosen.levels.scale)
+    together = min(COLUMNS, block.shape[2])
+    return _filter(h, block, scale, chosen.coefficients(real), together).astype(dtype)
+
+
+def _padded(e: Float[Array, "k m"], own: int, filled: int, width: int) -> Float[Array, "k width"]:
+    """Energies with the filled ones ending at the same place; NaN where there is none."""
+    before = filled - own
+    return jnp.pad(e, ((0, 0), (before, width - before - e.shape[1])), constant_values=jnp.nan)
+
+
+@partial(jax.jit, static_argnames=("grid", "deviation"))
+def _broadened(found: Float[Array, "p bins"], grid: EnergyGrid, deviation: float) -> Float[Array, "p bins"]:
+    """Bins with lines of a deviation, eV, that of their splines included."""
+    variance = deviation**2 - grid.step**2 / 3
+    reach = int(9 * deviation / grid.step)
+    at = grid.step * jnp.arange(-reach, reach + 1, dtype=found.dtype)
+    line = grid.step * jnp.exp(-0.5 * at**2 / variance) / jnp.sqrt(2 * jnp.pi * variance)
+    return jax.vmap(lambda row: jnp.convolve(row, line, mode="same"))(found)
