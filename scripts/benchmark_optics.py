@@ -22,7 +22,7 @@ jax.config.update("jax_enable_x64", True)
 from jaxepi import materials, optics, sampling  # noqa: E402
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian  # noqa: E402
 from jaxepi.kpoints import KPoints  # noqa: E402
-from jaxepi.optics.dielectric import _transitions  # noqa: E402
+from jaxepi.optics.solvers.dense import _transitions  # noqa: E402
 
 
 def main() -> None:

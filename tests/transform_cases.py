@@ -341,6 +341,11 @@ HOST = {
     ),
     **dict.fromkeys(("electrons.NearBands", "electrons.NearStates"), "records of arrays"),
     "electrons.edge_probe": "folds points into a supercell; its counts are static",
+    **dict.fromkeys(
+        ("optics.Automatic", "optics.Dense", "optics.Filtered", "optics.Solver", "optics.Stochastic"),
+        "settings; tests/optics/solvers/test_solvers.py compiles and differentiates what they solve",
+    ),
+    "optics.planned": "looks energies up in known values",
     "optics.lowest_excitons": "SciPy's Lanczos",
     "epi.Assisted": "a record of arrays, found on the host",
     "epi.assisted_absorption": "chooses pairs of wave vectors on the host",

@@ -4,7 +4,7 @@ Fifth stage of the house: a Hamiltonian and snapshots flow in, spectra flow out.
 """
 
 from jaxepi.optics.broadening import EnergyGrid, Gaussian, Lorentzian
-from jaxepi.optics.dielectric import Transitions, dielectric, joined, joint_density_of_states, planned, transitions
+from jaxepi.optics.dielectric import Transitions, dielectric, joint_density_of_states, planned, transitions
 from jaxepi.optics.excitons import (
     Excitons,
     Keldysh,
@@ -58,7 +58,6 @@ __all__ = [
     "excitons",
     "extinction",
     "join_tail",
-    "joined",
     "joint_density_of_states",
     "kramers_kronig",
     "lowest_excitons",

@@ -7,7 +7,6 @@ all k points are binned.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -171,35 +170,6 @@ def _matrices(values: Float[Array, "s p w"], diagonal: float) -> Float[Array, "s
         matrix = matrix.at[:, :, a, b].set(component)
         matrix = matrix.at[:, :, b, a].set(component)
     return matrix
-
-
-def joined(parts: Sequence[Transitions]) -> Transitions:
-    """Transitions of some snapshots as one, on the host; NaN fills eigenvalues that a solver found of some and not of others.
-
-    Weights and groups of snapshots are those of the first.
-
-    Raises:
-        InputError: none, or parts of other bins, k points or solvers.
-    """
-    if not parts or len({(p.grid, p.carried, p.histogram.shape[1], p.eigenvalues.shape[1]) for p in parts}) > 1:
-        raise InputError("transitions of other bins, components, k points or solvers cannot be joined")
-    filled = max(part.occupied for part in parts)
-    empty = max(part.eigenvalues.shape[2] - part.occupied for part in parts)
-
-    def aligned(part: Transitions) -> np.ndarray:
-        missing = filled - part.occupied, empty + part.occupied - part.eigenvalues.shape[2]
-        return np.pad(np.asarray(part.eigenvalues), ((0, 0), (0, 0), missing), constant_values=np.nan)
-
-    replicas = None
-    if parts[0].replicas is not None:
-        replicas = constant(np.concatenate([np.asarray(part.replicas) for part in parts]))
-    return replace(
-        parts[0],
-        histogram=constant(np.concatenate([np.asarray(part.histogram) for part in parts])),
-        eigenvalues=constant(np.concatenate([aligned(part) for part in parts])),
-        occupied=filled,
-        replicas=replicas,
-    )
 
 
 def _case(hamiltonian: Hamiltonian, snapshots: Snapshots, kmesh: Any, graph: Graph | None) -> Case:

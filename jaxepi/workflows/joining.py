@@ -11,13 +11,26 @@ from jaxepi.sampling import Snapshots
 
 
 def joined(parts: list[Transitions], drawn: Snapshots) -> Transitions:
-    """Transitions of single snapshots as one."""
-    histogram, eigenvalues = (
-        constant(np.concatenate([np.asarray(getattr(part, name)) for part in parts]))
-        for name in ("histogram", "eigenvalues")
+    """Transitions of single snapshots as one; NaN fills eigenvalues that a solver found of some of them alone."""
+    filled = max(part.occupied for part in parts)
+    empty = max(part.eigenvalues.shape[2] - part.occupied for part in parts)
+
+    def aligned(part: Transitions) -> np.ndarray:
+        missing = filled - part.occupied, empty + part.occupied - part.eigenvalues.shape[2]
+        return np.pad(np.asarray(part.eigenvalues), ((0, 0), (0, 0), missing), constant_values=np.nan)
+
+    replicas = None
+    if parts[0].replicas is not None:
+        replicas = constant(np.concatenate([np.asarray(part.replicas) for part in parts]))
+    return dataclasses.replace(
+        parts[0],
+        histogram=constant(np.concatenate([np.asarray(part.histogram) for part in parts])),
+        eigenvalues=constant(np.concatenate([aligned(part) for part in parts])),
+        occupied=filled,
+        replicas=replicas,
+        snapshot_weights=drawn.weights,
+        groups=drawn.groups,
     )
-    whole = dataclasses.replace(parts[0], histogram=histogram, eigenvalues=eigenvalues)
-    return dataclasses.replace(whole, snapshot_weights=drawn.weights, groups=drawn.groups)
 
 
 def as_many(one: Transitions, count: int, spectrum: Callable[[Transitions], Spectrum]) -> Spectrum:

@@ -21,6 +21,7 @@ from jaxepi.workflows.sampling_settings import (
 from jaxepi.workflows.sampling_settings import (
     SamplingSettings as SamplingSettings,
 )
+from jaxepi.workflows.solver_settings import SolverSettings
 
 RESOURCES = ("memory_gb", "workers", "forces")
 """Settings that change how, not what, is computed: a run may be resumed with others."""
@@ -49,7 +50,7 @@ class GapSettings(ElectronSettings, TrajectorySettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class AbsorptionSettings(ElectronSettings, TrajectorySettings):
+class AbsorptionSettings(ElectronSettings, TrajectorySettings, SolverSettings):
     """Everything that decides the result of an absorption study.
 
     Quasirandom k points, of which every snapshot has its own, sample the zone together far better than one regular mesh.
@@ -91,23 +92,6 @@ class AbsorptionSettings(ElectronSettings, TrajectorySettings):
     )
     equilibrium_points: int = setting(
         10000, "quasirandom k points of the primitive cell, lattice at rest", least=1, most=10**7, metavar="N"
-    )
-    solver: str = setting(
-        "dense",
-        "of snapshots: all states (dense, to about 1000 atoms), states about the gap and random vectors beyond (filtered, to "
-        "about 6000), random vectors (stochastic), or by size and memory (auto)",
-        choices=("dense", "filtered", "stochastic", "auto"),
-    )
-    joint: float = setting(
-        2.6,
-        "with filtered: photon energy up to which spectra are those of dense",
-        "eV",
-        above=0,
-        below=50,
-        metavar="EV",
-    )
-    vectors: int = setting(
-        8, "with stochastic: random vectors up to 3 eV; a quarter as many beyond", least=3, most=10**4, metavar="N"
     )
     phonon_energies: bool = setting(
         False, "quanta in an indirect gap's tail, which snapshots leave out: spectra with them beside those without"

@@ -73,7 +73,8 @@ class Bonds:
     def scaled(self, centre: Any, half: Any) -> "Bonds":
         """(H - centre)/half; the first slot is the atom itself."""
         dtype = self.blocks.dtype
-        shift = jnp.eye(*self.blocks.shape[-2:], dtype=dtype) * jnp.asarray(centre).astype(dtype)
+        rows, columns = self.blocks.shape[-2:]
+        shift = jnp.eye(rows, columns, dtype=dtype) * jnp.asarray(centre).astype(dtype)
         shift = shift[None] * self.kept[..., None].astype(dtype)
         return replace(self, blocks=(self.blocks - shift) / jnp.asarray(half).astype(dtype))
 

@@ -21,7 +21,7 @@ TOGETHER = 32
 """Orders that are summed by one matrix product."""
 
 
-def padded_order(order: float) -> int:
+def padded_order(order: Any) -> int:
     """The number of terms of a sum of at least `order`: few lengths, so that few programs are compiled."""
     step = max(TOGETHER, 2 ** max(int(np.log2(max(order, 1))) - 3, 0))
     return int(-(-max(order, 2) // step) * step)

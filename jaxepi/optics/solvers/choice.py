@@ -1,6 +1,6 @@
 """Which solver: the contract of all, and the choice by size and memory."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxepi.guards import known, number
 from jaxepi.optics.broadening import Broadening, EnergyGrid
@@ -17,6 +17,7 @@ LARGEST_FILTERED = 60_000
 """Orbitals up to which states about the gap are filtered."""
 
 
+@runtime_checkable
 class Solver(Protocol):
     """What finds transitions: a small frozen object."""
 

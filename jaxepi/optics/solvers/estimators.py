@@ -9,8 +9,8 @@ absorption varies over decades nothing is left. Two-sided, each Gaussian is the 
 
 and whatever is summed is as weak as what is asked for. The norm itself is estimated by further random vectors r', as the mean
 of |<r'| d^(1/2) W d^(1/2) |r>|^2, positive still: then one recursion a vector serves all energies of both sides, where the norm
-would cost one an energy. The vectors are the same on both sides (filled and empty parts of one vector are independent), and all pairs
-of two different ones count.
+would cost one an energy. The vectors are the same on both sides (filled and empty parts of one vector are independent), and all
+pairs of two different ones count.
 
 Work and memory are linear in the number of atoms, and so is the precision of a vector: it averages over the states in a line.
 """
@@ -89,8 +89,8 @@ class Sides(NamedTuple):
         if levels.conduction - levels.valence < 2 * blur:
             width, gap = lines.deviation / CARRIED, levels.conduction - levels.valence
             raise InputError(
-                f"a gap of {gap:.3f} eV is blurred by lines of {width:g} eV: give a width below {0.5 * gap / blur * width:.3f} eV, "
-                "or solver=optics.Dense()"
+                f"a gap of {gap:.3f} eV is blurred by lines of {width:g} eV: give a width below {0.5 * gap / blur * width:.3f} "
+                "eV, or solver=optics.Dense()"
             )
         h = lines.spacing
         first = int((levels.conduction - levels.valence - 2 * blur) / h)
@@ -104,7 +104,7 @@ class Sides(NamedTuple):
         return cls(top - h * filled, bottom + h * empty, first)
 
 
-def _rounded(count: float) -> int:
+def _rounded(count: Any) -> int:
     return 16 * max(1, -(-int(np.ceil(count)) // 16))
 
 

@@ -1,9 +1,9 @@
 """The filtered solver: states about the gap by a Chebyshev filter, then transitions among them as exactly as the dense ones.
 
 A block of random vectors is filtered by a polynomial of H that rises steeply inside a window about the gap
-(`chebyshev.window`), made orthonormal, and H is diagonalised among it (Rayleigh and Ritz). What the filter lets through shows in the residuals
-|H x - E x|, which bound the errors of energies and vectors; where they are too large, the block is filtered again (subspace
-iteration; Zhou, Saad, Tiago and Chelikowsky, J. Comput. Phys. 219, 172 (2006)).
+(`chebyshev.window`) and made orthonormal, and H is diagonalised among it (Rayleigh, Ritz). What the filter lets through shows
+in residuals |H x - E x|, which bound the errors of energies and vectors; where they are too large, the block is filtered again
+(subspace iteration; Zhou, Saad, Tiago and Chelikowsky, J. Comput. Phys. 219, 172 (2006)).
 
 Derivatives: states X that are converged are those of p(H) X, which moves them along all others as perturbation theory does, up
 to the filter's suppression. So the rule of `chebyshev_sums` differentiates them, and `transition_histogram` what follows.
@@ -52,7 +52,8 @@ class Window:
 
     Attributes:
         levels: of H. low, high: the states in between are wanted, eV. outer: the polynomial rises inside this interval, eV.
-        order: of the polynomial. block: vectors that are filtered. filled, empty: states that are kept on both sides.
+        order: of the polynomial. block: vectors that are filtered. filled, empty: states that are kept on both sides,
+            those of a plan; as many as there are where they are 0.
     """
 
     levels: Levels = static()
@@ -61,8 +62,27 @@ class Window:
     outer: tuple[float, float] = static()
     order: int = static()
     block: int = static()
-    filled: int = static()
-    empty: int = static()
+    filled: int = static(default=0)
+    empty: int = static(default=0)
+
+    def holding(self, e: np.ndarray) -> "Window":
+        """The same with the numbers of states that these energies ask for; those of a plan are kept.
+
+        Raises:
+            InputError: the plan keeps fewer.
+        """
+        middle = self.levels.middle
+        sides = [((e > self.low) & (e < middle)).sum(), ((e > middle) & (e < self.high)).sum()]
+        there = [(e < middle).sum(), ((e > middle) & (e < np.inf)).sum()]
+        if not self.filled:
+            filled, empty = (int(min(_rounded(n, 8), most)) for n, most in zip(sides, there, strict=True))
+            return replace(self, filled=filled, empty=empty)
+        if sides[0] > self.filled or sides[1] > self.empty or there[0] < self.filled or there[1] < self.empty:
+            raise InputError(
+                f"{sides[0]} filled and {sides[1]} empty states take part in these transitions, and the plan keeps "
+                f"{self.filled} and {self.empty}: plan again for this configuration"
+            )
+        return self
 
     def coefficients(self, dtype: Any) -> Float[Array, "1 d"]:
         """Of the polynomial, padded with zeros."""
@@ -80,7 +100,7 @@ def choose(density: spectral.Density, levels: Levels, depth: float, tolerance: f
         InputError: no transitions up to `depth`, or a window that holds most states.
     """
     low, high = levels.conduction - depth, levels.valence + depth
-    (filled, filled_error), (empty, empty_error) = density.count(low, levels.middle), density.count(levels.middle, high)
+    filled, empty = (density.states(*side)[0] for side in ((low, levels.middle), (levels.middle, high)))
     if min(filled, empty) < 0.5:
         side = "filled" if filled < 0.5 else "empty"
         raise InputError(
@@ -90,7 +110,7 @@ def choose(density: spectral.Density, levels: Levels, depth: float, tolerance: f
     best, least = None, np.inf
     for room in np.geomspace(0.15, 6.0, 24):
         outer = (low - room, high + room)
-        held, error = density.count(*outer)
+        held, error = density.states(*outer)
         block = _rounded(held + 4 * error + 8)
         per_order = min(rise(*outer, *levels.scale, 1000, e) + 1.4 for e in (low, high)) / 1000
         if per_order <= 0 or block >= size:
@@ -104,12 +124,11 @@ def choose(density: spectral.Density, levels: Levels, depth: float, tolerance: f
             f"transitions up to {depth:.2f} eV are among {filled + empty:.0f} of {size} states: a filter gains nothing; lower "
             "joint, or use solver=optics.Dense()"
         )
-    kept = [_rounded(count + 4 * error + 4, 8) for count, error in ((filled, filled_error), (empty, empty_error))]
     outer, order, block = best
-    return Window(levels, low, high, outer, order, max(block, _rounded(sum(kept) + 8)), *kept)
+    return Window(levels, low, high, outer, order, block)
 
 
-def _rounded(count: float, step: int = 16) -> int:
+def _rounded(count: Any, step: int = 16) -> int:
     return step * max(1, -(-int(np.ceil(count)) // step))
 
 
@@ -231,7 +250,9 @@ class Filtered:
         """The same with a window for the first configuration and k point."""
         check_served(case)
         h, _ = operators_of(without_far_slots(case), 0, 0)
-        return replace(self, window=self.look(h, case.occupied, case.size))
+        chosen = self.look(h, case.occupied, case.size)
+        _, filled, empty = self.states(h, chosen)
+        return replace(self, window=replace(chosen, filled=filled, empty=empty))
 
     def look(self, h: Bonds, occupied: int, size: int) -> Window:
         """The window for one H(k)."""
@@ -267,15 +288,15 @@ class Filtered:
             h, w = operators_of(case, s, k)
             chosen = self.window or self.look(h, case.occupied, case.size)
             self.check_memory(chosen, h, memory_gb)
-            states = self.states(h, chosen)
+            states, filled, _ = self.states(h, chosen)
             scale = tuple(jnp.asarray(x) for x in chosen.levels.scale)
             coefficients = chosen.coefficients(states.real.dtype)
-            found, e = _among(h, w, states, scale, coefficients, chosen.filled, grid, tensor)
+            found, e = _among(h, w, states, scale, coefficients, filled, grid, tensor)
             del states
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), s), k)
             total = total + case.weights[k] * self.joined(found, h, w, chosen.levels, key, grid, tensor)
             energies.append(e[0])
-            held.append(chosen.filled)
+            held.append(filled)
         total = case.prefactor(displaced) * total
         if not case.graph.checked:
             total = poisoned(total, case.graph.holds(displaced))
@@ -294,54 +315,36 @@ class Filtered:
         weight = estimators.ramp(nodes, begin, end - begin)[None]
         return _broadened(found, grid, lines.deviation) * (1 - weight) + above * weight
 
-    def states(self, h: Bonds, chosen: Window) -> Inexact[Array, "n o m"]:
-        """The states nearest to the gap, `filled` below and `empty` above it, ascending.
+    def states(self, h: Bonds, chosen: Window) -> tuple[Inexact[Array, "n o m"], int, int]:
+        """The states nearest to the gap, ascending, and how many of them are filled and empty.
 
         Raises:
             InputError: they are not in the block, or not converged.
         """
         h = jax.lax.stop_gradient(h)
-        dtype = h.blocks.dtype
-        block = spectral.random_phases(jax.random.key(self.seed), h, chosen.block, dtype)
-        # Traced, nobody sees how well they converge: what double precision converges in one is filtered twice.
-        passes = range(2 if traced(h) else PASSES)
-        for i in passes:
+        block = spectral.random_phases(jax.random.key(self.seed), h, chosen.block, h.blocks.dtype)
+        if traced(h):
+            # Nobody sees how well they converge: what double precision converges in one is filtered twice.
+            for _ in range(2):
+                e, block, _ = _ritz(h, _filtered(h, block, chosen, False))
+            return self.kept(e, block, chosen), chosen.filled, chosen.empty
+        worst = np.inf
+        for i in range(PASSES):
             single = self.precision == "single" and i == 0
-            block = _filtered(h, block, chosen, single)
-            e, block, residuals = _ritz(h, block)
-            if traced(h):
-                continue
-            if not single and self.converged(e, residuals, chosen):
-                break
-        else:
-            if not traced(h):
-                raise InputError(
-                    f"states about the gap have residuals of {_worst(e, residuals, chosen):.1e} eV after {PASSES} filters, more "
-                    f"than tolerance {self.tolerance:g}: raise it"
-                )
+            e, block, residuals = _ritz(h, _filtered(h, block, chosen, single))
+            worst = _worst(e, residuals, chosen)
+            if worst < self.tolerance and not single:
+                chosen = chosen.holding(np.asarray(e))
+                return self.kept(e, block, chosen), chosen.filled, chosen.empty
+        raise InputError(
+            f"states about the gap have residuals of {worst:.1e} eV after {PASSES} filters, more than tolerance "
+            f"{self.tolerance:g}: raise it"
+        )
+
+    def kept(self, e: Array, block: Inexact[Array, "n o m"], chosen: Window) -> Inexact[Array, "n o held"]:
+        """The columns of the states that are kept."""
         first = (e < chosen.levels.middle).sum() - chosen.filled
         return jax.lax.dynamic_slice_in_dim(block, first, chosen.filled + chosen.empty, axis=2)
-
-    def converged(self, e: Array, residuals: Array, chosen: Window) -> bool:
-        """Whether all states of the window are there, and as exact as asked for.
-
-        Raises:
-            InputError: the window was found with fewer states than it holds.
-        """
-        e = np.asarray(e)
-        below, above = (e < chosen.levels.middle).sum(), (e >= chosen.levels.middle).sum()
-        if below < chosen.filled or above < chosen.empty:
-            raise InputError(
-                f"{below} filled and {above} empty states were found about the gap, fewer than the {chosen.filled} and "
-                f"{chosen.empty} of the plan: plan again for this configuration"
-            )
-        kept = e[below - chosen.filled], e[below + chosen.empty - 1]
-        if kept[0] > chosen.low or kept[1] < chosen.high:
-            raise InputError(
-                f"the {chosen.filled} filled and {chosen.empty} empty states of the plan reach from {kept[0]:.2f} to "
-                f"{kept[1]:.2f} eV, and not from {chosen.low:.2f} to {chosen.high:.2f}: plan again for this configuration"
-            )
-        return _worst(e, residuals, chosen) < self.tolerance
 
     def check_memory(self, chosen: Window, h: Bonds, memory_gb: float) -> None:
         """Refuse a block that does not fit.
@@ -353,14 +356,14 @@ class Filtered:
         need = 8e-9 * numbers * (5 * rows * chosen.block + 6 * chosen.block**2 + 5 * h.blocks.size)
         if need > memory_gb:
             raise InputError(
-                f"{chosen.block} vectors of {rows} orbitals, for transitions up to {self.depth:.2f} eV, need about {need:.1f} GB "
-                f"of working memory, more than {memory_gb:g} GB; raise memory_gb, lower joint, or use solver=optics.Stochastic()"
+                f"{chosen.block} vectors of {rows} orbitals, for transitions up to {self.depth:.2f} eV, need about {need:.1f} "
+                f"GB of working memory, more than {memory_gb:g} GB; raise memory_gb, lower joint, or use optics.Stochastic()"
             )
 
 
 def _worst(e: Array, residuals: Array, chosen: Window) -> float:
-    e, residuals = np.asarray(e), np.asarray(residuals)
-    return float(residuals[(e > chosen.low) & (e < chosen.high)].max(initial=0.0))
+    inside = (np.asarray(e) > chosen.low) & (np.asarray(e) < chosen.high)
+    return float(np.asarray(residuals)[inside].max(initial=0.0))
 
 
 def _filtered(h: Bonds, block: Array, chosen: Window, single: bool) -> Array:

@@ -58,7 +58,7 @@ class Density(NamedTuple):
     counts: np.ndarray
     density: np.ndarray
 
-    def count(self, low: float, high: float) -> tuple[float, float]:
+    def states(self, low: float, high: float) -> tuple[float, float]:
         """States in a window, and the standard error."""
         held = [np.interp(high, self.energies, c) - np.interp(low, self.energies, c) for c in self.counts]
         return float(np.mean(held)), float(np.std(held, ddof=1) / np.sqrt(len(held)))

@@ -1,0 +1,31 @@
+"""Which solver finds the transitions of snapshots: settings of every study that computes spectra. Imports nothing heavy."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxepi.settings import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class SolverSettings(Settings):
+    """How transitions are found; `solving.solver_of` makes the solver."""
+
+    group: ClassVar[str] = "solver"
+
+    solver: str = setting(
+        "dense",
+        "of snapshots: all states (dense, to about 1000 atoms), states about the gap and random vectors beyond (filtered, to "
+        "about 6000), random vectors (stochastic), or by size and memory (auto)",
+        choices=("dense", "filtered", "stochastic", "auto"),
+    )
+    joint: float = setting(
+        2.6,
+        "with filtered: photon energy up to which spectra are those of dense",
+        "eV",
+        above=0,
+        below=50,
+        metavar="EV",
+    )
+    vectors: int = setting(
+        8, "with stochastic: random vectors up to 3 eV; a quarter as many beyond", least=3, most=10**4, metavar="N"
+    )
