@@ -166,7 +166,8 @@ def _spread(
         def one(held):
             x, k, weight, direction = held
             if direction is None:
-                case = Case(*shared, x[None], k, weight, real)
+                hamiltonian, structure, graph = shared
+                case = Case(hamiltonian, structure, graph, x[None], k, weight, real)
                 binned, e, _ = _transitions(case, grid, tensor, (1, batch[1]))
                 return binned[0], e[0], None
             return _with_slopes(shared, x, direction, k, weight, grid, tensor, real, batch[1])
