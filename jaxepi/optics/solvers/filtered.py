@@ -37,6 +37,9 @@ COLUMNS = 128
 SPURIOUS = 1.0
 """Ritz vectors with larger residuals, eV, are no states."""
 
+LIFTED = float(np.log(1e2))
+"""Logarithm of the polynomial's value, over its largest outside, from which a state belongs to a plan."""
+
 PASSES = 4
 """Filters of a block at most."""
 
@@ -83,6 +86,18 @@ class Window:
                 f"{self.filled} and {self.empty}: plan again for this configuration"
             )
         return self
+
+    def with_guards(self, e: np.ndarray) -> "Window":
+        """The same with all states that the polynomial lifts out of what is outside: derivatives need them.
+
+        States follow H along all others but for the ratio of the polynomial's values, which is small only to those outside.
+        """
+        lifted = [
+            rise(*self.outer, *self.levels.scale, self.order, float(x)) > LIFTED if np.isfinite(x) else False for x in e
+        ]
+        inside = e[np.array(lifted)]
+        middle = self.levels.middle
+        return replace(self, filled=int((inside < middle).sum()), empty=int((inside > middle).sum()))
 
     def coefficients(self, dtype: Any) -> Float[Array, "1 d"]:
         """Of the polynomial, padded with zeros."""
@@ -251,8 +266,8 @@ class Filtered:
         check_served(case)
         h, _ = operators_of(without_far_slots(case), 0, 0)
         chosen = self.look(h, case.occupied, case.size)
-        _, filled, empty = self.states(h, chosen)
-        return replace(self, window=replace(chosen, filled=filled, empty=empty))
+        e, _ = self.converged(h, chosen)
+        return replace(self, window=chosen.with_guards(np.asarray(e)))
 
     def look(self, h: Bonds, occupied: int, size: int) -> Window:
         """The window for one H(k)."""
@@ -319,23 +334,33 @@ class Filtered:
         """The states nearest to the gap, ascending, and how many of them are filled and empty.
 
         Raises:
-            InputError: they are not in the block, or not converged.
+            InputError: they are not converged, or more than a plan keeps.
         """
         h = jax.lax.stop_gradient(h)
-        block = spectral.random_phases(jax.random.key(self.seed), h, chosen.block, h.blocks.dtype)
         if traced(h):
+            block = spectral.random_phases(jax.random.key(self.seed), h, chosen.block, h.blocks.dtype)
             # Nobody sees how well they converge: what double precision converges in one is filtered twice.
             for _ in range(2):
                 e, block, _ = _ritz(h, _filtered(h, block, chosen, False))
             return self.kept(e, block, chosen), chosen.filled, chosen.empty
+        e, block = self.converged(h, chosen)
+        chosen = chosen.holding(np.asarray(e))
+        return self.kept(e, block, chosen), chosen.filled, chosen.empty
+
+    def converged(self, h: Bonds, chosen: Window) -> tuple[Array, Inexact[Array, "n o m"]]:
+        """Ritz values, eV, ascending, and vectors of the whole block, of which those in the window are converged.
+
+        Raises:
+            InputError: they are not.
+        """
+        block = spectral.random_phases(jax.random.key(self.seed), h, chosen.block, h.blocks.dtype)
         worst = np.inf
         for i in range(PASSES):
             single = self.precision == "single" and i == 0
             e, block, residuals = _ritz(h, _filtered(h, block, chosen, single))
             worst = _worst(e, residuals, chosen)
             if worst < self.tolerance and not single:
-                chosen = chosen.holding(np.asarray(e))
-                return self.kept(e, block, chosen), chosen.filled, chosen.empty
+                return e, block
         raise InputError(
             f"states about the gap have residuals of {worst:.1e} eV after {PASSES} filters, more than tolerance "
             f"{self.tolerance:g}: raise it"
