@@ -85,6 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--supercell", type=int, default=2)
     parser.add_argument("--snapshots", type=int, default=8)
+    parser.add_argument("--only-devices", action="store_true", help="leave the studies out")
     parser.add_argument("--devices", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -104,7 +105,8 @@ def main() -> int:
             command = [sys.executable, __file__, *own, "--supercell", str(asked.supercell)]
             environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
             subprocess.run([*command, "--snapshots", str(asked.snapshots)], env=environment, check=True)
-        studies(Path(name))
+        if not asked.only_devices:
+            studies(Path(name))
     return 0
 
 

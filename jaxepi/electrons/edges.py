@@ -141,6 +141,12 @@ def band_edges(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) ->
     )
 
 
+def levels_at_gamma(hamiltonian: Hamiltonian, cell: Structure, divisions: int = 8) -> Float[np.ndarray, "1 N"]:
+    """Eigenvalues (eV) at Gamma, by the program with which `band_edges` searches."""
+    room = len(mesh(divisions, periodic=cell.pbc).points)
+    return _levels_of(hamiltonian, cell, hamiltonian.graph(cell), np.zeros((1, 3)), room)
+
+
 def _levels_of(
     hamiltonian: Hamiltonian, cell: Structure, graph: Graph, points: np.ndarray, room: int
 ) -> Float[np.ndarray, "k N"]:

@@ -18,6 +18,7 @@ from jaxtyping import Array
 
 from jaxepi import electrons, kpoints, optics, results
 from jaxepi.electrons import BandEdges
+from jaxepi.electrons.edges import levels_at_gamma
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import constant
@@ -209,7 +210,7 @@ class _Stages:
             more = {} if directions is None else {"directions": Quantity(directions, "angstrom/K")}
         screening = {"screening": attraction.screening(self.settings, self.crystal)} if self.settings.excitons else {}
         if (self.settings.gap_kind or self.crystal.gap_kind) == "none":
-            electrons.plausible(electrons.eigenvalues(self.crystal.hamiltonian, self.crystal.primitive, np.zeros(3)))
+            electrons.plausible(levels_at_gamma(self.crystal.hamiltonian, self.crystal.primitive))
             return {"snapshots": drawn, **more, **screening}
         edges = electrons.band_edges(self.crystal.hamiltonian, self.crystal.primitive)
         return {"snapshots": drawn, "edges": edges, **more, **screening}
