@@ -40,6 +40,9 @@ SPURIOUS = 1.0
 LIFTED = float(np.log(1e2))
 """Logarithm of the polynomial's value, over its largest outside, from which a state belongs to a plan."""
 
+ROUND_OFF = 1e-15
+"""Of a filtered vector, over the largest value of the polynomial."""
+
 PASSES = 4
 """Filters of a block at most."""
 
@@ -132,7 +135,10 @@ def choose(density: spectral.Density, levels: Levels, depth: float, tolerance: f
             continue
         order = int(np.ceil(-np.log(tolerance / np.sqrt(size)) / per_order))
         cost = block * (order * 1.0 + 0.05 * block)
-        if cost < least:
+        # What is filtered in the middle leaves its round-off in the states at the edges of the window.
+        steep = [rise(*outer, *levels.scale, order, e) for e in (levels.middle, low, high)]
+        floor = ROUND_OFF * levels.scale[1] * np.exp(steep[0] - min(steep[1:]))
+        if cost < least and floor < 0.1 * tolerance:
             best, least = (outer, order, block), cost
     if best is None or filled + empty > 0.4 * size:
         raise InputError(
