@@ -24,10 +24,11 @@ from jaxepi.optics.broadening import EnergyGrid
 from jaxepi.optics.solvers import estimators, spectral
 from jaxepi.optics.solvers.bonds import Bonds
 from jaxepi.optics.solvers.case import Case, Found, check_served, operators_of, without_far_slots
-from jaxepi.optics.solvers.chebyshev import chebyshev_sums, padded_order, rise, window
+from jaxepi.optics.solvers.chebyshev import chebyshev_sums
 from jaxepi.optics.solvers.estimators import Lines
 from jaxepi.optics.solvers.spectral import Levels
 from jaxepi.optics.solvers.stochastic import DEFAULT_WIDTH, Stochastic, one_sided
+from jaxepi.optics.solvers.windows import Window, choose
 from jaxepi.optics.transitions import DenseOperator, transition_histogram
 from jaxepi.tree import astype, pytree, replace, static
 
@@ -37,12 +38,6 @@ COLUMNS = 128
 SPURIOUS = 1.0
 """Ritz vectors with larger residuals, eV, are no states."""
 
-LIFTED = float(np.log(1e2))
-"""Logarithm of the polynomial's value, over its largest outside, from which a state belongs to a plan."""
-
-ROUND_OFF = 1e-15
-"""Of a filtered vector, over the largest value of the polynomial."""
-
 PASSES = 4
 """Filters of a block at most."""
 
@@ -50,107 +45,6 @@ MARGIN = 9.0
 """Widths of a line above the joint up to which transitions are exact; the rest takes over from `TAKES_OVER` on."""
 
 TAKES_OVER = (3.0, 6.0)
-
-
-@pytree
-class Window:
-    """States that are asked for, and how they are filtered out: static.
-
-    Attributes:
-        levels: of H. low, high: the states in between are wanted, eV. outer: the polynomial rises inside this interval, eV.
-        order: of the polynomial. block: vectors that are filtered. filled, empty: states that are kept on both sides,
-            those of a plan; as many as there are where they are 0.
-    """
-
-    levels: Levels = static()
-    low: float = static()
-    high: float = static()
-    outer: tuple[float, float] = static()
-    order: int = static()
-    block: int = static()
-    filled: int = static(default=0)
-    empty: int = static(default=0)
-
-    def holding(self, e: np.ndarray) -> "Window":
-        """The same with the numbers of states that these energies ask for; those of a plan are kept.
-
-        Raises:
-            InputError: the plan keeps fewer.
-        """
-        middle = self.levels.middle
-        sides = [((e > self.low) & (e < middle)).sum(), ((e > middle) & (e < self.high)).sum()]
-        there = [(e < middle).sum(), ((e > middle) & (e < np.inf)).sum()]
-        if not self.filled:
-            filled, empty = (int(min(_rounded(n, 8), most)) for n, most in zip(sides, there, strict=True))
-            return replace(self, filled=filled, empty=empty)
-        if sides[0] > self.filled or sides[1] > self.empty or there[0] < self.filled or there[1] < self.empty:
-            raise InputError(
-                f"{sides[0]} filled and {sides[1]} empty states take part in these transitions, and the plan keeps "
-                f"{self.filled} and {self.empty}: plan again for this configuration"
-            )
-        return self
-
-    def with_guards(self, e: np.ndarray) -> "Window":
-        """The same with all states that the polynomial lifts out of what is outside: derivatives need them.
-
-        States follow H along all others but for the ratio of the polynomial's values, which is small only to those outside.
-        """
-        lifted = [
-            rise(*self.outer, *self.levels.scale, self.order, float(x)) > LIFTED if np.isfinite(x) else False for x in e
-        ]
-        inside = e[np.array(lifted)]
-        middle = self.levels.middle
-        return replace(self, filled=int((inside < middle).sum()), empty=int((inside > middle).sum()))
-
-    def coefficients(self, dtype: Any) -> Float[Array, "1 d"]:
-        """Of the polynomial, padded with zeros."""
-        found = window(*self.outer, *self.levels.scale, self.order)
-        return jnp.asarray(np.pad(found, (0, padded_order(len(found)) - len(found)))[None], dtype)
-
-
-def choose(density: spectral.Density, levels: Levels, depth: float, tolerance: float, size: int) -> Window:
-    """The window that costs least: a wider one filters in fewer products, and more vectors.
-
-    Args:
-        depth: all transitions up to this energy, eV, are wanted. tolerance: of the vectors. size: orbitals.
-
-    Raises:
-        InputError: no transitions up to `depth`, or a window that holds most states.
-    """
-    low, high = levels.conduction - depth, levels.valence + depth
-    filled, empty = (density.states(*side)[0] for side in ((low, levels.middle), (levels.middle, high)))
-    if min(filled, empty) < 0.5:
-        side = "filled" if filled < 0.5 else "empty"
-        raise InputError(
-            f"no {side} state is among those for transitions up to {depth:.2f} eV ({low:.2f} to {high:.2f} eV; the gap is "
-            f"{levels.valence:.2f} to {levels.conduction:.2f}): raise joint"
-        )
-    best, least = None, np.inf
-    for room in np.geomspace(0.15, 6.0, 24):
-        outer = (low - room, high + room)
-        held, error = density.states(*outer)
-        block = _rounded(held + 4 * error + 8)
-        per_order = min(rise(*outer, *levels.scale, 1000, e) + 1.4 for e in (low, high)) / 1000
-        if per_order <= 0 or block >= size:
-            continue
-        order = int(np.ceil(-np.log(tolerance / np.sqrt(size)) / per_order))
-        cost = block * (order * 1.0 + 0.05 * block)
-        # What is filtered in the middle leaves its round-off in the states at the edges of the window.
-        steep = [rise(*outer, *levels.scale, order, e) for e in (levels.middle, low, high)]
-        floor = ROUND_OFF * levels.scale[1] * np.exp(steep[0] - min(steep[1:]))
-        if cost < least and floor < 0.1 * tolerance:
-            best, least = (outer, order, block), cost
-    if best is None or filled + empty > 0.4 * size:
-        raise InputError(
-            f"transitions up to {depth:.2f} eV are among {filled + empty:.0f} of {size} states: a filter gains nothing; lower "
-            "joint, or use solver=optics.Dense()"
-        )
-    outer, order, block = best
-    return Window(levels, low, high, outer, order, block)
-
-
-def _rounded(count: Any, step: int = 16) -> int:
-    return step * max(1, -(-int(np.ceil(count)) // step))
 
 
 @partial(jax.jit, static_argnames="together")

@@ -13,8 +13,8 @@ from jaxepi.optics.solvers import spectral
 from jaxepi.optics.solvers.bonds import Bonds
 from jaxepi.optics.solvers.case import Case
 from jaxepi.optics.solvers.estimators import Lines, Sides
-from jaxepi.optics.solvers.filtered import choose
 from jaxepi.optics.solvers.spectral import Density, Levels
+from jaxepi.optics.solvers.windows import choose
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.tree import replace
 
