@@ -195,7 +195,7 @@ def test_a_configuration_file_goes_nowhere_through_the_words_of_a_command_line(r
         2,
         "",
         "jaxepi: no material and no file '--help': give one of diamond, galliumarsenide, germanium, graphene, "
-        "silicon, or the path of a structure file\n",
+        "silicon, a bilayer (bilayer-graphene-AB, twisted-bilayer-graphene-m30-r1), or the path of a structure file\n",
     )
 
 

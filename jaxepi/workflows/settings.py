@@ -50,7 +50,7 @@ class GapSettings(ElectronSettings, TrajectorySettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class AbsorptionSettings(ElectronSettings, TrajectorySettings, SolverSettings):
+class AbsorptionSettings(SolverSettings, ElectronSettings, TrajectorySettings):
     """Everything that decides the result of an absorption study.
 
     Quasirandom k points, of which every snapshot has its own, sample the zone together far better than one regular mesh.

@@ -7,7 +7,8 @@ import pytest
 
 from jaxepi import optics, plotting, units
 from jaxepi.errors import InputError
-from jaxepi.optics.excitons import ModeSpectra, Screening, elliott_factor, join_tail, lanczos, lowest
+from jaxepi.optics import lanczos
+from jaxepi.optics.excitons import ModeSpectra, Screening, elliott_factor, join_tail, lowest
 from jaxepi.optics.excitons.interaction import attraction_table
 from jaxepi.optics.excitons.pairs import Pairs
 from jaxepi.optics.excitons.spectrum import run

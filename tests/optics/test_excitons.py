@@ -8,7 +8,8 @@ import scipy.linalg
 
 from jaxepi import hamiltonians, kpoints, optics, units
 from jaxepi.errors import InputError
-from jaxepi.optics.excitons import Keldysh, Screening, excitons, interaction, lanczos
+from jaxepi.optics import lanczos
+from jaxepi.optics.excitons import Keldysh, Screening, excitons, interaction
 from jaxepi.optics.excitons import pairs as pairs_module
 from jaxepi.optics.excitons.pairs import product
 from jaxepi.optics.excitons.setup import Setup, at_rest

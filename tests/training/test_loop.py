@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jaxepi.errors import InputError
+from jaxepi.signals import Interrupted
 from jaxepi.training import OptimizerSettings, RunSettings, fit
 from jaxepi.training.core.loop import Compiled, transformation
 from jaxepi.training.core.schedule import Schedule
