@@ -98,13 +98,24 @@ def without_far_slots(case: Case) -> Case:
     return replace(case, graph=without_zeros(blocks, case.graph))
 
 
+def refusal(case: Case) -> str:
+    """Why block rows of neighbours cannot hold H(k) and W of a case; empty where they can."""
+    if not case.hamiltonian.orthogonal:
+        return "orthogonal bases, and orbitals of this Hamiltonian overlap"
+
+    def blocks(c: Case) -> Any:
+        return c.hamiltonian.blocks(c.structure.with_positions(c.positions[0]), c.graph)
+
+    if jax.eval_shape(blocks, case).edge_dipoles is not None:
+        return "position matrix elements within atoms alone, and this Hamiltonian has those between atoms"
+    return ""
+
+
 def check_served(case: Case) -> None:
     """Refuse what block rows of neighbours cannot hold.
 
     Raises:
         InputError: a non-orthogonal basis, or position matrix elements between atoms.
     """
-    if not case.hamiltonian.orthogonal:
-        raise InputError(
-            "solvers for large cells take orthogonal bases, and orbitals of this Hamiltonian overlap: use solver=optics.Dense()"
-        )
+    if why := refusal(case):
+        raise InputError(f"solvers for large cells take {why}: use solver=optics.Dense()")

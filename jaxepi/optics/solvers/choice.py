@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxepi.guards import known, number
 from jaxepi.optics.broadening import Broadening, EnergyGrid
-from jaxepi.optics.solvers.case import Case, Found
+from jaxepi.optics.solvers.case import Case, Found, refusal
 from jaxepi.optics.solvers.dense import Dense
 from jaxepi.optics.solvers.filtered import Filtered
 from jaxepi.optics.solvers.stochastic import Stochastic
@@ -45,7 +45,7 @@ class Automatic:
     def choose(self, case: Case, memory_gb: float) -> Solver:
         """The solver for a case."""
         fits = 10 * case.size**2 * (8 if case.real else 16) <= memory_gb * 1e9
-        if not case.hamiltonian.orthogonal or (fits and case.size <= LARGEST_DENSE):
+        if refusal(case) or (fits and case.size <= LARGEST_DENSE):
             return Dense()
         # A tenth of the states is filtered: five blocks of them, and matrices among them.
         filtered = 8e-9 * (1 if case.real else 2) * 0.6 * case.size**2
