@@ -29,8 +29,8 @@ import jax.numpy as jnp  # noqa: E402
 
 import jaxepi as je  # noqa: E402
 from jaxepi.materials import measured  # noqa: E402
-from jaxepi.optics.excitons.pairs import product  # noqa: E402
-from jaxepi.optics.excitons.setup import Setup  # noqa: E402
+from jaxepi.optics.bethe_salpeter.pairs import product  # noqa: E402
+from jaxepi.optics.bethe_salpeter.setup import Setup  # noqa: E402
 from jaxepi.tree import replace  # noqa: E402
 from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings, absorption  # noqa: E402
 from jaxepi.workflows.quanta import put_back  # noqa: E402

@@ -27,8 +27,8 @@ from jaxepi.errors import InputError
 from jaxepi.guards import number, traced, whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import quasirandom
+from jaxepi.optics.bethe_salpeter.quanta import SOFTEST_EV, ModeSpectra
 from jaxepi.optics.broadening import Broadening, EnergyGrid, PhotonEnergies, check_width, photon_energies
-from jaxepi.optics.excitons.quanta import SOFTEST_EV, ModeSpectra
 from jaxepi.optics.momentum import matrices_at
 from jaxepi.optics.transitions import deposit
 from jaxepi.sampling.force_constants import ForceConstants

@@ -10,8 +10,8 @@ from jaxepi.errors import InputError
 from jaxepi.guards import warn_of_single_precision
 from jaxepi.materials import bilayers, measured, models
 from jaxepi.materials.material import Material
-from jaxepi.optics.excitons import Screening
-from jaxepi.optics.excitons import setup as excitons
+from jaxepi.optics.bethe_salpeter import Screening
+from jaxepi.optics.bethe_salpeter import setup as excitons
 from jaxepi.sampling import Polar
 from jaxepi.sampling.polar import checked
 from jaxepi.structure import Structure

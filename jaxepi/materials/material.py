@@ -8,7 +8,7 @@ from jaxepi import html, sampling, tree
 from jaxepi.errors import InputError, whole_number
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.materials import models
-from jaxepi.optics.excitons import Screening
+from jaxepi.optics.bethe_salpeter import Screening
 from jaxepi.potentials import Potential
 from jaxepi.sampling import ForceConstants, Polar
 from jaxepi.structure import Structure

@@ -1,77 +1,15 @@
 """Optics: dielectric function, Kramers-Kronig, optical constants, Tauc gaps.
 
 Fifth stage of the house: a Hamiltonian and snapshots flow in, spectra flow out.
+
+Names are imported when first used; `__init__.pyi` says where each stands.
 """
 
-from jaxepi.optics.broadening import EnergyGrid, Gaussian, Lorentzian
-from jaxepi.optics.dielectric import Transitions, dielectric, joint_density_of_states, planned, transitions
-from jaxepi.optics.excitons import (
-    Excitons,
-    Keldysh,
-    LowestExcitons,
-    ModeSpectra,
-    Screening,
-    Tail,
-    elliott_factor,
-    exciton_spectrum,
-    join_tail,
-    lowest_excitons,
-    mode_spectra,
-    screening_of,
-    thomas_fermi_length,
-    with_quanta,
-)
-from jaxepi.optics.excitons.spectrum import excitons
-from jaxepi.optics.kramers_kronig import kramers_kronig
-from jaxepi.optics.slopes import SpectrumSlope, spectrum_slope, transition_slopes
-from jaxepi.optics.solvers import Automatic, Dense, Filtered, Solver, Stochastic
-from jaxepi.optics.spectrum import Spectrum, absorption, energy_loss, extinction, reflectivity, refractive_index
-from jaxepi.optics.spread import Spread, spread_transitions
-from jaxepi.optics.tauc import TaucFit, tauc_fit
-from jaxepi.optics.transitions import transition_histogram
+import lazy_loader
 
-__all__ = [
-    "Automatic",
-    "Dense",
-    "EnergyGrid",
-    "Excitons",
-    "Filtered",
-    "Gaussian",
-    "Keldysh",
-    "Lorentzian",
-    "LowestExcitons",
-    "ModeSpectra",
-    "Screening",
-    "Solver",
-    "Spectrum",
-    "SpectrumSlope",
-    "Spread",
-    "Stochastic",
-    "Tail",
-    "TaucFit",
-    "Transitions",
-    "absorption",
-    "dielectric",
-    "elliott_factor",
-    "energy_loss",
-    "exciton_spectrum",
-    "excitons",
-    "extinction",
-    "join_tail",
-    "joint_density_of_states",
-    "kramers_kronig",
-    "lowest_excitons",
-    "mode_spectra",
-    "planned",
-    "reflectivity",
-    "refractive_index",
-    "screening_of",
-    "spectrum_slope",
-    "spread_transitions",
-    "tauc_fit",
-    "thomas_fermi_length",
-    "transition_histogram",
-    "transition_slopes",
-    "transitions",
-    "with_quanta",
-]
+# Functions that share a module's name: whoever imports the module first would otherwise find it in the function's place.
+from jaxepi.optics.dielectric import dielectric as dielectric
+from jaxepi.optics.dielectric import transitions as transitions
+from jaxepi.optics.kramers_kronig import kramers_kronig as kramers_kronig
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

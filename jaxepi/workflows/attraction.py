@@ -11,8 +11,8 @@ from jaxepi import kpoints, optics
 from jaxepi.errors import InputError
 from jaxepi.materials import Material
 from jaxepi.optics import Screening, Transitions
-from jaxepi.optics.excitons.pairs import check_memory
-from jaxepi.optics.excitons.setup import Setup
+from jaxepi.optics.bethe_salpeter.pairs import check_memory
+from jaxepi.optics.bethe_salpeter.setup import Setup
 from jaxepi.sampling import Snapshots
 from jaxepi.workflows.settings import AbsorptionSettings
 

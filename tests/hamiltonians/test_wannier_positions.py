@@ -14,6 +14,7 @@ from jaxepi.errors import InputError
 from jaxepi.hamiltonians import wannier
 from jaxepi.hamiltonians.bloch import cartesian, phases, signs
 from jaxepi.optics.momentum import exact_momentum, momentum_operator
+from jaxepi.optics.solvers.case import Case, check_served
 from jaxepi.sampling.snapshots import Snapshots
 
 LENGTH, COUNT = 3.0, 24
@@ -162,6 +163,14 @@ def test_a_shift_of_the_origin_by_a_cell_changes_nothing(path, tmp_path):
     expected = velocities(hamiltonians.load(path), other.module.structure, [0.15, 0.0, 0.0])
     np.testing.assert_allclose(found[0], expected[0], atol=1e-7)
     np.testing.assert_allclose(np.abs(found[1]), np.abs(expected[1]), atol=1e-6)
+
+
+def test_solvers_of_large_cells_refuse_them(path):
+    hamiltonian = hamiltonians.load(path)
+    cell = hamiltonian.module.structure
+    case = Case(hamiltonian, cell, hamiltonian.graph(cell), cell.positions[None], jnp.zeros((1, 3)), jnp.ones(1), True)
+    with pytest.raises(InputError, match="this Hamiltonian has those between atoms"):
+        check_served(case)
 
 
 @pytest.mark.slow

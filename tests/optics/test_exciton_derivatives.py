@@ -9,7 +9,7 @@ import pytest
 import scipy.special
 
 from jaxepi import hamiltonians, optics
-from jaxepi.optics.excitons import Screening, chebyshev, exciton_spectrum, excitons
+from jaxepi.optics.bethe_salpeter import Screening, chebyshev, exciton_spectrum, excitons
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.tree import replace

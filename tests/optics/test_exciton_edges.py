@@ -8,10 +8,10 @@ import pytest
 from jaxepi import optics, plotting, units
 from jaxepi.errors import InputError
 from jaxepi.optics import lanczos
-from jaxepi.optics.excitons import ModeSpectra, Screening, elliott_factor, join_tail, lowest
-from jaxepi.optics.excitons.interaction import attraction_table
-from jaxepi.optics.excitons.pairs import Pairs
-from jaxepi.optics.excitons.spectrum import run
+from jaxepi.optics.bethe_salpeter import ModeSpectra, Screening, elliott_factor, join_tail, lowest
+from jaxepi.optics.bethe_salpeter.interaction import attraction_table
+from jaxepi.optics.bethe_salpeter.pairs import Pairs
+from jaxepi.optics.bethe_salpeter.spectrum import run
 from jaxepi.structure import Structure
 from jaxepi.tree import replace
 

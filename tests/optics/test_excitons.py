@@ -9,11 +9,11 @@ import scipy.linalg
 from jaxepi import hamiltonians, kpoints, optics, units
 from jaxepi.errors import InputError
 from jaxepi.optics import lanczos
-from jaxepi.optics.excitons import Keldysh, Screening, excitons, interaction
-from jaxepi.optics.excitons import pairs as pairs_module
-from jaxepi.optics.excitons.pairs import product
-from jaxepi.optics.excitons.setup import Setup, at_rest
-from jaxepi.optics.excitons.spectrum import run
+from jaxepi.optics.bethe_salpeter import Keldysh, Screening, excitons, interaction
+from jaxepi.optics.bethe_salpeter import pairs as pairs_module
+from jaxepi.optics.bethe_salpeter.pairs import product
+from jaxepi.optics.bethe_salpeter.setup import Setup, at_rest
+from jaxepi.optics.bethe_salpeter.spectrum import run
 from jaxepi.structure import Structure
 from jaxepi.tree import astype
 

@@ -1,8 +1,8 @@
-"""Solvers: how transitions are found. `Dense` diagonalises, `Filtered` and `Stochastic` serve large cells."""
+"""Solvers: how transitions are found. `Dense` diagonalises, `Filtered` and `Stochastic` serve large cells.
 
-from jaxepi.optics.solvers.choice import Automatic, Solver, resolving, solver_of
-from jaxepi.optics.solvers.dense import Dense
-from jaxepi.optics.solvers.filtered import Filtered
-from jaxepi.optics.solvers.stochastic import Stochastic
+Names are imported when first used; `__init__.pyi` says where each stands.
+"""
 
-__all__ = ["Automatic", "Dense", "Filtered", "Solver", "Stochastic", "resolving", "solver_of"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

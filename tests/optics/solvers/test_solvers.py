@@ -166,13 +166,11 @@ def test_widths_below_what_lines_carry_are_refused_and_bare_bins_have_no_error(c
 
 
 def test_the_automatic_solver_goes_by_size_and_memory(crystal):
-    h, graph, snapshots = crystal
-
-    primitive = materials.load("silicon").primitive
+    h, primitive = crystal[0], materials.load("silicon").primitive
 
     def chosen(repeats, memory_gb=24.0):
         cell = primitive.supercell(repeats)
-        case = Case(h, cell, graph, snapshots.positions, jnp.zeros((1, 3)), jnp.ones(1), True)
+        case = Case(h, cell, h.graph(cell), cell.positions[None], jnp.zeros((1, 3)), jnp.ones(1), True)
         return type(optics.Automatic().choose(case, memory_gb))
 
     assert chosen(1) is Dense

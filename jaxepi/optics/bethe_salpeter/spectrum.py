@@ -18,11 +18,11 @@ from jaxepi.graph import Graph
 from jaxepi.guards import traced, whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.optics import lanczos
+from jaxepi.optics.bethe_salpeter.interaction import Interaction
+from jaxepi.optics.bethe_salpeter.pairs import Pairs, check_memory, product
+from jaxepi.optics.bethe_salpeter.setup import Setup, at_rest
 from jaxepi.optics.broadening import Broadening, EnergyGrid, PhotonEnergies
 from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions
-from jaxepi.optics.excitons.interaction import Interaction
-from jaxepi.optics.excitons.pairs import Pairs, check_memory, product
-from jaxepi.optics.excitons.setup import Setup, at_rest
 from jaxepi.optics.spectrum import Spectrum
 from jaxepi.optics.transitions import deposit
 from jaxepi.sampling.snapshots import Snapshots

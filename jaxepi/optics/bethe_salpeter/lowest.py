@@ -12,9 +12,9 @@ from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import traced, whole
 from jaxepi.hamiltonians.base import Hamiltonian
-from jaxepi.optics.excitons.interaction import Interaction, separations
-from jaxepi.optics.excitons.pairs import Pairs, check_memory, product
-from jaxepi.optics.excitons.setup import Setup
+from jaxepi.optics.bethe_salpeter.interaction import Interaction, separations
+from jaxepi.optics.bethe_salpeter.pairs import Pairs, check_memory, product
+from jaxepi.optics.bethe_salpeter.setup import Setup
 from jaxepi.structure import Structure
 from jaxepi.tree import field, pytree, stored
 

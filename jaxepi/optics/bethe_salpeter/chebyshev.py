@@ -19,11 +19,11 @@ from jaxepi.guards import number, refuse_or_nan, whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import mesh as regular_mesh
 from jaxepi.optics import lanczos
+from jaxepi.optics.bethe_salpeter.interaction import Interaction
+from jaxepi.optics.bethe_salpeter.pairs import Pairs, check_memory, product
+from jaxepi.optics.bethe_salpeter.setup import Setup, at_rest, gapped
 from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, PhotonEnergies, check_width, photon_energies
 from jaxepi.optics.dielectric import DEFAULT_GRID, transitions
-from jaxepi.optics.excitons.interaction import Interaction
-from jaxepi.optics.excitons.pairs import Pairs, check_memory, product
-from jaxepi.optics.excitons.setup import Setup, at_rest, gapped
 from jaxepi.optics.spectrum import Spectrum
 from jaxepi.optics.transitions import VOIGT
 from jaxepi.sampling.snapshots import Snapshots

@@ -16,9 +16,7 @@ from jaxepi.guards import refuse_or_nan
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import mesh as regular_mesh
 from jaxepi.linalg import call_lapack
-from jaxepi.optics.broadening import EnergyGrid
-from jaxepi.optics.dielectric import Transitions, transitions
-from jaxepi.optics.excitons.interaction import (
+from jaxepi.optics.bethe_salpeter.interaction import (
     ONSITE,
     Interaction,
     Screening,
@@ -26,7 +24,7 @@ from jaxepi.optics.excitons.interaction import (
     exchange_table,
     thomas_fermi_length,
 )
-from jaxepi.optics.excitons.pairs import (
+from jaxepi.optics.bethe_salpeter.pairs import (
     MOST_WAVES,
     Bands,
     Found,
@@ -37,6 +35,8 @@ from jaxepi.optics.excitons.pairs import (
     states,
     window,
 )
+from jaxepi.optics.broadening import EnergyGrid
+from jaxepi.optics.dielectric import Transitions, transitions
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.tree import replace
