@@ -1,6 +1,6 @@
 """A learned Hamiltonian of silicon from a DeePTB data set alone, scored on frames that training does not see.
 
-    python experiments/silicon/peer.py FOLDER [--epochs 300] [--output FOLDER-jaxepi]
+    python experiments/silicon/peer.py FOLDER [--epochs 1500] [--output FOLDER-jaxepi]
 
 FOLDER holds DeePTB data folders (info.json, xdat.traj, kpoints.npy, eigenvalues.npy): one of the perfect crystal and one
 of molecular dynamics frames of 8 atoms, 28 bands on 354 points of a path. Of the frames, the last three are the test and
@@ -24,14 +24,11 @@ from jaxepi import training
 from jaxepi.datasets import deeptb
 from jaxepi.hamiltonians import learned
 from jaxepi.training.bands import spectra
-from jaxepi.training.bands.presolve import presolved
 from jaxepi.training.core.loop import transformation
 from jaxepi.training.core.metrics import write_metrics
 from jaxepi.training.settings import BandLossSettings
 
-MODEL = {"base": "si-niquet2009", "cutoff": 6.0, "switch": [2.9, 3.3], "radial": 10}
-PRESOLVE = 300
-"""Steps of L-BFGS on the perfect crystal, before training."""
+MODEL = {"base": "si-niquet2009", "cutoff": 6.0, "switch": [2.9, 3.3]}
 LOSS = BandLossSettings(align="valence", near=2.0, near_width=4.0, edge=4.0, edge_width=1.0, gap=0.1, points=20)
 WINDOW = (-5.0, 4.0)
 """eV about the valence edge, the peer's second measure."""
@@ -88,7 +85,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=1500)
     parser.add_argument(
         "--output", type=Path, default=Path("silicon-peer"), help="folder of state, measures (peer.csv) and model"
     )
@@ -102,21 +99,15 @@ def main() -> None:
         )
         return
     options.output.mkdir(parents=True, exist_ok=True)
-    descent = {"algorithm": "soap", "learning_rate": 0.003, "schedule": "cosine", "warmup": 5.0}
-    optimizer = training.OptimizerSettings(**descent, stop=options.epochs)
+    optimizer = training.OptimizerSettings(learning_rate=0.01, schedule="cosine", warmup=5.0, stop=options.epochs)
     run = training.RunSettings(epochs=options.epochs)
     predict = training.predictor(problem)
     state = options.output / "state.npz"
-    own = {
-        "model": MODEL,
-        "loss": str(LOSS),
-        "epochs": options.epochs,
-        "presolve": PRESOLVE,
-        "optimizer": str(optimizer),
-    }
+    own = {"model": MODEL, "loss": str(LOSS), "epochs": options.epochs}
     metrics = options.output / "metrics.csv"
-    first = problem.initial() if state.exists() else presolved(problem, PRESOLVE)
-    fit = training.fit(problem, first, optimizer, run, state=state, metrics=metrics, fingerprint=own, predict=predict)
+    fit = training.fit(
+        problem, problem.initial(), optimizer, run, state=state, metrics=metrics, fingerprint=own, predict=predict
+    )
     rows = []
     for split in ("train", "validation", "test"):
         plans = problem.plans(split)

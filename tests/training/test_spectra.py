@@ -117,6 +117,9 @@ def test_terms_of_the_distance_are_fitted_before_training(held):
     with pytest.raises(InputError, match="give \\[model\\] radial"):
         presolved(spectra.BandProblem(start(), [group_of(held)], BandLossSettings(), 8, "float64"), 3)
     model = learned.build({**MODEL, "radial": 4}, jax.random.key(0))
+    one = dataclasses.replace(held, split=("train", *["test"] * (len(held) - 1)))
+    with pytest.raises(InputError, match="which one training configuration of 2 atoms does not determine"):
+        presolved(spectra.BandProblem(model, [group_of(one, model)], BandLossSettings(), 8, "float64"), 3)
     problem = spectra.BandProblem(model, [group_of(held, model)], BandLossSettings(), 8, "float64")
     before, after = problem.initial(), presolved(problem, 25)
     scores = [problem.scores("test", *_outputs(problem, p))["bands_mev"] for p in (before, after)]

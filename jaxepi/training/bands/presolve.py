@@ -27,7 +27,8 @@ def presolved(problem: BandProblem, steps: int, progress: bool = False) -> Any:
         steps: at most.
 
     Raises:
-        InputError: a model without `radial`.
+        InputError: a model without `radial`, or one configuration alone: functions of the distance would be known at its own
+            distances only, and be anything between them.
     """
     params = problem.initial()
     if "radial" not in params:
@@ -35,6 +36,11 @@ def presolved(problem: BandProblem, steps: int, progress: bool = False) -> Any:
             "presolve fits the terms that depend on bond lengths alone: give [model] radial, for example 10"
         )
     smallest = min(len(g.held.species) for g in problem.groups if len(problem.rows(g, "train")))
+    if sum(len(problem.rows(g, "train")) for g in problem.groups if len(g.held.species) == smallest) < 2:
+        raise InputError(
+            f"presolve fits functions of the distance, which one training configuration of {smallest} atoms does not "
+            "determine: give strained or displaced ones, or presolve = 0"
+        )
     plans = [p for p in problem.plans("train") if len(problem.groups[p.group].held.species) == smallest]
     whole = sum(problem.groups[p.group].repeat * float((p.members >= 0).sum()) for p in plans)
     start, unravel = ravel_pytree({name: params[name] for name in FITTED})
