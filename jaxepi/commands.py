@@ -17,6 +17,7 @@ from jaxepi.workflows import epi_settings as e
 from jaxepi.workflows import outputs as o
 from jaxepi.workflows import settings as w
 from jaxepi.workflows.crystal_settings import CrystalSettings
+from jaxepi.workflows.solver_settings import resources
 
 
 class Command(NamedTuple):
@@ -74,7 +75,7 @@ def _beside(output: Path, named: Any, suffix: str) -> Path:
 def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
     """Try all outputs of a command before its work; the mark that its files carry."""
     asked = settings.asdict()
-    made_by = mark(name, {n: v for n, v in asked.items() if n not in w.RESOURCES})
+    made_by = mark(name, {n: v for n, v in asked.items() if n not in resources(asked)})
     read = ("crystal", "hamiltonian", "potential", "phonons", "born", "trajectory", "reference", "expansion")
     inputs = [asked[n] for n in read if asked.get(n)]
     if isinstance(files, o.StudyFiles) and files.distributed:
@@ -88,7 +89,9 @@ def _claim(name: str, settings: Any, files: Any, *outputs: Output) -> str:
             from jaxepi import results
 
             found = results.read_provenance(output.path)
-            results.refuse_other_settings(output.path, found, {"settings": json.loads(json.dumps(asked))}, w.RESOURCES)
+            results.refuse_other_settings(
+                output.path, found, {"settings": json.loads(json.dumps(asked))}, resources(asked)
+            )
     return made_by
 
 

@@ -34,6 +34,9 @@ PATIENCE = 60.0
 BEAT = 2.0
 """Seconds between signs of life."""
 
+TRANSFER = 600_000
+"""Milliseconds in which a message that is there has to arrive."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
@@ -125,6 +128,7 @@ class Peers:
         """
         try:
             self.client.key_value_set_bytes(key, message)
+            self.client.key_value_set(f"{key}/there", "whole")
         except jax.errors.JaxRuntimeError as error:
             raise self._gone(0, error) from error
 
@@ -140,14 +144,19 @@ class Peers:
         while stop is None or not stop.is_set():
             signals.check()
             try:
-                found = self.client.blocking_key_value_get_bytes(key, 500)
+                # What is waited for is small: the time allowed includes the transfer, which of a large message takes longer.
+                self.client.blocking_key_value_get(f"{key}/there", 500)
             except jax.errors.JaxRuntimeError as error:
                 if "DEADLINE_EXCEEDED" not in str(error):
                     raise self._gone(0, error) from error
                 self.check(study)
                 continue
-            if not keep:
-                self.client.key_value_delete(key)
+            try:
+                found = self.client.blocking_key_value_get_bytes(key, TRANSFER)
+                if not keep:
+                    self.client.key_value_delete(key)  # with all keys below it
+            except jax.errors.JaxRuntimeError as error:
+                raise self._gone(0, error) from error
             return found
         return b""
 

@@ -27,6 +27,7 @@ from jaxepi.machines import Devices
 from jaxepi.materials import Material
 from jaxepi.optics import Gaussian, Lorentzian, Spectrum, SpectrumSlope, Transitions
 from jaxepi.optics.dielectric import DEFAULT_GRID
+from jaxepi.optics.solvers.case import Case
 from jaxepi.optics.solvers.dense import batches
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots, named_calculators
@@ -36,8 +37,9 @@ from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows.absorption_result import AbsorptionResult, load
 from jaxepi.workflows.joining import as_many, joined
 from jaxepi.workflows.lots import LARGEST, Lots
-from jaxepi.workflows.settings import RESOURCES, AbsorptionSettings
-from jaxepi.workflows.solving import LARGEST_EDGES, solver_of
+from jaxepi.workflows.settings import AbsorptionSettings
+from jaxepi.workflows.solver_settings import resources
+from jaxepi.workflows.solving import LARGEST_EDGES, decided, solver_of
 from jaxepi.workflows.study import Study
 
 __all__ = ["AbsorptionResult", "AbsorptionSettings", "absorption", "load"]
@@ -69,7 +71,7 @@ def absorption(
     items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(stages.shape)}
     options: dict[str, Any] = {"resume": resume, "unit": "snapshot", "total": len(items), "progress": progress}
     mesh = stages.mesh(devices)
-    with Study.open(output, stages.origin(command), ignore=RESOURCES, **options) as study:
+    with Study.open(output, stages.origin(command), ignore=resources(settings.asdict()), **options) as study:
         if study.complete:
             assert output is not None
             return load(output)
@@ -96,12 +98,17 @@ its threads, and two such computations at once may each hold threads that the ot
 
 @dataclasses.dataclass(frozen=True)
 class _Stages:
-    """The fixed objects of a study: what all its snapshots share."""
+    """The fixed objects of a study: what all its snapshots share.
+
+    Attributes:
+        solver: the kind of all snapshots, decided. given: frames of a trajectory by temperature.
+    """
 
     settings: AbsorptionSettings
     crystal: Material
     supercell: Structure
     graph: Graph
+    solver: str
     given: tuple[Snapshots, ...] = ()
 
     @property
@@ -115,7 +122,7 @@ class _Stages:
     def workers(self) -> int:
         """Snapshots computed at once where the settings leave it open."""
         small = self.crystal.hamiltonian.basis.size(self.supercell.species) < SMALL_MATRIX
-        return 1 if small or self.settings.solver != "dense" else os.cpu_count() or 1
+        return 1 if small or self.solver != "dense" else os.cpu_count() or 1
 
     @classmethod
     def of(cls, settings: AbsorptionSettings) -> "_Stages":
@@ -127,9 +134,10 @@ class _Stages:
         if settings.trajectory is not None:
             crystal, given = trajectories.snapshots(settings, crystal)
             size = crystal.hamiltonian.basis.size(given[0].structure.species)
+        real = _is_real(settings, crystal, len(given[0]) if given else settings.snapshots)
         # Before the supercell is built: a request far too large would exhaust the memory on the way.
         if settings.solver == "dense":
-            batches(size, 1, 1, _is_real(settings, crystal), settings.memory_gb)
+            batches(size, 1, 1, real, settings.memory_gb)
         if settings.width < 2 * DEFAULT_GRID.step:
             least = 2 * DEFAULT_GRID.step
             raise InputError(f"width {settings.width:g} eV: the energy bins resolve {least:g} eV or more; give that")
@@ -140,26 +148,29 @@ class _Stages:
         for one in given:
             one.check(graph)
         attraction.check(settings, crystal, given)
-        quanta.check(settings, crystal)
-        return cls(settings, crystal, supercell, graph, given)
+        quanta.check(settings, crystal, size)
+        somewhere = constant(np.zeros((1, 3))), constant(np.ones(1))
+        case = Case(crystal.hamiltonian, supercell, graph, supercell.positions[None], *somewhere, real)
+        return cls(settings, crystal, supercell, graph, decided(settings, case), given)
 
     def origin(self, command: str) -> dict[str, Any]:
         """Provenance: besides settings and models, what the structure file held."""
         cells = results.fingerprint(self.crystal.primitive, self.crystal.structure)
         more = {"trajectory_hash": results.fingerprint(*self.given)} if self.given else {}
+        more |= {"solver": self.solver} if self.settings.solver == "auto" else {}
         more |= expansion.hashes(self.settings.expansion) | named_calculators.hashes(self.settings.calculator)
         return results.provenance(self.settings.asdict(), self.crystal.models(), command, structure_hash=cells, **more)
 
     def mesh(self, devices: Devices | None) -> Mesh:
         """The devices: one where every temperature has a cell of its own, for snapshots side by side share theirs."""
         asked = Devices() if devices is None else devices
-        dense = self.settings.solver == "dense"
+        dense = self.solver == "dense"
         if not self.given and self.settings.expansion is None and dense:
             return asked.mesh()
         if asked.count not in (None, 1):
             if not dense:
                 raise InputError(
-                    f"devices {asked.count}: snapshots with solver {self.settings.solver} are solved on one; give 1"
+                    f"devices {asked.count}: snapshots with solver {self.solver} are solved on one; give 1"
                 )
             why = "a trajectory" if self.given else f"expansion {self.settings.expansion}"
             raise InputError(
@@ -171,12 +182,12 @@ class _Stages:
     def together(self, mesh: Mesh) -> int:
         """Snapshots computed together: one a row of devices, and more of small supercells where there are very many."""
         per_device = 1
-        alike = not self.given and self.settings.expansion is None and self.settings.solver == "dense"
+        alike = not self.given and self.settings.expansion is None and self.solver == "dense"
         if np.prod(self.shape) >= MANY and alike:
             hamiltonian, points = self.crystal.hamiltonian, _kpoints(self.settings, self.crystal, 0)
             size = hamiltonian.basis.size(self.supercell.species)
             hoppings = len(self.graph.senders) * hamiltonian.basis.block_size**2
-            real = _is_real(self.settings, self.crystal)
+            real = _is_real(self.settings, self.crystal, self.shape[1])
             room = batches(size, len(points.points), LARGEST, real, self.settings.memory_gb, hoppings)
             per_device = room[0]
         return len(mesh.devices) * per_device
@@ -222,7 +233,7 @@ class _Stages:
         one = drawn.take([s])
         hamiltonian, memory = self.crystal.hamiltonian, self.settings.memory_gb
         points = _kpoints(self.settings, self.crystal, s)
-        solver = solver_of(self.settings, s)
+        solver = solver_of(self.settings, self.solver, s)
         kept = optics.transitions(hamiltonian, one, points, graph=self.graph, memory_gb=memory, solver=solver)
         valence = conduction = constant([np.nan])
         if "edges" in prepared and hamiltonian.basis.size(self.supercell.species) <= LARGEST_EDGES:
@@ -332,10 +343,11 @@ def _kpoints(settings: AbsorptionSettings, crystal: Material, snapshot: int) -> 
     return kpoints.quasirandom(settings.twists, snapshot * settings.twists, crystal.structure.pbc)
 
 
-def _is_real(settings: AbsorptionSettings, crystal: Material) -> bool:
-    """Whether H(k) is real at all k points."""
+def _is_real(settings: AbsorptionSettings, crystal: Material, count: int) -> bool:
+    """Whether H(k) is real at all k points of all snapshots, each of which has its own: the first may have Gamma alone."""
     hamiltonian = crystal.hamiltonian
-    return hamiltonian.orthogonal and hamiltonian.real and _kpoints(settings, crystal, 0).is_real
+    ends = (_kpoints(settings, crystal, s) for s in {0, count - 1})
+    return hamiltonian.orthogonal and hamiltonian.real and all(points.is_real for points in ends)
 
 
 def _broadening(settings: AbsorptionSettings) -> Gaussian | Lorentzian:

@@ -5,13 +5,23 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxepi.errors import InputError
 from jaxepi.guards import constant
 from jaxepi.optics import Spectrum, Transitions
 from jaxepi.sampling import Snapshots
 
 
 def joined(parts: list[Transitions], drawn: Snapshots) -> Transitions:
-    """Transitions of single snapshots as one; NaN fills eigenvalues that a solver found of some of them alone."""
+    """Transitions of single snapshots as one; NaN fills eigenvalues that a solver found of some of them alone.
+
+    Raises:
+        InputError: solvers of different line shapes found them.
+    """
+    if len({(part.carried, part.replicas is None) for part in parts}) > 1:
+        raise InputError(
+            "snapshots of one study were solved by different solvers, of different lines: name one (--solver), and pass "
+            "--overwrite"
+        )
     filled = max(part.occupied for part in parts)
     empty = max(part.eigenvalues.shape[2] - part.occupied for part in parts)
 

@@ -17,6 +17,7 @@ from jaxepi.optics import Spectrum
 from jaxepi.optics.broadening import Broadening
 from jaxepi.workflows import crystal as crystals
 from jaxepi.workflows.settings import AbsorptionSettings
+from jaxepi.workflows.solving import LARGEST_EDGES
 
 CONSTANTS = 4
 """Repeats of the primitive cell for force constants of a potential or calculator."""
@@ -25,11 +26,15 @@ PAIRS = 60
 """Pairs of wave vectors of every stratum: see `epi.assisted_absorption`."""
 
 
-def check(settings: AbsorptionSettings, crystal: Material) -> None:
+def check(settings: AbsorptionSettings, crystal: Material, size: int) -> None:
     """Refuse what cannot be before any work is done.
 
+    Args:
+        size: orbitals of a snapshot.
+
     Raises:
-        InputError: no quanta (frames of a trajectory, classical nuclei), no indirect gap, or a basis with overlap.
+        InputError: no quanta (frames of a trajectory, classical nuclei), no indirect gap, a basis with overlap, or snapshots
+            too large for band edges.
     """
     if not settings.phonon_energies:
         return
@@ -52,6 +57,11 @@ def check(settings: AbsorptionSettings, crystal: Material) -> None:
         raise InputError(
             f"phonon energies with {crystal.hamiltonian.module.called}: its orbitals overlap, and these parts are for "
             "orthogonal ones; take optics.mode_spectra in Python"
+        )
+    if size > LARGEST_EDGES:
+        raise InputError(
+            f"phonon energies of snapshots of {size} orbitals: they follow each snapshot's gap, which is looked for up to "
+            f"{LARGEST_EDGES} orbitals; use a smaller supercell, or leave --phonon-energies out"
         )
 
 

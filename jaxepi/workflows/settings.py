@@ -23,9 +23,6 @@ from jaxepi.workflows.sampling_settings import (
 )
 from jaxepi.workflows.solver_settings import SolverSettings
 
-RESOURCES = ("memory_gb", "workers", "forces")
-"""Settings that change how, not what, is computed: a run may be resumed with others."""
-
 MOST_POINTS = 10**6
 """k points of a regular mesh."""
 

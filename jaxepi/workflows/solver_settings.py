@@ -1,9 +1,18 @@
 """Which solver finds the transitions of snapshots: settings of every study that computes spectra. Imports nothing heavy."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from jaxepi.settings import Settings, setting
+
+RESOURCES = ("memory_gb", "workers", "forces")
+"""Settings that change how, not what, is computed."""
+
+
+def resources(asked: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of some settings with which a run may be resumed with others: not the memory where it decides the solver."""
+    return tuple(name for name in RESOURCES if name != "memory_gb" or asked.get("solver") != "auto")
 
 
 @dataclasses.dataclass(frozen=True)

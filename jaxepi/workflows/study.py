@@ -58,6 +58,11 @@ def alone(folder: Path, what: Path, kept: str, resume: bool = True) -> Iterator[
             raise stop if isinstance(stop, signals.Interrupted) else signals.Interrupted() from None
 
 
+def _cut(names: list[str], size: int) -> list[list[str]]:
+    """Names by lots of `size`, the last one of what is left."""
+    return [names[i : i + size] for i in range(0, len(names), size)]
+
+
 class Study:
     """A result under construction; see `open`.
 
@@ -187,11 +192,12 @@ class Study:
             machines.Helped: this process has computed its share, and another one writes.
         """
         found = {name: None if self.run is None else self.run.get(name) for name in items} if self._writes else {}
-        waiting = [name for name in items if found.get(name) is None]
+        lots = _cut([name for name in items if found.get(name) is None], size)
         if self.peers is not None:
-            self._tell("waiting", json.dumps(waiting).encode()) if self._writes else None
-            waiting = waiting if self._writes else json.loads(self._heard("waiting"))
-        lots = [waiting[i : i + size] for i in range(0, len(waiting), size)]
+            # Process 0 cuts for all: another may have more devices, and lots of another size.
+            self._tell("lots", json.dumps(lots).encode()) if self._writes else None
+            lots = lots if self._writes else json.loads(self._heard("lots"))
+        waiting = [name for lot in lots for name in lot]
         self.bar.set_description(f"{self.unit}s")
         self.bar.initial = self.bar.n = len(items) - len(waiting)
         self.bar.unpause()
@@ -207,8 +213,9 @@ class Study:
             def part(lot: list[str]) -> None:
                 signals.check()
                 arrived()
-                for name, contents in zip(lot, compute([items[name] for name in lot]), strict=True):
-                    found[name] = self._kept(name, contents)
+                for names in _cut(lot, size):
+                    for name, contents in zip(names, compute([items[name] for name in names]), strict=True):
+                        found[name] = self._kept(name, contents)
 
             for lot in own[:1]:
                 part(lot)

@@ -1,6 +1,6 @@
 """Which solver: the contract of all, and the choice by size and memory."""
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxepi.guards import known, number
 from jaxepi.optics.broadening import Broadening, EnergyGrid
@@ -42,15 +42,22 @@ class Automatic:
     filtered: Filtered = static(default=Filtered())
     stochastic: Stochastic = static(default=Stochastic())
 
-    def choose(self, case: Case, memory_gb: float) -> Solver:
-        """The solver for a case."""
+    def kind(self, case: Case, memory_gb: float) -> Literal["dense", "filtered", "stochastic"]:
+        """Which solver a case has."""
         fits = 10 * case.size**2 * (8 if case.real else 16) <= memory_gb * 1e9
         if refusal(case) or (fits and case.size <= LARGEST_DENSE):
-            return Dense()
+            return "dense"
         # A tenth of the states is filtered: five blocks of them, and matrices among them.
         filtered = 8e-9 * (1 if case.real else 2) * 0.6 * case.size**2
         small = case.size <= LARGEST_FILTERED and filtered <= memory_gb
-        return self.filtered if small else self.stochastic
+        return "filtered" if small else "stochastic"
+
+    def choose(self, case: Case, memory_gb: float) -> Solver:
+        """The solver for a case."""
+        kind = self.kind(case, memory_gb)
+        if kind == "dense":
+            return Dense()
+        return self.filtered if kind == "filtered" else self.stochastic
 
     def plan(self, case: Case) -> Solver:
         """The solver for a case, planned, within 8 GB."""
