@@ -7,6 +7,7 @@ The messages go through the coordination service of `jax.distributed`, which pro
 ends the others at once and calls it the leader; each has said at its start which process that is.
 """
 
+import atexit
 import dataclasses
 import os
 import re
@@ -33,6 +34,9 @@ PATIENCE = 60.0
 
 BEAT = 2.0
 """Seconds between signs of life."""
+
+LEAVING = 5.0
+"""Seconds that process 0 waits at its end for the others to leave."""
 
 TRANSFER = 600_000
 """Milliseconds in which a message that is there has to arrive."""
@@ -91,6 +95,7 @@ class Peers:
         self.client, self.process, self.count, self.patience = client, process, count, patience
         self._heard: dict[int, tuple[str, float]] = {}
         self._hosts: dict[int, str] = {}
+        self._dead: set[int] = set()
         self._studies = 0
         client.key_value_set(f"jaxepi/host/{process}", socket.gethostname())
         threading.Thread(target=self._beat, daemon=True).start()
@@ -176,6 +181,7 @@ class Peers:
             before, since = self._heard.get(other, ("none", now))
             self._heard[other] = (beat, now) if beat != before else (before, since)
             if now - self._heard[other][1] > self.patience:
+                self._dead.add(other)
                 raise self._gone(other)
 
     def _tried(self, key: str) -> str | None:
@@ -190,6 +196,18 @@ class Peers:
         why = f"no sign of life for {self.patience:g} s" if error is None else str(error).split(":")[0].lower()
         who = self.name(process) if process in self._hosts else f"process {process}"
         return InputError(f"{who} has died ({why}); what was finished is kept, and the same command goes on from there")
+
+    def leave(self) -> None:
+        """Let process 0 end last: JAX ends the others with a stack of C++ where the service goes before they have left it."""
+        with suppress(Exception):
+            if not self.writes:
+                self.client.key_value_set(f"jaxepi/left/{self.process}", "at its end")
+                return
+            until = time.monotonic() + LEAVING
+            for other in set(range(1, self.count)) - self._dead:
+                while self._tried(f"jaxepi/left/{other}") is None and time.monotonic() < until:
+                    time.sleep(0.05)
+            time.sleep(0.1 * LEAVING)  # they have said so, and JAX takes leave next
 
     @contextmanager
     def telling(self, study: str) -> Iterator[None]:
@@ -261,6 +279,7 @@ def connect(
         raise InputError(f"the processes did not come together: {str(error).splitlines()[0]}") from error
     there = peers(patience)
     if there is not None:
+        atexit.register(there.leave)  # runs before what JAX registered
         host = there.client.blocking_key_value_get("jaxepi/host/0", int(1000 * patience))
         role = "writes" if there.writes else f"sends what it computes to process 0 on {host}"
         print(f"jaxepi: {there.name(there.process)}, of {there.count}, {role}", file=sys.stderr, flush=True)
