@@ -1,4 +1,4 @@
-"""An equivariant Hamiltonian against labelled H(R): errors of blocks, bands near the Fermi level, overlap, change along modes.
+"""An equivariant Hamiltonian against labelled H(R): errors of blocks, bands near the Fermi level, change along modes.
 
     python scripts/check_blocks.py graphene-pbe-lcao
     python scripts/check_blocks.py MODEL.npz --data experiments/bilayer_graphene/data/lcao.h5 \\

@@ -391,7 +391,8 @@ HOST = {
     "sampling.special": "signs are chosen on the host; `displacements` of `special_noise` is traced",
     "sampling.special_noise": "signs are chosen on the host; `displacements` of it is traced",
     "potentials.EnergyModule": "a protocol",
-    "potentials.relaxed": "a search on the host",
+    **dict.fromkeys(("potentials.relaxed", "potentials.relaxed_atoms"), "a search on the host"),
+    "potentials.Relaxed": "what potentials.relaxed_atoms finds",
     "potentials.calculator": "a calculator of ASE",
     **dict.fromkeys(
         ("hamiltonians.citation", "hamiltonians.load", "potentials.card", "potentials.citation", "potentials.load"),

@@ -53,7 +53,7 @@ def row(m, structure, bare):
     continuum = (1 - 3 * alpha**2) / (1 + 6 * alpha**2)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     numbers = (
-        f"{bilayers.angle(m):.3f}", len(structure), f"{velocity / bare:.3f}", f"{abs(continuum):.3f}", f"{width:.1f}",
+        f"{bilayers.angle(m):.3f}", len(structure), f"{velocity / bare:.3f}", f"{continuum:.3f}", f"{width:.1f}",
         f"{gap:.1f}", f"{seconds:.1f}", f"{time.process_time() - began:.0f}", f"{memory:.1f}", f"{found.residuals.max():.0e}",
     )  # fmt: skip
     print("| " + " | ".join(map(str, (m, *numbers))) + " |", flush=True)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxepi import potentials
 from jaxepi.layers import layers
 from jaxepi.materials import bilayers
-from jaxepi.potentials.relaxation import relaxed
+from jaxepi.potentials import relaxed_atoms
 
 A, DISTANCE = 2.473, 3.35
 """Lattice constant of graphene-pbe-d3, and the distance at which the layers are held, angstrom."""
@@ -32,7 +32,7 @@ def main() -> None:
     for m in given.m:
         start = bilayers.twisted(m, 1, DISTANCE, A)
         began = time.process_time()
-        found = relaxed(potential, start, DISTANCE, given.force, given.steps, "float32")
+        found = relaxed_atoms(potential, start, DISTANCE, given.force, given.steps, "float32")
         seconds = (time.process_time() - began) / max(found.steps, 1)
         z, layer = np.asarray(found.structure.positions)[:, 2], layers(found.structure)
         heights = "{:.3f}, {:.3f}".format(*(np.ptp(z[layer == i]) for i in (0, 1)))

@@ -50,7 +50,11 @@ def peaks(spectrum: je.optics.Spectrum) -> str:
     out = []
     for name, (low, high) in WINDOWS.items():
         inside = (energies >= low) & (energies <= high)
-        out.append(f"{name} {energies[inside][eps2[inside].argmax()]:.2f} eV, {eps2[inside].max():.1f}")
+        at = int(eps2[inside].argmax())
+        place = (
+            "no peak" if at in (0, inside.sum() - 1) else f"{energies[inside][at]:.2f} eV"
+        )  # still rising at an edge
+        out.append(f"{name} {place}, {eps2[inside].max():.1f}")
     return "   ".join(out)
 
 
@@ -210,7 +214,7 @@ def second_order(options: argparse.Namespace) -> None:
     for temperature in options.temperatures:
         known = reference(options, temperature)
         gap = measured.gap("silicon").at(temperature)
-        modes = result.assisted.at(temperature).aligned(gap - result.assisted.gap)
+        modes = result.assisted.at(temperature).aligned(gap - float(result.edges.gap))
         factor = je.optics.elliott_factor(jnp.maximum(energies - gap, RYDBERG), RYDBERG)
         attracted = replace(modes, parts=modes.parts * factor[None])
         kinds = {
@@ -256,7 +260,7 @@ def slopes(options: argparse.Namespace) -> None:
 
     def logarithm(temperature, kind):
         gap = jnp.interp(temperature, *moving)
-        modes = result.assisted.at(temperature).aligned(gap - result.assisted.gap)
+        modes = result.assisted.at(temperature).aligned(gap - float(result.edges.gap))
         eps2 = (modes.shifted() if kind == "quanta" else modes.parts).sum(axis=0)
         factor = je.optics.elliott_factor(at - gap, RYDBERG)
         return jnp.log(jnp.interp(at, energies, eps2) * factor)

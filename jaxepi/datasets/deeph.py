@@ -12,6 +12,7 @@ d = (z^2, x^2-y^2, xy, xz, yz). Flows in and out: `DataSet` with `PairBlocks`.
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,7 +65,9 @@ def holds(folder: str | os.PathLike) -> bool:
 
 
 def _inside(root: Path) -> list[Path]:
-    return sorted(one for one in root.iterdir() if one.is_dir()) if root.is_dir() else []
+    """Its folders by name, numbers in their order."""
+    found = (one for one in root.iterdir() if one.is_dir()) if root.is_dir() else ()
+    return sorted(found, key=lambda one: (len(one.name), one.name))
 
 
 def read(
@@ -300,12 +303,17 @@ def write(data: DataSet, folder: str | os.PathLike, layout: str = "new") -> list
         raise InputError(f"{root} is there already; give another folder")
     if not data.groups or any(group.blocks is None for group in data.groups):
         raise InputError(f"the set {data.name} has configurations without H(R); DeepH's layouts hold nothing else")
+    temporary = root.with_name(f".{root.name}.{os.getpid()}.tmp")
     made: list[Path] = []
-    for group in data.groups:
-        for row in range(len(group)):
-            made.append(root / str(len(made)))
-            made[-1].mkdir(parents=True)
-            _write(group, row, made[-1], layout)
+    try:
+        for group in data.groups:
+            for row in range(len(group)):
+                made.append(root / str(len(made)))
+                (temporary / made[-1].name).mkdir(parents=True)
+                _write(group, row, temporary / made[-1].name, layout)
+        temporary.rename(root)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return made
 
 

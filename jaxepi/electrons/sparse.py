@@ -121,6 +121,10 @@ def states_near(h: sp.csc_matrix, s: sp.csc_matrix | None, energy: float, count:
     dropped = 0
     if size <= DENSE or count >= size - 1:
         energies, vectors, dropped = _whole(h.toarray(), None if s is None else s.toarray())
+        if count > len(energies):
+            raise InputError(
+                f"{count} states of {size} orbitals, {dropped} of them dependent on others: give at most {len(energies)}"
+            )
         chosen = np.sort(np.argsort(np.abs(energies - energy), kind="stable")[:count])
         energies, vectors = energies[chosen], vectors[:, chosen]
     else:
@@ -131,11 +135,20 @@ def states_near(h: sp.csc_matrix, s: sp.csc_matrix | None, energy: float, count:
 
 def _inverted(h: sp.csc_matrix, s: sp.csc_matrix | None, energy: float, count: int) -> tuple[np.ndarray, np.ndarray]:
     shifted = (h - energy * (sp.identity(h.shape[0], format="csc") if s is None else s)).tocsc()
-    factors = spl.splu(shifted, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    try:
+        factors = spl.splu(shifted, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    except RuntimeError as error:  # a pivot of zero
+        raise InputError(
+            f"{energy:g} eV is itself an energy of this cell: H - E S has no inverse; move it by 1e-4 eV"
+        ) from error
     inverse = spl.LinearOperator(h.shape, factors.solve, dtype=h.dtype)
     start = np.cos(1.0 + np.arange(h.shape[0])).astype(h.dtype)  # fixed, so that results repeat bit by bit
     try:
         energies, vectors = spl.eigsh(h, k=count, M=s, sigma=energy, OPinv=inverse, v0=start)
+    except spl.ArpackNoConvergence as error:
+        raise InputError(
+            f"{count} states next to {energy:g} eV do not converge: ask for more or fewer ({error})"
+        ) from error
     except spl.ArpackError as error:
         raise InputError(f"{INDEFINITE} ({error})") from error
     norms = np.ones(count) if s is None else np.einsum("nm,nm->m", vectors.conj(), s @ vectors).real

@@ -24,7 +24,7 @@ from jaxepi.epi.levels import Electrons
 from jaxepi.epi.perturbation import Topology
 from jaxepi.epi.stencils import Couplings
 from jaxepi.errors import InputError
-from jaxepi.guards import number, traced, whole
+from jaxepi.guards import poisoned, traced, whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import quasirandom
 from jaxepi.optics.bethe_salpeter.quanta import SOFTEST_EV, ModeSpectra
@@ -32,7 +32,7 @@ from jaxepi.optics.broadening import Broadening, EnergyGrid, PhotonEnergies, che
 from jaxepi.optics.momentum import matrices_at
 from jaxepi.optics.transitions import deposit
 from jaxepi.sampling.force_constants import ForceConstants
-from jaxepi.sampling.harmonic import variance
+from jaxepi.sampling.harmonic import in_kelvin, variance
 from jaxepi.sampling.phonons import eigenvalues_at, interpolated, short_ranged
 from jaxepi.sampling.vibrations import occupation, quantum
 from jaxepi.tree import field, pytree, stored
@@ -54,7 +54,8 @@ class Assisted:
 
     Attributes:
         energies: photon energies, eV, shape (w,). parts: shape (m, w). quanta: eV, shape (m,).
-        gap, direct: smallest transition with a phonon, and without one, of the lattice at rest, eV.
+        gap, direct: smallest transition with a phonon, and without one, among the sampled wave vectors, eV: some 0.05 eV above
+            those of the lattice at rest, by which spectra are aligned (`electrons.band_edges`).
     """
 
     energies: Float[Array, " w"] = field(unit="eV")
@@ -64,9 +65,13 @@ class Assisted:
     direct: Float[Array, ""] = field(unit="eV")
 
     def at(self, temperature: float | Array) -> ModeSpectra:
-        """The parts at a temperature, kelvin: 2n + 1 times those of zero-point motion."""
-        kelvin = jnp.asarray(number("temperature", temperature, "kelvin"), self.quanta.dtype)
-        more = 2 * occupation(self.quanta, kelvin) + 1
+        """The parts at a temperature, kelvin: 2n + 1 times those of zero-point motion.
+
+        Raises:
+            InputError: a temperature below zero; NaN where it is traced.
+        """
+        kelvin = in_kelvin(temperature, "quantum", self.quanta.dtype)
+        more = poisoned(2 * occupation(self.quanta, kelvin) + 1, kelvin >= 0)
         return ModeSpectra(self.energies, self.parts * more[:, None], self.quanta, kelvin)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxepi.nn import Features, Irrep, block, natural, shell_irreps
+from jaxepi.nn import Irrep, block, shell_irreps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +87,3 @@ class Shells:
 def norm(couple: Float[np.ndarray, "a b m"]) -> float:
     """Sum of squares of a coupling for one component of the product: `block` after `tensors` is the identity."""
     return float((couple**2).sum(axis=(0, 1)).mean())
-
-
-def scalars(features: Features) -> Array:
-    """The invariants among features, shape (n, channels)."""
-    return features[natural(0)][:, 0]

@@ -30,7 +30,7 @@ MOST = 100_000
 CARD = {
     "description": "two layers of graphene at rest, p_z electrons, not relaxed",
     "domain": "equilibrium electrons; to relax atoms, take the shipped potential graphene-pbe-d3 at its own lattice constant, "
-    "2.473 angstrom, and hold the layers apart (jaxepi.potentials.relaxation)",
+    "2.473 angstrom, and hold the layers apart (jaxepi.potentials.relaxed_atoms)",
 }
 """What a card says of them, beside what that of graphene does."""
 

@@ -2,6 +2,7 @@ from .base import EnergyModule, Potential
 from .calculators import calculator
 from .elastic import elastic_constants
 from .registry import available, card, citation, load
+from .relaxation import Relaxed, relaxed_atoms
 from .rest import relaxed, stretched
 from .stillinger_weber import StillingerWeber
 from .valence import ValenceForceField
@@ -9,6 +10,7 @@ from .valence import ValenceForceField
 __all__ = [
     "EnergyModule",
     "Potential",
+    "Relaxed",
     "StillingerWeber",
     "ValenceForceField",
     "available",
@@ -18,5 +20,6 @@ __all__ = [
     "elastic_constants",
     "load",
     "relaxed",
+    "relaxed_atoms",
     "stretched",
 ]

@@ -25,7 +25,7 @@ class Relaxed(NamedTuple):
     energy: float
 
 
-def relaxed(
+def relaxed_atoms(
     potential: Potential,
     structure: Structure,
     distance: float | None = None,

@@ -14,6 +14,7 @@ from jaxepi.optics import Screening, Transitions
 from jaxepi.optics.bethe_salpeter.pairs import check_memory
 from jaxepi.optics.bethe_salpeter.setup import Setup
 from jaxepi.sampling import Snapshots
+from jaxepi.symmetry import operations
 from jaxepi.workflows.settings import AbsorptionSettings
 
 HALVES = 0.5 * np.array([[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 0], [1, 0, 1], [0, 0, 1], [1, 1, 0]])
@@ -52,6 +53,7 @@ def check(settings: AbsorptionSettings, crystal: Material, given: tuple[Snapshot
             f"excitons of {settings.crystal}, which is not periodic in three directions: the command screens as bulk crystals "
             "do; take optics.excitons with optics.Keldysh in Python"
         )
+    _refuse_uneven(settings, crystal, len(given[0]) if given else settings.snapshots)
     structure = given[0].structure if given else crystal.structure.supercell(crystal.periodic(settings.supercell))
     for cell, mesh, precision in (
         (crystal.primitive, _mesh(settings, crystal), settings.precision),
@@ -59,6 +61,18 @@ def check(settings: AbsorptionSettings, crystal: Material, given: tuple[Snapshot
     ):
         setup = Setup.of(crystal.hamiltonian, cell, mesh, None, None, None, (0.0, 0.0, 0.0), precision, halved=True)
         check_memory(setup.memory(), settings.memory_gb, setup.mesh, setup.bands)
+
+
+def _refuse_uneven(settings: AbsorptionSettings, crystal: Material, snapshots: int) -> None:
+    """Single directions that go round are alike in cubic crystals alone, unless they count alike."""
+    if settings.exciton_directions == "all" or snapshots % 3 == 0:
+        return
+    turned = operations(crystal.primitive).cartesian[:, :, 0]
+    if np.abs(turned.T @ turned / len(turned) - np.eye(3) / 3).max() > 1e-6:
+        raise InputError(
+            f"exciton_directions one with {snapshots} snapshots of {settings.crystal}, which is not cubic: x, y and z would "
+            "not count alike; give a multiple of three snapshots, or exciton_directions all"
+        )
 
 
 def at_rest(settings: AbsorptionSettings, crystal: Material, weakened: Screening) -> Transitions:

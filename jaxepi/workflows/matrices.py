@@ -1,7 +1,7 @@
 """The training study of an equivariant Hamiltonian: data sets with H(R) to a model in one file, with its card and errors.
 
 Flows in: settings (a TOML file whose [model] is of kind "equivariant"). Flows out: a folder with the model, its state while it
-trains, measures of every epoch, errors by split and kind, and figures. The baseline is fitted first, in seconds; with
+trains, measures of every epoch, errors by split and kind, and figures. The baseline is fitted first, in minutes; with
 `interactions = 0` it is the model. A second call goes on where the first was stopped.
 """
 
@@ -29,7 +29,7 @@ from jaxepi.training.core.metrics import write_metrics
 from jaxepi.training.energies.evaluation import SPLITS
 from jaxepi.training.matrices import evaluation, labels, least_squares
 from jaxepi.training.matrices.problem import BlockProblem
-from jaxepi.training.settings import BlockLossSettings
+from jaxepi.training.settings import BlockLossSettings, SetSettings
 from jaxepi.workflows import fitting
 
 MODEL = "hamiltonian.npz"
@@ -88,7 +88,7 @@ class _Study:
         typical = tuple(max(float(t.mask[atoms].sum(axis=1).mean()), 1.0) for t in held.near)
         config = {**c.asdict(), "neighbours": c.neighbours or typical}
         module = e3.configured(config, basis, overlap)
-        module = dataclasses.replace(module, minimum_distance=float(held.lengths.min()))
+        module = dataclasses.replace(module, minimum_distance=float(held.lengths[atoms[held.senders]].min()))
         fitted = least_squares.fit(module, held, c.baseline, c.ridge)
         params = module.init(run.seed, tables)
         params["baseline"] = fitted.params
@@ -214,6 +214,11 @@ def _with_blocks(settings: TrainingSettings, entry: Any) -> list[Configurations]
     Raises:
         InputError: there are none.
     """
+    for name in ("weight", "repeat", "points"):
+        if getattr(entry, name) != getattr(SetSettings, name):
+            raise InputError(
+                f"{entry.path}: {name} is not of equivariant Hamiltonians, whose configurations count alike; leave it out"
+            )
     found = reading.with_labels(entry, settings.data)
     groups = [g for g in found if g.blocks is not None and g.blocks.level == settings.data.level]
     if not groups:

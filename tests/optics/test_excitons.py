@@ -79,10 +79,11 @@ def test_lanczos_is_the_dense_spectrum(pairs):
 
 
 @pytest.mark.slow
-def test_half_a_mesh_and_real_arithmetic_give_the_whole():
+@pytest.mark.parametrize(("shift", "few"), [((0.0, 0.0, 0.0), 8), ((0.5, 0.5, 0.5), 6)])
+def test_half_a_mesh_and_real_arithmetic_give_the_whole(shift, few):
     spectra = []
-    for halved, kept in ((False, 12), (True, 8)):  # four points are their own images, eight are not
-        setup = Setup.of(HAMILTONIAN, CELL, MESH, 3, 4, [[1, 2, 0]], (0.0, 0.0, 0.0), "float64", halved)
+    for halved, kept in ((False, 12), (True, few)):  # without a shift four points are their own images
+        setup = Setup.of(HAMILTONIAN, CELL, MESH, 3, 4, [[1, 2, 0]], shift, "float64", halved)
         assert len(setup.points) == kept
         here, parts = setup.pairs(HAMILTONIAN, MOVED, GRAPH, Screening(11.7, 2.0, 0.5), True, GRID)
         alpha, beta, norm = run(here, 60, lambda _: None)

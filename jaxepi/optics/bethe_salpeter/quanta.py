@@ -110,18 +110,6 @@ class ModeSpectra:
         return jax.lax.map(one, flat).reshape(eps2.shape)
 
 
-@jax.jit
-def _applied(modes: ModeSpectra, eps2: Array, direct: Array) -> Array:
-    moving = modes.shares() * (1 - direct)[None]
-
-    def one(values: Array) -> Array:
-        parts = moving * values[None]
-        there = replace(modes, parts=parts).shifted().sum(axis=0)
-        return values - parts.sum(axis=0) + there
-
-    return jax.lax.map(one, eps2.reshape(-1, eps2.shape[-1])).reshape(eps2.shape)
-
-
 def with_quanta(spectrum: Spectrum, modes: ModeSpectra, rest: Float[Array, " w"] | float = 0.0) -> Spectrum:
     """A thermal spectrum with the phonon energies that snapshots leave out; eps1 follows by Kramers-Kronig.
 

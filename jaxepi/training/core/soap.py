@@ -61,16 +61,17 @@ def scale_by_soap() -> optax.GradientTransformation:
 
     def update(gradients: Any, state: State, params: Any = None) -> tuple[Any, State]:
         count = optax.safe_increment(state.steps)
-        first = jax.tree.map(lambda m, g: DECAY * m + (1 - DECAY) * g, state.first, gradients)
         matrices = [_matrices(g) for g in jax.tree.leaves(gradients)]
         sides = _refreshed(state.sides, matrices, count)
-        # The second moment begins a step later, in the basis that the first gradient found.
-        begun, unbiased = count > 1, [1 - DECAY ** n.astype(float) for n in (count, jnp.maximum(count - 1, 1))]
+        # Both moments begin a step later, in the basis that the first gradient found. (A first moment that was ahead of the
+        # second would be divided by nothing where the second batch gives a parameter no gradient.)
+        begun, unbiased = count > 1, 1 - DECAY ** jnp.maximum(count - 1, 1).astype(float)
+        first = jax.tree.map(lambda m, g: jnp.where(begun, DECAY * m + (1 - DECAY) * g, m), state.first, gradients)
         directions, second = [], []
         for g, m, v, pair in zip(matrices, jax.tree.leaves(first), state.second, sides, strict=True):
             v = jnp.where(begun, DECAY * v + (1 - DECAY) * _turned(g, pair) ** 2, v)
-            scale = jnp.where(begun, 1 / unbiased[0], 0.0).astype(v.dtype)
-            root = jnp.sqrt(v / unbiased[1].astype(v.dtype)) + TINY
+            scale = jnp.where(begun, 1 / unbiased, 0.0).astype(v.dtype)
+            root = jnp.sqrt(v / unbiased.astype(v.dtype)) + TINY
             directions.append(_turned_back(scale * _turned(_matrices(m), pair) / root, pair).reshape(m.shape))
             second.append(v)
         return jax.tree.unflatten(jax.tree.structure(gradients), directions), State(count, first, second, sides)

@@ -48,10 +48,12 @@ def error_rows(held: Matrices, onsite: np.ndarray, hopping: np.ndarray) -> list[
     ]
     names = {
         "all": np.full(len(held), "all", dtype=object),
-        "layers": np.where(held.what == "monolayer", "one layer", "two layers"),
         "kind": held.what,
         "atoms": np.array([f"{n:3d}" for n in held.sizes]),
     }
+    if held.kind.shape[1] == 2:  # relations within and between layers
+        between = np.bincount(held.edge_of, held.kind[:, 1], len(held)) > 0
+        names["layers"] = np.where(between, "two layers", "one layer")
     rows = []
     for split in SPLITS:
         for by, labels in names.items():
