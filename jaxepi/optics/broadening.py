@@ -117,9 +117,13 @@ def check_width(broadening: Broadening, grid: EnergyGrid) -> None:
 
 
 def check_carried(broadening: Broadening, carried: float) -> None:
-    """Refuse a known width below that of lines which carry a Gaussian of deviation `carried`, eV, already."""
+    """Refuse what lines that carry a Gaussian of deviation `carried`, eV, already cannot become: other shapes, smaller widths."""
+    if not carried:
+        return
+    if not isinstance(broadening, Gaussian):
+        raise InputError("these lines are Gaussians already: give optics.Gaussian(width), or solve with optics.Dense()")
     width = known(broadening.width)
-    if carried and width is not None and isinstance(broadening, Gaussian) and width < (1 - 1e-9) * carried / CARRIED:
+    if width is not None and width < (1 - 1e-9) * carried / CARRIED:
         raise InputError(
             f"broadening of {width} eV: these lines are {carried / CARRIED:g} eV wide already; give that, or solve with a "
             "smaller width"

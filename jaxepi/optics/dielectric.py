@@ -21,6 +21,7 @@ from jaxepi.guards import constant, known, number, numbers, poisoned
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import KPoints, mesh
 from jaxepi.optics.broadening import (
+    CARRIED,
     Broadening,
     EnergyGrid,
     Gaussian,
@@ -84,8 +85,8 @@ class Transitions:
             scissor: rigid shift of all transition energies, eV, with the dipoles kept (gauge-consistent).
 
         Raises:
-            InputError: energies below zero, a width that the bins do not resolve, a scissor that is no number; under
-                tracing these give NaN.
+            InputError: energies below zero, a width that the bins do not resolve or that lines exceed already, a scissor that
+                is no number; under tracing these give NaN. Another shape than a Gaussian for lines that are Gaussians already.
         """
         energies = photon_energies(energies, self.histogram.dtype, static=True)
         check_width(broadening, self.grid)
@@ -154,6 +155,8 @@ def _dielectric(
     everywhere = everywhere[..., count - 1 : 2 * count - 1] - everywhere[..., count - 1 :: -1]
     eps1 = kramers_kronig(nodes[1:], everywhere[..., 1:], energies)
     ok = jnp.all((energies >= 0) & (energies < jnp.inf)) & resolves(broadening, grid) & jnp.isfinite(scissor)
+    # Lines that are Gaussians already (`Transitions.carried`) are not made narrower.
+    ok &= (binned == step) | (jnp.asarray(broadening.width) >= (1 - 1e-9) * binned / (math.sqrt(3) * CARRIED))
     return poisoned((_matrices(eps1, 1.0), _matrices(eps2, 0.0)), ok)
 
 

@@ -155,6 +155,11 @@ class AbsorptionSettings(SolverSettings, ElectronSettings, TrajectorySettings):
             raise InputError(
                 f"slopes with solver {self.solver}: derivatives by temperature come from dense; leave one out"
             )
+        if self.broadening != "gaussian" and self.solver != "dense":
+            raise InputError(
+                f"broadening {self.broadening} with solver {self.solver}: its lines are Gaussians already; take gaussian, or "
+                "dense"
+            )
         window = self.tauc_window
         if window is not None and not window[0] < window[1]:
             raise InputError(f"Tauc window {window[0]:g} to {window[1]:g} eV: give positive, increasing energies")

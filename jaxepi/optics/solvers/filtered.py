@@ -146,10 +146,26 @@ class Filtered:
             raise InputError(f"tolerance {self.tolerance}: give one between 1e-14 and 0.01")
         if self.precision not in ("double", "single"):
             raise InputError(f"precision {self.precision!r}: give 'double' or 'single'")
+        spectral.check_edges(self.gap)
+        spectral.check_width(self.width)
 
     def resolving(self, width: float) -> "Filtered":
-        """The same for line shapes of `width`, eV, where none was asked for."""
+        """The same for line shapes of `width`, eV, where none was asked for.
+
+        Raises:
+            InputError: a window was planned for narrower ones.
+        """
+        if self.window is not None and width > (1 + 1e-9) * self.narrowest:
+            raise InputError(
+                f"planned for lines of {self.narrowest:g} eV, and these are {width:g}: give width={width:g} before "
+                "optics.planned"
+            )
         return self if self.width is not None else replace(self, width=float(width))
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether something is beyond; without it bins are bare."""
+        return self.rest is not None and self.rest.above > 0
 
     @property
     def depth(self) -> float:
@@ -162,19 +178,21 @@ class Filtered:
         return DEFAULT_WIDTH if self.width is None else self.width
 
     def plan(self, case: Case) -> "Filtered":
-        """The same with a window for the first configuration and k point."""
+        """The same with a window for the first configuration and k point, and lines of the width that it is for."""
         check_served(case)
         h, _ = operators_of(without_far_slots(case), 0, 0)
         chosen = self.look(h, case.occupied, case.size)
-        e, _ = self.converged(h, chosen)
-        return replace(self, window=chosen.with_guards(np.asarray(e)))
+        # Under tracing nobody adds a filter where one more is needed: at least two in double precision, as here.
+        e, _, passes = replace(self, precision="double").converged(h, chosen)
+        chosen = replace(chosen, passes=max(chosen.passes, passes))
+        return replace(self, window=chosen.with_guards(np.asarray(e)), width=self.narrowest)
 
     def look(self, h: Bonds, occupied: int, size: int) -> Window:
         """The window for one H(k)."""
         spectral.refuse_traced(h)
         low, high = spectral.bounds(h)
         density = spectral.density(h, low, high, jax.random.key(self.seed))
-        levels = Levels(low, high, *(self.gap or spectral.gap(density, occupied)))
+        levels = Levels(low, high, *spectral.edges_of(density, occupied, self.gap))
         return choose(density, levels, self.depth, self.tolerance, size)
 
     def solve(self, case: Case, grid: EnergyGrid, tensor: bool, memory_gb: float) -> Found:
@@ -191,7 +209,7 @@ class Filtered:
         filled = max(n for *_, n in parts)
         histogram = jnp.stack([h for h, *_ in parts])
         eigenvalues = jnp.stack([_padded(e, n, filled, widest + filled) for _, e, n in parts])
-        carried = 0.0 if self.rest is None else Lines.of(self.narrowest, grid).deviation
+        carried = Lines.of(self.narrowest, grid).deviation if self.is_joined else 0.0
         return Found(histogram, eigenvalues, filled, case.plasma(), carried)
 
     def of_snapshot(self, case: Case, s: int, grid: EnergyGrid, tensor: bool, memory_gb: float):
@@ -203,10 +221,11 @@ class Filtered:
             h, w = operators_of(case, s, k)
             chosen = self.window or self.look(h, case.occupied, case.size)
             self.check_memory(chosen, h, memory_gb)
-            states, filled, _ = self.states(h, chosen)
+            states, filled, ok = self.states(h, chosen)
             scale = tuple(jnp.asarray(x) for x in chosen.levels.scale)
             coefficients = chosen.coefficients(states.real.dtype)
-            found, e = _among(h, w, states, scale, coefficients, filled, grid, tensor)
+            # The bins, not the states: no bin holds what is NaN, and zeros would be left.
+            found, e = poisoned(_among(h, w, states, scale, coefficients, filled, grid, tensor), ok)
             del states
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), s), k)
             total = total + case.weights[k] * self.joined(found, h, w, chosen.levels, key, grid, tensor)
@@ -221,7 +240,7 @@ class Filtered:
 
     def joined(self, found: Float[Array, "p bins"], h, w, levels: Levels, key: Array, grid: EnergyGrid, tensor: bool):
         """The filtered bins below the joint, and the rest above."""
-        if self.rest is None or not self.rest.above:
+        if not self.is_joined:
             return found
         lines = Lines.of(self.narrowest, grid)
         above = estimators.on_bins(one_sided(h, w, levels, key, lines, tensor, self.rest.above), lines)[0]
@@ -230,25 +249,27 @@ class Filtered:
         weight = estimators.ramp(nodes, begin, end - begin)[None]
         return _broadened(found, grid, lines.deviation) * (1 - weight) + above * weight
 
-    def states(self, h: Bonds, chosen: Window) -> tuple[Inexact[Array, "n o m"], int, int]:
-        """The states nearest to the gap, ascending, and how many of them are filled and empty.
+    def states(self, h: Bonds, chosen: Window) -> tuple[Inexact[Array, "n o m"], int, Array | bool]:
+        """The states nearest to the gap, ascending, how many of them are filled, and whether they are what is asked for.
 
         Raises:
-            InputError: they are not converged, or more than a plan keeps.
+            InputError: they are not converged, or more than a plan keeps (under tracing, the last value is false).
         """
         h = jax.lax.stop_gradient(h)
         if traced(h):
             block = spectral.random_phases(jax.random.key(self.seed), h, chosen.block, h.blocks.dtype)
-            # Nobody sees how well they converge: what double precision converges in one is filtered twice.
-            for _ in range(2):
-                e, block, _ = _ritz(h, _filtered(h, block, chosen, False))
-            return self.kept(e, block, chosen), chosen.filled, chosen.empty
-        e, block = self.converged(h, chosen)
+            for _ in range(chosen.passes):
+                e, block, residuals = _ritz(h, _filtered(h, block, chosen, False))
+            ok = (_worst(e, residuals, chosen) < self.tolerance) & chosen.holds(e) & spectral.within(h, chosen.levels)
+            return self.kept(e, block, chosen), chosen.filled, ok
+        if self.window is not None:
+            spectral.refuse_beyond(h, chosen.levels)
+        e, block, _ = self.converged(h, chosen)
         chosen = chosen.holding(np.asarray(e))
-        return self.kept(e, block, chosen), chosen.filled, chosen.empty
+        return self.kept(e, block, chosen), chosen.filled, True
 
-    def converged(self, h: Bonds, chosen: Window) -> tuple[Array, Inexact[Array, "n o m"]]:
-        """Ritz values, eV, ascending, and vectors of the whole block, of which those in the window are converged.
+    def converged(self, h: Bonds, chosen: Window) -> tuple[Array, Inexact[Array, "n o m"], int]:
+        """Ritz values, eV, ascending, vectors of the whole block, of which those in the window are converged, and the filters.
 
         Raises:
             InputError: they are not.
@@ -258,9 +279,9 @@ class Filtered:
         for i in range(PASSES):
             single = self.precision == "single" and i == 0
             e, block, residuals = _ritz(h, _filtered(h, block, chosen, single))
-            worst = _worst(e, residuals, chosen)
+            worst = float(_worst(e, residuals, chosen))
             if worst < self.tolerance and not single:
-                return e, block
+                return e, block, i + 1
         raise InputError(
             f"states about the gap have residuals of {worst:.1e} eV after {PASSES} filters, more than tolerance "
             f"{self.tolerance:g}: raise it"
@@ -286,9 +307,9 @@ class Filtered:
             )
 
 
-def _worst(e: Array, residuals: Array, chosen: Window) -> float:
-    inside = (np.asarray(e) > chosen.low) & (np.asarray(e) < chosen.high)
-    return float(np.asarray(residuals)[inside].max(initial=0.0))
+def _worst(e: Array, residuals: Array, chosen: Window) -> Array:
+    """The largest residual, eV, of the states that are wanted."""
+    return jnp.where((e > chosen.low) & (e < chosen.high), residuals, 0.0).max()
 
 
 def _filtered(h: Bonds, block: Array, chosen: Window, single: bool) -> Array:

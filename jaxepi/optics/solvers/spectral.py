@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from jaxepi.errors import InputError
-from jaxepi.guards import traced
+from jaxepi.guards import known, traced
 from jaxepi.optics import lanczos
 from jaxepi.optics.solvers.bonds import Bonds
 from jaxepi.optics.solvers.chebyshev import gaussian_order, gaussians
@@ -30,6 +30,10 @@ SMOOTH = 0.05
 
 EMPTY = 0.02
 """A density below this part of one state's peak is none."""
+
+
+ERRORS = 5.0
+"""Standard errors of a number of states beyond which it is another one."""
 
 
 class Levels(NamedTuple):
@@ -89,6 +93,28 @@ def bounds(operator: Bonds) -> tuple[float, float]:
 
 
 @jax.jit
+def within(operator: Bonds, levels: Levels) -> Array:
+    """Whether levels bound all energies of an operator, by its extreme Ritz values: for levels that were planned."""
+    alpha, beta = (x[0] for x in _recursion(jax.lax.stop_gradient(operator)))
+    values = jnp.linalg.eigvalsh(jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1))
+    return (values[0] > levels.low) & (values[-1] < levels.high)
+
+
+def refuse_beyond(operator: Bonds, levels: Levels) -> None:
+    """Refuse an operator whose energies, where they are known, are beyond levels that were planned.
+
+    Raises:
+        InputError: they are.
+    """
+    ok = known(within(operator, levels))
+    if ok is not None and not ok:
+        raise InputError(
+            f"energies of this configuration are beyond those that were planned for, {levels.low:.2f} to {levels.high:.2f} eV: "
+            "plan again for it"
+        )
+
+
+@jax.jit
 def _recursion(operator: Bonds) -> tuple[Array, Array]:
     start = random_phases(jax.random.key(1), operator, 1, operator.blocks.dtype)
     steps = min(PROBES, int(np.prod(operator.kept.shape)))
@@ -138,25 +164,68 @@ def gap(found: Density, occupied: int) -> tuple[float, float]:
     """Energies, eV, between which there is no state, with `occupied` ones below.
 
     Raises:
-        InputError: no such gap is seen.
+        InputError: no such gap is seen, or several that random vectors cannot tell apart.
     """
     empty = found.density < EMPTY / (np.sqrt(2 * np.pi) * SMOOTH)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], empty, [False]]).astype(int)))
     count = found.counts.mean(axis=0)
     error = found.counts.std(axis=0, ddof=1) / np.sqrt(len(found.counts))
-    best, miss = None, np.inf
+    near = []
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         middle = (first + last) // 2
-        off = abs(count[middle] - occupied)
-        if first > 0 and last < len(empty) and off < min(miss, 5 * error[middle] + 1):
-            best, miss = (float(found.energies[first]), float(found.energies[last - 1])), off
-    if best is None:
+        if first > 0 and last < len(empty) and abs(count[middle] - occupied) < ERRORS * error[middle] + 1:
+            near.append((float(found.energies[first]), float(found.energies[last - 1])))
+    if not near:
         at = float(found.energies[np.argmin(np.abs(count - occupied))])
         raise InputError(
             f"no gap above the {occupied} filled states is seen, near {at:.2f} eV (gaps below {6 * SMOOTH:g} eV are not): "
             "solvers for large cells need one; give its edges as gap=(valence, conduction), eV, or use solver=optics.Dense()"
         )
-    return best
+    if len(near) > 1:
+        listed = ", ".join(f"{low:.2f} to {high:.2f}" for low, high in near)
+        raise InputError(
+            f"gaps at {listed} eV may lie above the {occupied} filled states, which random vectors count to "
+            f"+-{ERRORS * error.max():.0f}: give the one as gap=(valence, conduction), eV, or use solver=optics.Dense()"
+        )
+    return near[0]
+
+
+def check_edges(edges: tuple[float, float] | None) -> None:
+    """Refuse edges of a gap that are not in order.
+
+    Raises:
+        InputError: they are not.
+    """
+    if edges is not None and not -np.inf < edges[0] < edges[1] < np.inf:
+        raise InputError(f"gap {edges}: give the edges of filled and empty states, eV, the lower one first")
+
+
+def check_width(width: float | None) -> None:
+    """Refuse a width of lines that is none.
+
+    Raises:
+        InputError: it is not.
+    """
+    if width is not None and not 0 < width < np.inf:
+        raise InputError(f"width {width} eV: give a positive one, or None")
+
+
+def edges_of(found: Density, occupied: int, given: tuple[float, float] | None) -> tuple[float, float]:
+    """The gap that is given, if so many states as are filled are below it, or the one that is seen.
+
+    Raises:
+        InputError: no such gap is seen, or another number of states is below the one that is given.
+    """
+    if given is None:
+        return gap(found, occupied)
+    below = [np.interp(0.5 * (given[0] + given[1]), found.energies, c) for c in found.counts]
+    count, error = np.mean(below), np.std(below, ddof=1) / np.sqrt(len(below))
+    if abs(count - occupied) > ERRORS * error + 1:
+        raise InputError(
+            f"gap {given[0]:g} to {given[1]:g} eV: {count:.0f} +- {error:.0f} states are below, and {occupied} are filled; give "
+            "the gap above these, or none"
+        )
+    return given
 
 
 def refuse_traced(operator: Bonds) -> None:
@@ -176,12 +245,12 @@ def levels_of(operator: Bonds, occupied: int, given: tuple[float, float] | None 
     """Bounds and gap of one H(k); the gap is looked for where it is not given.
 
     Raises:
-        InputError: no gap is seen, or values are being traced.
+        InputError: no gap is seen, or not the one that is given, or values are being traced.
     """
     refuse_traced(operator)
     low, high = bounds(operator)
-    edges = given or gap(density(operator, low, high, jax.random.key(seed)), occupied)
-    return Levels(low, high, *edges)
+    found = density(operator, low, high, jax.random.key(seed))
+    return Levels(low, high, *edges_of(found, occupied, given))
 
 
 def united(found: Sequence[Levels]) -> Levels:

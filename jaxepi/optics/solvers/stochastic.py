@@ -14,7 +14,7 @@ from jaxepi.optics.solvers import estimators
 from jaxepi.optics.solvers.case import Case, Found, check_served, operators_of, without_far_slots
 from jaxepi.optics.solvers.chebyshev import gaussian_order
 from jaxepi.optics.solvers.estimators import Lines, Sides
-from jaxepi.optics.solvers.spectral import Levels, levels_of, united
+from jaxepi.optics.solvers.spectral import Levels, check_edges, check_width, levels_of, refuse_beyond, united, within
 from jaxepi.tree import pytree, replace, static
 
 DEFAULT_WIDTH = 0.03
@@ -57,6 +57,8 @@ class Stochastic:
             raise InputError(f"above {self.above}: give a number of random vectors, or 0")
         if not self.ceiling > 0:
             raise InputError(f"ceiling {self.ceiling} eV: give a positive photon energy")
+        check_edges(self.gap)
+        check_width(self.width)
 
     def resolving(self, width: float) -> "Stochastic":
         """The same for line shapes of `width`, eV, where none was asked for."""
@@ -119,13 +121,18 @@ class Stochastic:
 
     def at(self, h, w, occupied: int, key: Array, lines: Lines, tensor: bool) -> Float[Array, "r p bins"]:
         """Squared dipoles a bin at one k point: of all vectors, then of all but one each."""
-        levels = self.levels or levels_of(h, occupied, self.gap)
+        levels, ok = self.levels, True
+        if levels is None:
+            levels = levels_of(h, occupied, self.gap)
+        else:
+            refuse_beyond(h, levels)
+            ok = within(h, levels)
         high = one_sided(h, w, levels, key, lines, tensor, self.above) if self.above else None
         low = two_sided(h, w, levels, key, lines, tensor, self.vectors, self.ceiling + RAMP)
         energies = lines.spacing * jnp.arange(lines.nodes, dtype=low.dtype)
         weight = estimators.ramp(energies, self.ceiling, RAMP)[None, None]
         low = low * (1 - weight)
-        return estimators.on_bins(low if high is None else low + high * weight, lines)
+        return poisoned(estimators.on_bins(low if high is None else low + high * weight, lines), ok)
 
 
 def two_sided(h, w, levels: Levels, key: Array, lines: Lines, tensor: bool, vectors: int, depth: float) -> Array:

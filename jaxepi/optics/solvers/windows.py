@@ -26,7 +26,7 @@ class Window:
     Attributes:
         levels: of H. low, high: the states in between are wanted, eV. outer: the polynomial rises inside this interval, eV.
         order: of the polynomial. block: vectors that are filtered. filled, empty: states that are kept on both sides,
-            those of a plan; as many as there are where they are 0.
+            those of a plan; as many as there are where they are 0. passes: filters under tracing.
     """
 
     levels: Levels = static()
@@ -37,6 +37,7 @@ class Window:
     block: int = static()
     filled: int = static(default=0)
     empty: int = static(default=0)
+    passes: int = static(default=2)
 
     def holding(self, e: np.ndarray) -> "Window":
         """The same with the numbers of states that these energies ask for; those of a plan are kept.
@@ -56,6 +57,13 @@ class Window:
                 f"{self.filled} and {self.empty}: plan again for this configuration"
             )
         return self
+
+    def holds(self, e: Array) -> Array:
+        """Whether `holding` takes these energies, by those of a plan: for tracing."""
+        below, found = e < self.levels.middle, e < jnp.inf
+        inside = (e > self.low) & (e < self.high)
+        few = ((inside & below).sum() <= self.filled) & ((inside & ~below).sum() <= self.empty)
+        return few & (below.sum() >= self.filled) & ((found & ~below).sum() >= self.empty)
 
     def with_guards(self, e: np.ndarray) -> "Window":
         """The same with all states that the polynomial lifts out of what is outside: derivatives need them.

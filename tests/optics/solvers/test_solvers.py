@@ -8,10 +8,10 @@ import pytest
 from jaxepi import materials, optics
 from jaxepi.errors import InputError
 from jaxepi.kpoints import KPoints
-from jaxepi.optics import Dense, EnergyGrid, Filtered, Gaussian, Stochastic
+from jaxepi.optics import Dense, EnergyGrid, Filtered, Gaussian, Lorentzian, Stochastic
 from jaxepi.optics.solvers import spectral
 from jaxepi.optics.solvers.bonds import Bonds
-from jaxepi.optics.solvers.case import Case
+from jaxepi.optics.solvers.case import Case, operators_of
 from jaxepi.optics.solvers.estimators import Lines, Sides
 from jaxepi.optics.solvers.spectral import Density, Levels
 from jaxepi.optics.solvers.windows import choose
@@ -36,6 +36,13 @@ def crystal():
     return silicon.hamiltonian, silicon.hamiltonian.graph(supercell), snapshots
 
 
+@pytest.fixture(scope="module")
+def planned(crystal):
+    """The filtered solver with its window."""
+    h, graph, snapshots = crystal
+    return optics.planned(NARROW, h, snapshots, GAMMA, graph)
+
+
 def case_of(crystal, points=GAMMA):
     h, graph, snapshots = crystal
     k, weights = jnp.asarray(points.points), jnp.asarray(points.weights)
@@ -44,22 +51,22 @@ def case_of(crystal, points=GAMMA):
 
 @pytest.mark.slow
 def test_filtered_states_give_the_dense_spectrum(crystal):
-    """At a general k point, by a first filter in single precision."""
+    """At a general k point, by a first filter in single precision; up to the joint, whatever is beyond."""
     h, graph, snapshots = crystal
-    solver = replace(NARROW, precision="single")
-    found, dense = (
-        optics.transitions(h, snapshots, ANYWHERE, GRID, True, graph, solver=one).spectrum(ENERGIES, LINE).eps2[0]
-        for one in (solver, Dense())
+    solver, energies = Filtered(joint=2.1, width=0.08, precision="single"), ENERGIES[ENERGIES <= 2.1]
+    dense, *others = (
+        optics.transitions(h, snapshots, ANYWHERE, GRID, True, graph, solver=one).spectrum(energies, LINE).eps2[0]
+        for one in (Dense(), *(replace(solver, rest=rest) for rest in (None, Stochastic(above=0), Stochastic())))
     )
     size = jnp.abs(dense).max(axis=(1, 2), keepdims=True)
-    np.testing.assert_allclose(found / size, dense / size, atol=1e-6)
+    for found in others:
+        np.testing.assert_allclose(found / size, dense / size, atol=1e-6)
 
 
 @pytest.mark.slow
-def test_filtered_spectra_and_their_derivatives_are_those_of_the_dense_solver(crystal):
+def test_filtered_spectra_and_their_derivatives_are_those_of_the_dense_solver(crystal, planned):
     h, graph, snapshots = crystal
     direction = np.random.default_rng(1).normal(size=(16, 3))
-    planned = optics.planned(NARROW, h, snapshots, GAMMA, graph)
 
     def eps2(t, solver):
         moved = Snapshots(snapshots.structure, snapshots.positions + t * direction[None], snapshots.temperature)
@@ -85,6 +92,21 @@ def test_random_vectors_give_the_dense_spectrum_within_their_error(crystal):
     np.testing.assert_allclose(found.f_sum(), dense.f_sum(), rtol=0.1)
 
 
+@pytest.mark.slow
+def test_a_plan_that_no_longer_holds_is_seen_under_tracing(crystal, planned):
+    operator = operators_of(case_of(crystal), 0, 0)[0]
+
+    @jax.jit
+    def holds(scale):
+        return planned.states(replace(operator, blocks=scale * operator.blocks), planned.window)[2]
+
+    assert holds(jnp.asarray(1.0))
+    assert not holds(jnp.asarray(0.5))
+    assert not holds(jnp.asarray(1.2))
+    with pytest.raises(InputError, match="are beyond those that were planned for"):
+        planned.states(replace(operator, blocks=1.2 * operator.blocks), planned.window)
+
+
 def density(gap=(0.0, 1.0), occupied=40, size=160):
     """A smooth density of states with a gap, as random vectors would give it."""
     e = np.linspace(-10.0, 15.0, 2501)
@@ -103,6 +125,22 @@ def test_the_gap_is_found_by_its_filling_or_refused():
         spectral.gap(density(gap=(0.5, 0.495)), 40)
 
 
+def test_gaps_that_random_vectors_cannot_tell_apart_are_refused_and_given_ones_are_counted():
+    one = density()
+    hole = np.where((one.energies > -0.9) & (one.energies < -0.4), 0.0, one.density)
+    with pytest.raises(InputError, match=r"gaps at -0\.89 to -0\.4\d, .* eV may lie above the 38 filled"):
+        spectral.gap(replace_counts(one, hole, 0.02), 38)
+    assert spectral.edges_of(one, 40, (0.1, 0.8)) == (0.1, 0.8)
+    with pytest.raises(InputError, match=r"gap -5 to -4 eV: 22 \+- 0 states are below, and 40 are filled"):
+        spectral.edges_of(one, 40, (-5.0, -4.0))
+
+
+def replace_counts(found, values, noise):
+    """A density of states of other values, with counts that differ by vector."""
+    counts = np.cumsum(values) * (found.energies[1] - found.energies[0])
+    return Density(found.energies, counts[None] * np.array([[1 - noise], [1 + noise]]), values)
+
+
 def test_windows_hold_what_is_asked_for_or_are_refused():
     levels = Levels(-10.5, 15.5, 0.0, 1.0)
     chosen = choose(density(), levels, 2.0, 1e-8, 160)
@@ -113,6 +151,11 @@ def test_windows_hold_what_is_asked_for_or_are_refused():
     assert (held.filled, held.empty) == (4, 3)
     with pytest.raises(InputError, match=r"5 filled and 1 empty states take part .* the plan keeps 4 and 3"):
         held.holding(np.array([-0.9, -0.8, -0.2, -0.1, -0.05, 1.2, 2.4, 2.5]))
+    planned = replace(chosen, filled=2, empty=2)
+    energies = jnp.array([-1.5, -0.8, -0.2, 1.2, 1.9, 2.5])
+    assert planned.holds(energies)
+    assert not planned.holds(energies.at[0].set(-0.9))
+    assert not planned.holds(energies.at[3:].set(jnp.inf))
     with pytest.raises(InputError, match=r"no filled state is among those.*raise joint"):
         choose(density(), levels, 1.05, 1e-8, 160)
     with pytest.raises(InputError, match="a filter gains nothing"):
@@ -145,6 +188,8 @@ def test_what_does_not_fit_into_memory_is_refused_with_what_it_needs(crystal):
         (lambda: Stochastic(vectors=2), "vectors 2: .* at least 3"),
         (lambda: Stochastic(above=-1), "above -1"),
         (lambda: Stochastic(ceiling=0.0), r"ceiling 0\.0 eV"),
+        (lambda: Stochastic(width=-0.1), r"width -0\.1 eV"),
+        (lambda: Filtered(gap=(2.0, -1.0)), r"gap \(2\.0, -1\.0\): .* lower one first"),
         (lambda: Filtered(joint=-1.0), r"joint -1\.0 eV"),
         (lambda: Filtered(tolerance=1.0), r"tolerance 1\.0"),
         (lambda: Filtered(precision="half"), "precision 'half'"),
@@ -161,8 +206,21 @@ def test_widths_below_what_lines_carry_are_refused_and_bare_bins_have_no_error(c
     found = optics.Transitions(zeros, levels, one, jnp.asarray(1.0), GRID, 1, carried=0.09)
     with pytest.raises(InputError, match=r"broadening of 0\.09 eV: these lines are 0\.1 eV wide already"):
         found.spectrum([1.0], Gaussian(0.09))
+    with pytest.raises(InputError, match="these lines are Gaussians already"):
+        found.spectrum([1.0], Lorentzian(0.2))
+    traced = jax.jit(lambda width: found.spectrum(jnp.ones(1), Gaussian(width)).eps2)
+    assert np.isnan(traced(jnp.asarray(0.09))).all()
+    assert np.isfinite(traced(jnp.asarray(0.1))).all()
     with pytest.raises(InputError, match="hold no random vectors"):
         found.noise([1.0], Gaussian(0.2))
+
+
+def test_wider_lines_than_planned_for_are_refused():
+    window = choose(density(), Levels(-10.5, 15.5, 0.0, 1.0), 2.0, 1e-8, 160)
+    planned = replace(NARROW, window=window)
+    assert planned.resolving(0.04) == planned
+    with pytest.raises(InputError, match=r"planned for lines of 0\.04 eV, and these are 0\.1"):
+        planned.resolving(0.1)
 
 
 def test_the_automatic_solver_goes_by_size_and_memory(crystal):
