@@ -171,6 +171,11 @@ def test_settings_of_studies_stay_simple_to_use():
         (AbsorptionSettings, {"scissor": math.nan}, "scissor nan eV"),
         (
             AbsorptionSettings,
+            {"solver": "stochastic", "broadening": "lorentzian"},
+            "broadening lorentzian with solver stochastic: its lines are Gaussians already; take gaussian, or dense",
+        ),
+        (
+            AbsorptionSettings,
             {"kmesh": 1000},
             "kmesh 1000: 1000000000 k points; give divisions of 1000000 points at most",
         ),

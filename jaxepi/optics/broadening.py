@@ -117,7 +117,7 @@ def check_width(broadening: Broadening, grid: EnergyGrid) -> None:
 
 
 def check_carried(broadening: Broadening, carried: float) -> None:
-    """Refuse what lines that carry a Gaussian of deviation `carried`, eV, already cannot become: other shapes, smaller widths."""
+    """Refuse what lines that carry a Gaussian of deviation `carried`, eV, already cannot become: other shapes, or narrower."""
     if not carried:
         return
     if not isinstance(broadening, Gaussian):

@@ -21,7 +21,7 @@ from jaxepi.workflows.sampling_settings import (
 from jaxepi.workflows.sampling_settings import (
     SamplingSettings as SamplingSettings,
 )
-from jaxepi.workflows.solver_settings import SolverSettings
+from jaxepi.workflows.solver_settings import SolverSettings, refuse_solver
 
 MOST_POINTS = 10**6
 """k points of a regular mesh."""
@@ -151,15 +151,7 @@ class AbsorptionSettings(SolverSettings, ElectronSettings, TrajectorySettings):
         points = mesh**3 if isinstance(mesh, int) else math.prod(mesh)
         if points > MOST_POINTS:
             raise InputError(f"kmesh {self.kmesh}: {points} k points; give divisions of {MOST_POINTS} points at most")
-        if self.slopes and self.solver != "dense":
-            raise InputError(
-                f"slopes with solver {self.solver}: derivatives by temperature come from dense; leave one out"
-            )
-        if self.broadening != "gaussian" and self.solver != "dense":
-            raise InputError(
-                f"broadening {self.broadening} with solver {self.solver}: its lines are Gaussians already; take gaussian, or "
-                "dense"
-            )
+        refuse_solver(self)
         window = self.tauc_window
         if window is not None and not window[0] < window[1]:
             raise InputError(f"Tauc window {window[0]:g} to {window[1]:g} eV: give positive, increasing energies")

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from jaxepi.errors import InputError
 from jaxepi.settings import Settings, setting
 
 RESOURCES = ("memory_gb", "workers", "forces")
@@ -23,8 +24,8 @@ class SolverSettings(Settings):
 
     solver: str = setting(
         "dense",
-        "of snapshots: all states (dense, to about 1000 atoms), states about the gap and random vectors beyond (filtered, to "
-        "about 6000), random vectors (stochastic), or by size and memory (auto)",
+        "of snapshots: all states (dense, to about 1000 atoms), states about the gap and random vectors beyond (filtered), "
+        "random vectors (stochastic), or by size and memory (auto)",
         choices=("dense", "filtered", "stochastic", "auto"),
     )
     joint: float = setting(
@@ -36,5 +37,24 @@ class SolverSettings(Settings):
         metavar="EV",
     )
     vectors: int = setting(
-        8, "with stochastic: random vectors up to 3 eV; a quarter as many beyond", least=3, most=10**4, metavar="N"
+        8,
+        "with stochastic: random vectors up to 3 eV; beyond, a quarter as many and 2 at least",
+        least=3,
+        most=10**4,
+        metavar="N",
     )
+
+
+def refuse_solver(settings: Any) -> None:
+    """Refuse what the solver of a study of spectra does not give.
+
+    Raises:
+        InputError: names both settings.
+    """
+    solver = settings.solver
+    if settings.slopes and solver != "dense":
+        raise InputError(f"slopes with solver {solver}: derivatives by temperature come from dense; leave one out")
+    if settings.broadening != "gaussian" and solver != "dense":
+        raise InputError(
+            f"broadening {settings.broadening} with solver {solver}: its lines are Gaussians already; take gaussian, or dense"
+        )

@@ -29,7 +29,7 @@ def solver_of(settings: AbsorptionSettings, kind: str, snapshot: int) -> optics.
     """The solver of one snapshot, of a kind that is `decided`, with random vectors of its own: the same at all temperatures."""
     if kind == "dense":
         return optics.Dense()
-    above = max(1, settings.vectors // 4)
+    above = max(2, settings.vectors // 4)
     stochastic = optics.Stochastic(settings.vectors, above=above, width=settings.width, seed=snapshot)
     if kind == "stochastic":
         return stochastic

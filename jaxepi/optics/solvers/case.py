@@ -88,7 +88,7 @@ def operators_of(case: Case, snapshot: int, point: int) -> tuple[Bonds, Bonds]:
 
 
 def without_far_slots(case: Case) -> Case:
-    """The case with slots for neighbours whose blocks are not zero in the first configuration or about to be, alone.
+    """The case with slots for neighbours whose blocks are not zero in one of the configurations, alone.
 
     Where values are being traced, all slots stay.
     """

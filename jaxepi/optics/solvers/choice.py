@@ -11,10 +11,10 @@ from jaxepi.optics.solvers.stochastic import Stochastic
 from jaxepi.tree import pytree, static
 
 LARGEST_DENSE = 8000
-"""Orbitals up to which everything is diagonalised: about ten minutes a matrix on two cores."""
+"""Orbitals up to which everything is diagonalised."""
 
 LARGEST_FILTERED = 60_000
-"""Orbitals up to which states about the gap are filtered."""
+"""Orbitals up to which states about the gap are filtered: not measured beyond 64 atoms."""
 
 
 @runtime_checkable

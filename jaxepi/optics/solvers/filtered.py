@@ -192,7 +192,7 @@ class Filtered:
         spectral.refuse_traced(h)
         low, high = spectral.bounds(h)
         density = spectral.density(h, low, high, jax.random.key(self.seed))
-        levels = Levels(low, high, *spectral.edges_of(density, occupied, self.gap))
+        levels = Levels(low, high, *spectral.edges_of(density, occupied, self.gap, h))
         return choose(density, levels, self.depth, self.tolerance, size)
 
     def solve(self, case: Case, grid: EnergyGrid, tensor: bool, memory_gb: float) -> Found:
@@ -240,10 +240,11 @@ class Filtered:
 
     def joined(self, found: Float[Array, "p bins"], h, w, levels: Levels, key: Array, grid: EnergyGrid, tensor: bool):
         """The filtered bins below the joint, and the rest above."""
-        if not self.is_joined:
+        if self.rest is None or not self.is_joined:
             return found
         lines = Lines.of(self.narrowest, grid)
-        above = estimators.on_bins(one_sided(h, w, levels, key, lines, tensor, self.rest.above), lines)[0]
+        above = one_sided(h, w, levels, key, lines, tensor, self.rest.above).mean(axis=0)
+        above = estimators.on_bins(above, lines)
         nodes = grid.nodes.astype(found.dtype)
         begin, end = (self.joint + x * self.narrowest for x in TAKES_OVER)
         weight = estimators.ramp(nodes, begin, end - begin)[None]

@@ -32,6 +32,9 @@ EMPTY = 0.02
 """A density below this part of one state's peak is none."""
 
 
+COUNTED = 6000
+"""Orbitals up to which states are counted exactly where random vectors cannot tell: a minute, about."""
+
 ERRORS = 5.0
 """Standard errors of a number of states beyond which it is another one."""
 
@@ -160,8 +163,11 @@ def density(operator: Bonds, low: float, high: float, key: Array) -> Density:
 _lines = jax.jit(lambda e, centre, half, count: gaussians(e, SMOOTH, 1.0, centre, half, count), static_argnums=3)
 
 
-def gap(found: Density, occupied: int) -> tuple[float, float]:
+def gap(found: Density, occupied: int, operator: Bonds | None = None) -> tuple[float, float]:
     """Energies, eV, between which there is no state, with `occupied` ones below.
+
+    Args:
+        operator: counted exactly, if it is small enough, where random vectors see several gaps that may be the one.
 
     Raises:
         InputError: no such gap is seen, or several that random vectors cannot tell apart.
@@ -175,6 +181,9 @@ def gap(found: Density, occupied: int) -> tuple[float, float]:
         middle = (first + last) // 2
         if first > 0 and last < len(empty) and abs(count[middle] - occupied) < ERRORS * error[middle] + 1:
             near.append((float(found.energies[first]), float(found.energies[last - 1])))
+    if len(near) > 1 and operator is not None and operator.kept.sum() <= COUNTED:
+        exact = eigenvalues(operator)
+        near = [edges for edges in near if (exact < 0.5 * sum(edges)).sum() == occupied]
     if not near:
         at = float(found.energies[np.argmin(np.abs(count - occupied))])
         raise InputError(
@@ -188,6 +197,18 @@ def gap(found: Density, occupied: int) -> tuple[float, float]:
             f"+-{ERRORS * error.max():.0f}: give the one as gap=(valence, conduction), eV, or use solver=optics.Dense()"
         )
     return near[0]
+
+
+def eigenvalues(operator: Bonds) -> Float[np.ndarray, " N"]:
+    """All of them, eV, ascending, by diagonalisation."""
+    n, o = operator.kept.shape
+    blocks = np.asarray(operator.blocks)
+    matrix = np.zeros((n, n, o, o), blocks.dtype)
+    np.add.at(
+        matrix, (np.arange(n)[:, None], np.asarray(operator.receivers)), blocks.reshape(n, o, -1, o).swapaxes(1, 2)
+    )
+    there = np.flatnonzero(operator.kept)
+    return np.linalg.eigvalsh(matrix.swapaxes(1, 2).reshape(n * o, n * o)[np.ix_(there, there)])
 
 
 def check_edges(edges: tuple[float, float] | None) -> None:
@@ -210,20 +231,22 @@ def check_width(width: float | None) -> None:
         raise InputError(f"width {width} eV: give a positive one, or None")
 
 
-def edges_of(found: Density, occupied: int, given: tuple[float, float] | None) -> tuple[float, float]:
-    """The gap that is given, if so many states as are filled are below it, or the one that is seen.
+def edges_of(
+    found: Density, occupied: int, given: tuple[float, float] | None, operator: Bonds | None = None
+) -> tuple[float, float]:
+    """The gap that is given, if so many states as are filled are below it, or the one that is seen; see `gap`.
 
     Raises:
         InputError: no such gap is seen, or another number of states is below the one that is given.
     """
     if given is None:
-        return gap(found, occupied)
+        return gap(found, occupied, operator)
     below = [np.interp(0.5 * (given[0] + given[1]), found.energies, c) for c in found.counts]
     count, error = np.mean(below), np.std(below, ddof=1) / np.sqrt(len(below))
     if abs(count - occupied) > ERRORS * error + 1:
         raise InputError(
-            f"gap {given[0]:g} to {given[1]:g} eV: {count:.0f} +- {error:.0f} states are below, and {occupied} are filled; give "
-            "the gap above these, or none"
+            f"gap {given[0]:g} to {given[1]:g} eV: {count:.0f} +- {error:.0f} states are below, and {occupied} are filled; "
+            "give the gap above these, or none"
         )
     return given
 
@@ -250,7 +273,7 @@ def levels_of(operator: Bonds, occupied: int, given: tuple[float, float] | None 
     refuse_traced(operator)
     low, high = bounds(operator)
     found = density(operator, low, high, jax.random.key(seed))
-    return Levels(low, high, *edges_of(found, occupied, given))
+    return Levels(low, high, *edges_of(found, occupied, given, operator))
 
 
 def united(found: Sequence[Levels]) -> Levels:

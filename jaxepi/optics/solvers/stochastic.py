@@ -34,7 +34,7 @@ class Stochastic:
     Attributes:
         vectors: random vectors of the two-sided estimator, of which all pairs count; at least 3.
         ceiling: photon energy, eV, up to which it is used; above, where absorption is strong, the one-sided one does.
-        above: random vectors of the latter; 0 leaves transitions above the ceiling out (and with them most of eps1).
+        above: random vectors of the latter, 2 to `vectors`; 0 leaves transitions above the ceiling out (and most of eps1).
         width: narrowest line shape, eV, that the result will be broadened by (default: that of `dielectric`, or 0.03).
         seed: of the random vectors, which are the same wherever it is: so are those of two calculations that are compared or
             differentiated.
@@ -53,8 +53,10 @@ class Stochastic:
     def __post_init__(self) -> None:
         if self.vectors < 3:
             raise InputError(f"vectors {self.vectors}: pairs of them give the spectrum and its error; give at least 3")
-        if self.above < 0:
-            raise InputError(f"above {self.above}: give a number of random vectors, or 0")
+        if self.above != 0 and not 2 <= self.above <= self.vectors:
+            raise InputError(
+                f"above {self.above}: give 2 random vectors, whose difference is their error, to {self.vectors} (vectors), or 0"
+            )
         if not self.ceiling > 0:
             raise InputError(f"ceiling {self.ceiling} eV: give a positive photon energy")
         check_edges(self.gap)
@@ -86,8 +88,10 @@ class Stochastic:
         slots = 4 * len(case.graph.senders) * block**2
         energies = 2 * self.ceiling / lines.spacing
         two = 3.5 * rows * energies * 2 * self.vectors
+        # Real and imaginary parts of all pairs along three axes, their products, and copies of these in order.
+        pairs = 24.0 * (self.vectors * (self.ceiling + RAMP) / lines.spacing) ** 2
         one = 2.5 * rows * 38.0 / lines.spacing * (1 if case.real else 2) if self.above else 0.0
-        return float(number * (2 * slots * (1 if case.real else 2) + max(two, one))) / 1e9
+        return float(number * (2 * slots * (1 if case.real else 2) + max(two + pairs, one))) / 1e9
 
     def solve(self, case: Case, grid: EnergyGrid, tensor: bool, memory_gb: float) -> Found:
         """Transitions of all configurations; see `optics.transitions`."""
@@ -127,12 +131,14 @@ class Stochastic:
         else:
             refuse_beyond(h, levels)
             ok = within(h, levels)
-        high = one_sided(h, w, levels, key, lines, tensor, self.above) if self.above else None
         low = two_sided(h, w, levels, key, lines, tensor, self.vectors, self.ceiling + RAMP)
         energies = lines.spacing * jnp.arange(lines.nodes, dtype=low.dtype)
         weight = estimators.ramp(energies, self.ceiling, RAMP)[None, None]
-        low = low * (1 - weight)
-        return poisoned(estimators.on_bins(low if high is None else low + high * weight, lines), ok)
+        found = low * (1 - weight)
+        if self.above:
+            high = one_sided(h, w, levels, key, lines, tensor, self.above)
+            found = found + left_out(high, self.vectors) * weight
+        return poisoned(estimators.on_bins(found, lines), ok)
 
 
 def two_sided(h, w, levels: Levels, key: Array, lines: Lines, tensor: bool, vectors: int, depth: float) -> Array:
@@ -149,12 +155,20 @@ def two_sided(h, w, levels: Levels, key: Array, lines: Lines, tensor: bool, vect
 
 
 def one_sided(h, w, levels: Levels, key: Array, lines: Lines, tensor: bool, vectors: int) -> Array:
-    """Squared dipoles a node at all energies, mean over vectors, shape (1, p, nodes)."""
+    """Squared dipoles a node at all energies, of each vector, shape (m, p, nodes)."""
     sides = Sides.of(levels, lines, None)
     order = gaussian_order(levels.scale[1], lines.single, LEAK_ONE_SIDED)
     keys = jax.random.split(jax.random.fold_in(key, 1), vectors)
     found = [estimators.one_sided(h, w, *arguments(levels, sides, h), key, lines, order, tensor) for key in keys]
-    return estimators.dipoles(sum(found)[None] / vectors, lines)
+    return estimators.dipoles(jnp.stack(found), lines)
+
+
+def left_out(each: Float[Array, "m p nodes"], replicas: int) -> Float[Array, "1+r p nodes"]:
+    """The mean over vectors, then so many replicas whose jackknife error is the standard error of the mean."""
+    mean, m, r = each.mean(axis=0, keepdims=True), len(each), replicas
+    # Means without one vector each; where there are fewer of them than replicas, further from the mean, and the rest on it.
+    apart = (mean - each) / (m - 1) * float(np.sqrt((m - 1) / m * r / (r - 1)))
+    return mean + jnp.concatenate([jnp.zeros_like(mean), apart, jnp.zeros((r - m, *each.shape[1:]), each.dtype)])
 
 
 def arguments(levels: Levels, sides: Sides, h) -> tuple[Any, ...]:

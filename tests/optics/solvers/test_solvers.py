@@ -14,6 +14,7 @@ from jaxepi.optics.solvers.bonds import Bonds
 from jaxepi.optics.solvers.case import Case, operators_of
 from jaxepi.optics.solvers.estimators import Lines, Sides
 from jaxepi.optics.solvers.spectral import Density, Levels
+from jaxepi.optics.solvers.stochastic import left_out
 from jaxepi.optics.solvers.windows import choose
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.tree import replace
@@ -130,6 +131,14 @@ def test_gaps_that_random_vectors_cannot_tell_apart_are_refused_and_given_ones_a
     hole = np.where((one.energies > -0.9) & (one.energies < -0.4), 0.0, one.density)
     with pytest.raises(InputError, match=r"gaps at -0\.89 to -0\.4\d, .* eV may lie above the 38 filled"):
         spectral.gap(replace_counts(one, hole, 0.02), 38)
+
+    def levels(filled):
+        e = np.repeat([-3.0, -0.2, 3.0], [38, filled, 122 - filled])
+        return Bonds(jnp.asarray(np.diag(e))[None], jnp.zeros((1, 1), int), jnp.ones((1, 160), bool))
+
+    with pytest.raises(InputError, match="no gap above the 40 filled"):
+        spectral.gap(replace_counts(one, hole, 0.02), 40, levels(1))
+    np.testing.assert_allclose(spectral.gap(replace_counts(one, hole, 0.02), 39, levels(1))[0], 0.0, atol=0.02)
     assert spectral.edges_of(one, 40, (0.1, 0.8)) == (0.1, 0.8)
     with pytest.raises(InputError, match=r"gap -5 to -4 eV: 22 \+- 0 states are below, and 40 are filled"):
         spectral.edges_of(one, 40, (-5.0, -4.0))
@@ -187,6 +196,8 @@ def test_what_does_not_fit_into_memory_is_refused_with_what_it_needs(crystal):
     [
         (lambda: Stochastic(vectors=2), "vectors 2: .* at least 3"),
         (lambda: Stochastic(above=-1), "above -1"),
+        (lambda: Stochastic(above=1), "above 1: give 2 random vectors"),
+        (lambda: Stochastic(above=9), r"above 9: .* to 8 \(vectors\)"),
         (lambda: Stochastic(ceiling=0.0), r"ceiling 0\.0 eV"),
         (lambda: Stochastic(width=-0.1), r"width -0\.1 eV"),
         (lambda: Filtered(gap=(2.0, -1.0)), r"gap \(2\.0, -1\.0\): .* lower one first"),
@@ -213,6 +224,14 @@ def test_widths_below_what_lines_carry_are_refused_and_bare_bins_have_no_error(c
     assert np.isfinite(traced(jnp.asarray(0.1))).all()
     with pytest.raises(InputError, match="hold no random vectors"):
         found.noise([1.0], Gaussian(0.2))
+
+
+def test_the_error_above_the_ceiling_is_that_of_its_vectors():
+    each, r = jnp.asarray(np.random.default_rng(0).normal(size=(3, 1, 4))), 8
+    mean, replicas = jnp.split(left_out(each, r), [1])
+    np.testing.assert_allclose(mean[0], each.mean(axis=0), rtol=1e-12)
+    expected = np.std(each, axis=0, ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(jnp.sqrt((r - 1) * replicas.var(axis=0)), expected, rtol=1e-12)
 
 
 def test_wider_lines_than_planned_for_are_refused():
