@@ -163,7 +163,7 @@ def one_sided(h, w, levels: Levels, key: Array, lines: Lines, tensor: bool, vect
     return estimators.dipoles(jnp.stack(found), lines)
 
 
-def left_out(each: Float[Array, "m p nodes"], replicas: int) -> Float[Array, "1+r p nodes"]:
+def left_out(each: Float[Array, "m p nodes"], replicas: int) -> Float[Array, "q p nodes"]:
     """The mean over vectors, then so many replicas whose jackknife error is the standard error of the mean."""
     mean, m, r = each.mean(axis=0, keepdims=True), len(each), replicas
     # Means without one vector each; where there are fewer of them than replicas, further from the mean, and the rest on it.
