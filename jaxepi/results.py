@@ -343,10 +343,6 @@ class Run:
             warnings.warn(f"computing one part again: {error}", stacklevel=2)
             return None
 
-    def has(self, name: str) -> bool:
-        """Whether a part is finished."""
-        return self._file(name).exists()
-
     def keep(self, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """One part: from its file if it is finished, computed and stored otherwise. Both give the same values."""
         found = self.get(name)
@@ -359,10 +355,6 @@ class Run:
         if found is None:
             raise OSError(f"{self._file(name)} was written but cannot be read back; check the disk")
         return found
-
-    def finished(self, prefix: str = "") -> int:
-        """How many parts are there whose name begins with `prefix`."""
-        return len(list(self.parts.glob(f"{prefix}*.h5")))
 
     def finish(self, contents: Mapping[str, Any]) -> None:
         """Write the result into place, then remove the parts."""

@@ -16,7 +16,6 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
-from jaxepi import units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import constant, poisoned
@@ -28,7 +27,7 @@ from jaxepi.optics.broadening import EnergyGrid
 from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions
 from jaxepi.optics.momentum import matrices_at
 from jaxepi.optics.slopes import transition_slopes
-from jaxepi.optics.solvers.case import Case
+from jaxepi.optics.solvers.case import Case, plasma, prefactor
 from jaxepi.optics.solvers.dense import _transitions, batches
 from jaxepi.optics.transitions import EdgeOperator
 from jaxepi.sampling.snapshots import Snapshots
@@ -130,14 +129,13 @@ def _of_snapshots(
     """One `Transitions` a snapshot, without the padding."""
     structure, dtype = snapshots.structure, snapshots.positions.dtype
     occupied = hamiltonian.basis.occupied(structure.species)
-    electrons = occupied * hamiltonian.basis.spin_degeneracy / float(structure.volume)
-    plasma = constant(4 * np.pi * units.COULOMB * units.HBAR2_PER_ELECTRON_MASS * electrons, dtype)
+    of_electrons = constant(plasma(hamiltonian.basis, structure.species, float(structure.volume)), dtype)
     return tuple(
         Transitions(
             constant(histogram[s : s + 1]),
             constant(eigenvalues[s : s + 1]),
             constant(k.weights, dtype),
-            plasma,
+            of_electrons,
             grid,
             occupied,
         )
@@ -213,7 +211,7 @@ def _with_slopes(shared, x, direction, points, weights, grid, tensor, real, size
     zero = jnp.zeros((6 if tensor else 1, grid.count), x.dtype)
     chunks = points.reshape(-1, size, 3), weights.reshape(-1, size)
     total, e = jax.lax.scan(add, (zero, zero), chunks)
-    prefactor = 4 * jnp.pi**2 * units.COULOMB * hamiltonian.basis.spin_degeneracy / structure.volume
+    factor = prefactor(hamiltonian.basis, structure.volume)
     displaced = structure.with_positions(x)
     total = total if graph.checked else poisoned(total, graph.holds(displaced))
-    return prefactor * total[0], e.reshape(len(points), -1), prefactor * total[1]
+    return factor * total[0], e.reshape(len(points), -1), factor * total[1]

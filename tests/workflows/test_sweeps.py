@@ -39,7 +39,6 @@ print(json.dumps({
     "eps": np.abs(eps / [sweep.eps1[1], sweep.eps2[1]] - 1).max(),
     "gaps": sweep.gaps.tolist(),
     "slope": np.abs((sweep.absorption()[2] - sweep.absorption()[0]) / 0.4 / sweep.absorption_slope()[1] - 1).max(),
-    "kept": np.abs(study.slopes[1].mean()[1] - sweep.eps2_slope[1]).max(),
 }))
 """
 
@@ -64,7 +63,6 @@ def test_eight_devices_give_the_numbers_of_one_and_gather_nothing(tmp_path):
     change = np.diff(found["gaps"])
     assert 1e-6 < abs(change[0]) < 1e-3
     assert abs(change[1] / change[0] - 1) < 1e-2
-    assert found["kept"] == 0
     texts = [file.read_text() for file in (tmp_path / "text").glob("*after_optimizations.txt")]
     assert any("num_partitions=8" in text for text in texts)
     for text in texts:

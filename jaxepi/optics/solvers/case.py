@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxepi import units
@@ -12,6 +12,7 @@ from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import traced
 from jaxepi.hamiltonians.base import Hamiltonian
+from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.bloch import cartesian, phases, signs
 from jaxepi.optics.solvers.bonds import Bonds, operators, without_zeros
 from jaxepi.structure import Structure
@@ -47,12 +48,22 @@ class Case:
 
     def prefactor(self, structure: Structure) -> Array:
         """4 pi^2 (e^2/4 pi eps0) g_s/V: from squared dipoles to eps2, eV."""
-        return 4 * jnp.pi**2 * units.COULOMB * self.hamiltonian.basis.spin_degeneracy / structure.volume
+        return prefactor(self.hamiltonian.basis, structure.volume)
 
     def plasma(self) -> Array:
         """(hbar omega_p)^2 of the valence electrons, eV^2."""
-        electrons = self.occupied * self.hamiltonian.basis.spin_degeneracy / self.structure.volume
-        return 4 * jnp.pi * units.COULOMB * units.HBAR2_PER_ELECTRON_MASS * electrons
+        return plasma(self.hamiltonian.basis, self.structure.species, self.structure.volume)
+
+
+def prefactor(basis: Basis, volume: Any) -> Any:
+    """4 pi^2 (e^2/4 pi eps0) g_s/V: from squared dipoles to eps2, eV."""
+    return 4 * np.pi**2 * units.COULOMB * basis.spin_degeneracy / volume
+
+
+def plasma(basis: Basis, species: Any, volume: Any) -> Any:
+    """(hbar omega_p)^2 of the valence electrons, eV^2."""
+    electrons = basis.occupied(species) * basis.spin_degeneracy / volume
+    return 4 * np.pi * units.COULOMB * units.HBAR2_PER_ELECTRON_MASS * electrons
 
 
 class Found(NamedTuple):

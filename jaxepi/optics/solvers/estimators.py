@@ -97,15 +97,11 @@ class Sides(NamedTuple):
         top = levels.valence + blur
         bottom = top + first * h
         if depth is None:
-            counts = [_rounded((x + blur) / h) for x in (top - levels.low, levels.high - bottom)]
+            counts = [spectral.rounded((x + blur) / h) for x in (top - levels.low, levels.high - bottom)]
         else:
-            counts = [_rounded(depth / h - first)] * 2
+            counts = [spectral.rounded(depth / h - first)] * 2
         filled, empty = (np.arange(n) for n in counts)
         return cls(top - h * filled, bottom + h * empty, first)
-
-
-def _rounded(count: Any) -> int:
-    return 16 * max(1, -(-int(np.ceil(count)) // 16))
 
 
 def split(vectors: Inexact[Array, "j n o m"], real: bool) -> Array:

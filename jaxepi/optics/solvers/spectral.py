@@ -39,6 +39,11 @@ ERRORS = 5.0
 """Standard errors of a number of states beyond which it is another one."""
 
 
+def rounded(count: Any, step: int = 16) -> int:
+    """A number of vectors or energies up to the next multiple: then few sizes are compiled."""
+    return step * max(1, -(-int(np.ceil(count)) // step))
+
+
 class Levels(NamedTuple):
     """Energies of one H(k), eV: `low` and `high` bound all; none lies between `valence` and `conduction`, where the gap is."""
 

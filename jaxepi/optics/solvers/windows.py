@@ -49,7 +49,7 @@ class Window:
         sides = [((e > self.low) & (e < middle)).sum(), ((e > middle) & (e < self.high)).sum()]
         there = [(e < middle).sum(), ((e > middle) & (e < np.inf)).sum()]
         if not self.filled:
-            filled, empty = (int(min(_rounded(n, 8), most)) for n, most in zip(sides, there, strict=True))
+            filled, empty = (int(min(spectral.rounded(n, 8), most)) for n, most in zip(sides, there, strict=True))
             return replace(self, filled=filled, empty=empty)
         if sides[0] > self.filled or sides[1] > self.empty or there[0] < self.filled or there[1] < self.empty:
             raise InputError(
@@ -104,7 +104,7 @@ def choose(density: spectral.Density, levels: Levels, depth: float, tolerance: f
     for room in np.geomspace(0.15, 6.0, 24):
         outer = (float(low - room), float(high + room))
         held, error = density.states(*outer)
-        block = _rounded(held + 4 * error + 8)
+        block = spectral.rounded(held + 4 * error + 8)
         per_order = min(rise(*outer, *levels.scale, 1000, e) + 1.4 for e in (low, high)) / 1000
         if per_order <= 0 or block >= size:
             continue
@@ -122,7 +122,3 @@ def choose(density: spectral.Density, levels: Levels, depth: float, tolerance: f
         )
     outer, order, block = best
     return Window(levels, low, high, outer, order, block)
-
-
-def _rounded(count: Any, step: int = 16) -> int:
-    return step * max(1, -(-int(np.ceil(count)) // step))
