@@ -57,7 +57,7 @@ def test_filtered_states_give_the_dense_spectrum(crystal):
     solver, energies = Filtered(joint=2.1, width=0.08, precision="single"), ENERGIES[ENERGIES <= 2.1]
     dense, *others = (
         optics.transitions(h, snapshots, ANYWHERE, GRID, True, graph, solver=one).spectrum(energies, LINE).eps2[0]
-        for one in (Dense(), *(replace(solver, rest=rest) for rest in (None, Stochastic(above=0), Stochastic())))
+        for one in (Dense(), *(replace(solver, rest=rest) for rest in (Stochastic(above=0), Stochastic())))
     )
     size = jnp.abs(dense).max(axis=(1, 2), keepdims=True)
     for found in others:
