@@ -92,7 +92,7 @@ def _assembler(blocks: Blocks, graph: Graph) -> Callable[[np.ndarray, np.ndarray
         starts = np.concatenate([[0], np.cumsum(np.bincount(senders, minlength=n))])
 
         def whole(own: np.ndarray, edges: np.ndarray) -> sp.csc_matrix:
-            values = np.concatenate([own.astype(edges.dtype), edges])[order]
+            values = np.concatenate([own, edges])[order]
             found = sp.bsr_matrix((values, receivers[order], starts), shape=(size, size), blocksize=(width, width))
             found.sum_duplicates()
             return found.tocsc()
@@ -103,7 +103,7 @@ def _assembler(blocks: Blocks, graph: Graph) -> Callable[[np.ndarray, np.ndarray
     kept = (rows < size) & (columns < size)
 
     def padded(own: np.ndarray, edges: np.ndarray) -> sp.csc_matrix:
-        values = np.concatenate([own.astype(edges.dtype), edges]).ravel()
+        values = np.concatenate([own, edges]).ravel()
         return sp.csc_matrix((values[kept], (rows[kept], columns[kept])), shape=(size, size))
 
     return padded
