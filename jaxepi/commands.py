@@ -287,9 +287,8 @@ def _train(settings: w.TrainSettings, files: o.TrainFiles, line: str) -> None:
     study: Any = training if settings.what == "potential" else hamiltonian
     given = {n: getattr(settings, n) for n in ("seed", "epochs", "max_minutes")}
     whole = study.configured(settings.file, {n: value for n, value in given.items() if value is not None})
-    if whole.run.dtype == "float64" or isinstance(
-        whole.loss, BlockLossSettings
-    ):  # whose baseline is not of single precision
+    baseline = isinstance(whole.loss, BlockLossSettings)  # which least squares finds, in double precision
+    if whole.run.dtype == "float64" or baseline:
         double_precision()
     folder, resume = Path(files.output or f"{Path(settings.file).stem}-training"), not files.overwrite
     run = study.train_potential if study is training else study.train_hamiltonian

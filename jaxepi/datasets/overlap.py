@@ -169,13 +169,18 @@ def harmonics(unit: Float[np.ndarray, "v 3"], degree: int) -> Float[np.ndarray, 
 
 
 @functools.cache
-def gaunt(a: str, b: str, degree: int) -> Float[np.ndarray, "m a b"]:
-    """Integrals of three harmonics over the sphere: of one degree, of shell a and of shell b."""
+def sphere() -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, "v 3"]]:
+    """Weights and directions of a quadrature that is exact for products of three harmonics of shells."""
     z, weights = np.polynomial.legendre.leggauss(10)
     phi = np.arange(20) * (2 * np.pi / 20)
     z, phi = (x.ravel() for x in np.meshgrid(z, phi, indexing="ij"))
-    weights = np.repeat(weights, 20) * (2 * np.pi / 20)
     size = np.sqrt(1 - z**2)
-    unit = np.stack([size * np.cos(phi), size * np.sin(phi), z], axis=1)
+    return np.repeat(weights, 20) * (2 * np.pi / 20), np.stack([size * np.cos(phi), size * np.sin(phi), z], axis=1)
+
+
+@functools.cache
+def gaunt(a: str, b: str, degree: int) -> Float[np.ndarray, "m a b"]:
+    """Integrals of three harmonics over the sphere: of one degree, of shell a and of shell b."""
+    weights, unit = sphere()
     found = [harmonics(unit, degree), shell_functions(unit, a), shell_functions(unit, b)]
     return np.einsum("v,vm,va,vb->mab", weights, *found)

@@ -32,7 +32,7 @@ from jaxepi.hamiltonians.e3_shells import Shells
 from jaxepi.hamiltonians.overlap import Overlap
 from jaxepi.hamiltonians.settings import EquivariantSettings
 from jaxepi.model import label
-from jaxepi.nn import Features, directions, to_edges
+from jaxepi.nn import Features, directions, hermitian, to_edges
 from jaxepi.settings import as_json, from_table
 from jaxepi.structure import Structure
 
@@ -173,8 +173,7 @@ class Equivariant(BlockModule):
         for part, table in zip(parts, tables, strict=True) if parts else ():
             slots = part.reshape(*table.mask.shape, *part.shape[1:])
             directed = directed + _on_edges(slots, table, graph)
-        hopping = directed + jnp.swapaxes(directed[graph.reverse], 1, 2)
-        onsite = 0.5 * (onsite + jnp.swapaxes(onsite, 1, 2))
+        hopping, onsite = 2 * hermitian(directed, graph.reverse), hermitian(onsite)
         own_overlap, overlap = self.overlap.apply(params["overlap"], structure, graph, graph.tables[-1])
         return Blocks(onsite, hopping, overlap, self.basis, structure.species, onsite_overlap=own_overlap)
 

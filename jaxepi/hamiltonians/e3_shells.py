@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxepi.nn import Irrep, block, shell_irreps
+from jaxepi.nn import Irrep, block, coupling, shell_irreps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +57,8 @@ class Shells:
 
     def tensors(self, blocks: Float[np.ndarray, "e o o"], irrep: Irrep) -> Float[np.ndarray, "e m p"]:
         """What `blocks` makes of an irrep: its components in every pair of shells (on the host)."""
-        from jaxepi.nn.spherical import coupling
-
-        out = []
-        for i, j in self.columns[irrep]:
-            couple = np.asarray(coupling(self.l[i], self.l[j], irrep.l))
-            # `coupling` is scaled to unit variance of components; its square sums to 2L + 1 over ... see `norm`.
-            out.append(np.einsum("abm,eab->em", couple, blocks[:, self.part(i), self.part(j)]) / norm(couple))
-        return np.stack(out, axis=2)
+        held = ((coupling(self.l[i], self.l[j], irrep.l), self.part(i), self.part(j)) for i, j in self.columns[irrep])
+        return np.stack([np.einsum("abm,eab->em", c, blocks[:, first, second]) for c, first, second in held], axis=2)
 
     def blocks(self, tensors: Mapping[Irrep, Array]) -> Float[Array, "e o o"]:
         """Blocks of all pairs of shells from their tensors; irreps that are left out are zero."""
@@ -82,8 +76,3 @@ class Shells:
                 row.append(block(first, second, held))
             rows.append(jnp.concatenate(row, axis=2))
         return jnp.concatenate(rows, axis=1)
-
-
-def norm(couple: Float[np.ndarray, "a b m"]) -> float:
-    """Sum of squares of a coupling for one component of the product: `block` after `tensors` is the identity."""
-    return float((couple**2).sum(axis=(0, 1)).mean())

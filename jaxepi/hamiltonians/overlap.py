@@ -20,7 +20,7 @@ from ase.units import Bohr
 from jaxtyping import Array, Float, Int
 
 from jaxepi import schema
-from jaxepi.datasets.overlap import DEGREE, OverlapFunctions, entries, shell_functions
+from jaxepi.datasets.overlap import DEGREE, OverlapFunctions, entries, shell_functions, sphere
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph, Relation, Table
 from jaxepi.nn import directions, harmonics
@@ -208,12 +208,7 @@ def _coefficients(a: str, b: str, flipped: bool) -> Float[np.ndarray, "m ab"]:
     """Integrals of three harmonics, those of `nn.harmonics` in rows (l after l) and of two shells in columns; `flipped` where
     the function is that of the other atom's shell with this one's, seen from there: (-1)^l."""
     top = DEGREE[a] + DEGREE[b]
-    z, weights = np.polynomial.legendre.leggauss(10)
-    phi = np.arange(20) * (2 * np.pi / 20)
-    z, phi = (x.ravel() for x in np.meshgrid(z, phi, indexing="ij"))
-    weights = np.repeat(weights, 20) * (2 * np.pi / 20)
-    size = np.sqrt(1 - z**2)
-    unit = np.stack([size * np.cos(phi), size * np.sin(phi), z], axis=1)
+    weights, unit = sphere()
     with jax.ensure_compile_time_eval():
         found = [np.asarray(y, np.float64) for y in harmonics(jnp.asarray(unit), top)]
     one, two = shell_functions(unit, a), shell_functions(unit, b)

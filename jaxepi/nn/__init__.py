@@ -6,7 +6,7 @@ table a relation, jaxepi.graph) and the species of the atoms. Flows out: feature
 between shells that those of edges are read as.
 """
 
-from jaxepi.nn.blocks import BlockReadout, block, components, hermitian, shell_irreps
+from jaxepi.nn.blocks import block, components, hermitian, shell_irreps
 from jaxepi.nn.contraction import SymmetricContraction
 from jaxepi.nn.convolution import Convolution
 from jaxepi.nn.edges import EdgeFeatures, EdgeScalars, TensorProduct, to_atoms, to_edges
@@ -17,7 +17,6 @@ from jaxepi.nn.spherical import coupling, directions, harmonics
 
 __all__ = [
     "SCALAR",
-    "BlockReadout",
     "Convolution",
     "EdgeFeatures",
     "EdgeScalars",

@@ -28,7 +28,7 @@ from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions
 from jaxepi.optics.momentum import matrices_at
 from jaxepi.optics.slopes import transition_slopes
 from jaxepi.optics.solvers.case import Case, plasma, prefactor
-from jaxepi.optics.solvers.dense import _transitions, batches
+from jaxepi.optics.solvers.dense import batches, binned_transitions
 from jaxepi.optics.transitions import EdgeOperator
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
@@ -166,7 +166,7 @@ def _spread(
             if direction is None:
                 hamiltonian, structure, graph = shared
                 case = Case(hamiltonian, structure, graph, x[None], k, weight, real)
-                binned, e, _ = _transitions(case, grid, tensor, (1, batch[1]))
+                binned, e, _ = binned_transitions(case, grid, tensor, (1, batch[1]))
                 return binned[0], e[0], None
             return _with_slopes(shared, x, direction, k, weight, grid, tensor, real, batch[1])
 

@@ -64,8 +64,8 @@ def absorption(
 
     Raises:
         InputError: a crystal or model that cannot be used, devices that are not there, a request that does not fit in
-            memory, a result of other
-            settings at `output`, or what the samplers and the optics refuse. OSError: `output` cannot be written.
+            memory, a result of other settings at `output`, or what the samplers and the optics refuse.
+        OSError: `output` cannot be written.
     """
     stages = _Stages.of(settings)
     items = {f"snapshot-{t:03d}-{s:05d}": (t, s) for t, s in np.ndindex(stages.shape)}

@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 import turning
 from flax import linen
-from turning import KEY, ROTATION
+from turning import ROTATION
 
 from jaxepi import nn
-from jaxepi.errors import InputError
 from jaxepi.graph import Relation, build_graph, padded, shape_of
 from jaxepi.hamiltonians.base import Blocks
 from jaxepi.hamiltonians.basis import Basis
 from jaxepi.hamiltonians.bloch import bloch_matrices
+from jaxepi.hamiltonians.e3_network import Readout
+from jaxepi.hamiltonians.e3_shells import Shells
 from jaxepi.nn import SCALAR, Irrep, natural, natural_up_to
 from jaxepi.structure import Structure
 
 CUTOFF = 3.6
 BASIS = Basis(((14, ("s", "p", "d")), (6, ("s", "p", "d"))), ((14, 4.0), (6, 4.0)))
-SHELLS = (0, 1, 2)
-NEEDED = tuple(sorted({irrep for a in SHELLS for b in SHELLS for irrep in nn.shell_irreps(a, b)}))
+SHELLS = Shells((0, 1, 2))
+COLUMNS = tuple((irrep, len(pairs)) for irrep, pairs in SHELLS.columns.items())
 K = np.array([0.17, -0.31, 0.08])
 
 
@@ -43,11 +44,13 @@ class Network(linen.Module):
         basis, fade = nn.radial_basis(distance, CUTOFF, 4), nn.polynomial_cutoff(distance, CUTOFF)
         invariants = nn.EdgeScalars((8, 8))(basis, fade, *ends)
         angles = nn.harmonics(direction, 2)
-        edges = nn.EdgeFeatures(4, NEEDED)(atoms, invariants, angles, graph.senders, graph.receivers)
+        edges = nn.EdgeFeatures(4, SHELLS.irreps)(atoms, invariants, angles, graph.senders, graph.receivers)
         edges = nn.gate(nn.Linear(4, gated=True)(edges))
         own = nn.to_atoms(edges, table.edges)
-        hopping = nn.hermitian(nn.BlockReadout(SHELLS, name="hopping")(edges), graph.reverse)
-        return nn.hermitian(nn.BlockReadout(SHELLS, name="onsite")(own)), hopping
+        hopping, onsite = (
+            SHELLS.blocks(Readout(COLUMNS, name=name)(x)) for name, x in (("hopping", edges), ("onsite", own))
+        )
+        return nn.hermitian(onsite), nn.hermitian(hopping, graph.reverse)
 
 
 @functools.cache
@@ -71,9 +74,8 @@ def turned(structure, matrix):
 def orbitals(matrix, atoms):
     """Turns all orbitals with the crystal."""
     sign = round(np.linalg.det(matrix))
-    size = sum(2 * l + 1 for l in SHELLS)
-    one, start = np.zeros((size, size)), 0
-    for l in SHELLS:
+    one, start = np.zeros((SHELLS.width, SHELLS.width)), 0
+    for l in SHELLS.l:
         one[start : start + 2 * l + 1, start : start + 2 * l + 1] = sign**l * turning.wigner(l, sign * matrix)
         start += 2 * l + 1
     return np.kron(np.eye(atoms), one)
@@ -147,12 +149,6 @@ def test_blocks_and_their_tensors_are_one(l1, l2):
     np.testing.assert_allclose(nn.block(l1, l2, parts), values, atol=1e-14)
     sizes = sum((np.asarray(x) ** 2).sum() for x in parts.values())
     np.testing.assert_allclose(sizes, (values**2).sum(), rtol=1e-13)
-
-
-def test_features_that_lack_an_irrep_are_refused():
-    x = turning.features(natural_up_to(2))
-    with pytest.raises(InputError, match=r"angular momenta \(1, 1\) need features 1e"):
-        nn.BlockReadout((1, 1)).init(KEY, x)
 
 
 def test_sums_over_slots_and_edges_are_one():

@@ -9,6 +9,7 @@ from ase.neighborlist import neighbor_list
 
 from jaxepi.labelling.structures import annotate, strained
 from jaxepi.labelling.structures.crystals import SCHEDULE
+from jaxepi.materials.bilayers import STACKINGS
 
 CARBON = {"measured": 2.461, "pbe": 2.467}
 """Graphene: measured, and PBE."""
@@ -16,9 +17,6 @@ CARBON = {"measured": 2.461, "pbe": 2.467}
 FORCE_CONSTANTS = ((36.50, 24.50, 9.82), (8.80, -3.23, -0.40), (3.00, -5.25, 0.15), (-1.92, 2.29, -0.58))
 """Of a layer, to its first four shells of neighbours: along the bond, across it in the plane, and out of the plane, in
 10 N/m (Jishi, Venkataraman, Dresselhaus and Dresselhaus, Chem. Phys. Lett. 209, 77 (1993))."""
-
-STACKINGS = {"AA": 0.0, "AB": 1.0, "SP": 1.5}
-"""Sliding of the upper layer along the bonds, in bond lengths."""
 
 InPlane = int | tuple[int, int]
 """Cells of one layer, or k points, along the two lattice vectors of the plane; one number stands for both."""

@@ -5,7 +5,7 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxepi.guards import known, number
 from jaxepi.optics.broadening import Broadening, EnergyGrid
 from jaxepi.optics.solvers.case import Case, Found, refusal
-from jaxepi.optics.solvers.dense import Dense
+from jaxepi.optics.solvers.dense import Dense, matrix_bytes
 from jaxepi.optics.solvers.filtered import Filtered
 from jaxepi.optics.solvers.stochastic import Stochastic
 from jaxepi.tree import pytree, static
@@ -44,7 +44,7 @@ class Automatic:
 
     def kind(self, case: Case, memory_gb: float) -> Literal["dense", "filtered", "stochastic"]:
         """Which solver a case has."""
-        fits = 10 * case.size**2 * (8 if case.real else 16) <= memory_gb * 1e9
+        fits = matrix_bytes(case.size, case.real) <= memory_gb * 1e9
         if refusal(case) or (fits and case.size <= LARGEST_DENSE):
             return "dense"
         # A tenth of the states is filtered: five blocks of them, and matrices among them.

@@ -34,12 +34,12 @@ class Dense:
         basis = case.hamiltonian.basis
         hoppings = len(case.graph.senders) * basis.block_size**2
         batch = batches(case.size, len(case.points), len(case.positions), case.real, memory_gb, hoppings)
-        found = call_lapack(case.size, _transitions, case, grid, tensor, batch)
+        found = call_lapack(case.size, binned_transitions, case, grid, tensor, batch)
         return Found(found[0], found[1], case.occupied, found[2])
 
 
 @partial(jax.jit, static_argnames=("grid", "tensor", "batch"))
-def _transitions(
+def binned_transitions(
     case: Case, grid: EnergyGrid, tensor: bool, batch: tuple[int, int]
 ) -> tuple[Float[Array, "s p bins"], Float[Array, "s k N"], Float[Array, ""]]:
     hamiltonian, structure, graph, points, weights = (
@@ -72,6 +72,11 @@ def _transitions(
     return histogram, eigenvalues, case.plasma()
 
 
+def matrix_bytes(size: int, real: bool) -> int:
+    """Working memory, bytes, of the transitions of one H(k) of so many orbitals."""
+    return 10 * size**2 * (8 if real else 16)
+
+
 def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float, hoppings: int = 0) -> tuple[int, int]:
     """How many snapshots and k points are computed together so that about `memory_gb` gigabytes suffice.
 
@@ -84,7 +89,7 @@ def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float
     """
     if not 0 < memory_gb < np.inf:
         raise InputError(f"memory_gb {memory_gb}: give a positive number of gigabytes")
-    bytes_each = 10 * size**2 * (8 if real else 16)
+    bytes_each = matrix_bytes(size, real)
     available = memory_gb * 1e9
     if bytes_each > available:
         raise InputError(

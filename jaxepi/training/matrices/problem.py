@@ -16,8 +16,10 @@ from jaxtyping import Array, Float, Int
 
 from jaxepi.graph import FAR
 from jaxepi.hamiltonians.e3 import Equivariant
+from jaxepi.nn import hermitian
 from jaxepi.training.matrices.labels import Matrices
 from jaxepi.training.matrices.least_squares import Fitted
+from jaxepi.training.packing import Shape, bins
 from jaxepi.training.settings import BlockLossSettings
 
 TRAINED = ("atoms", "edges")
@@ -49,7 +51,9 @@ class BlockProblem:
         self.room = max(batch_atoms, int(held.sizes.max()))
         self._of: dict[str, list[int]] = {}
         for split in ("train", "validation", "test"):
-            packed = _packed(held.sizes, held.rows(split), self.room)
+            rows = held.rows(split)
+            rows = rows[np.argsort(-held.sizes[rows], kind="stable")]
+            packed = [np.array(one) for one in bins(held.sizes[rows], Shape(self.room, len(held), ()), rows)]
             self._of[split] = list(range(len(self.batches), len(self.batches) + len(packed)))
             self.batches += packed
         self.most = max(len(b) for b in self.batches)
@@ -149,10 +153,8 @@ class BlockProblem:
         vectors = tuple(t["vectors"] for t in batch["near"])
         receivers = tuple(t["receivers"] for t in batch["near"])
         onsite, parts = self.module.learned(whole, batch["species"], vectors, receivers)
-        hopping = tuple(
-            part + jnp.swapaxes(part[t["reverse"]], 1, 2) for part, t in zip(parts, batch["near"], strict=True)
-        )
-        return 0.5 * (onsite + jnp.swapaxes(onsite, 1, 2)), hopping
+        hopping = tuple(2 * hermitian(part, t["reverse"]) for part, t in zip(parts, batch["near"], strict=True))
+        return hermitian(onsite), hopping
 
     def loss(self, params: Any, arrays: Any, plan: Any) -> tuple[Array, dict[str, Array]]:
         """Mean of mean absolute and root mean square errors, on-site and hopping apart, in units of the baseline's."""
@@ -214,17 +216,3 @@ class BlockProblem:
                 values = np.asarray(part, np.float64).reshape(shape)[: len(atoms)]
                 hopping[table.edges[atoms][mask]] += values[mask]
         return onsite, hopping
-
-
-def _packed(sizes: Int[np.ndarray, "c"], members: Int[np.ndarray, "k"], room: int) -> list[np.ndarray]:
-    """Configurations in batches that hold so many atoms, largest first."""
-    bins: list[tuple[int, list[int]]] = []
-    for c in members[np.argsort(-sizes[members], kind="stable")]:
-        for i, (filled, held) in enumerate(bins):
-            if filled + sizes[c] <= room:
-                held.append(int(c))
-                bins[i] = (filled + int(sizes[c]), held)
-                break
-        else:
-            bins.append((int(sizes[c]), [int(c)]))
-    return [np.array(held) for _, held in bins]
