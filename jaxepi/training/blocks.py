@@ -149,6 +149,34 @@ def refuse_overlap(orthogonal: bool, hamiltonian: Hamiltonian, held: Configurati
         raise InputError("the data's basis is orthogonal and the model has an overlap; begin from a set without one")
 
 
+def places(
+    pairs: Int[np.ndarray, "p 5"], graph: Graph
+) -> tuple[Int[np.ndarray, " e"], Int[np.ndarray, " e"], Int[np.ndarray, " n"]]:
+    """Where the edges of a graph, their reverses and the atoms' own pairs stand among `pairs` (i, j, R); -1 where they do not,
+    and for edges that pad."""
+    real, atoms = np.asarray(graph.mask), np.arange(graph.n_atoms)
+    i, j, s = (np.asarray(x)[real].astype(np.int64) for x in (graph.senders, graph.receivers, graph.shifts))
+    most = int(max(np.abs(pairs[:, 2:]).max(initial=0), np.abs(s).max(initial=0)))
+
+    def key(a: np.ndarray, b: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        found = a * len(atoms) + b
+        for axis in range(3):
+            found = found * (2 * most + 1) + (shift[:, axis] + most)
+        return found
+
+    first, second = pairs[:, :2].T.astype(np.int64)
+    known = key(first, second, pairs[:, 2:])
+    sorting = np.argsort(known)
+
+    def find(wanted: np.ndarray) -> np.ndarray:
+        place = sorting[np.minimum(np.searchsorted(known, wanted, sorter=sorting), len(known) - 1)]
+        return np.where(known[place] == wanted, place, -1)
+
+    there, back = np.full((2, len(real)), -1)
+    there[real], back[real] = find(key(i, j, s)), find(key(j, i, -s))
+    return there, back, find(key(atoms, atoms, np.zeros((len(atoms), 3), np.int64)))
+
+
 def _own(blocks: PairBlocks) -> Bool[np.ndarray, " p"]:
     """Which pairs are an atom's own."""
     return (blocks.pairs[:, 0] == blocks.pairs[:, 1]) & ~blocks.pairs[:, 2:].any(axis=1)
@@ -166,22 +194,20 @@ def _on_graph(
     """Blocks of one configuration by atom and edge, and the largest element (eV) of a pair that is no edge."""
     part = slice(blocks.offsets[row], blocks.offsets[row + 1])
     pairs, atoms = blocks.pairs[part], len(index)
-    known = {tuple(p): i for i, p in enumerate(pairs.tolist())}
-    own = np.array([known[i, i, 0, 0, 0] for i in range(atoms)])
+    there, back, own = places(pairs, graph)
+    if (own < 0).any():
+        raise InputError(f"{atoms} atoms: blocks/pairs lack atoms with themselves; label again")
     turns = _loewdin(turn @ blocks.overlap[part][own] @ turn.T) @ turn
     h, s = (
         turns[pairs[:, 0]] @ x[part] @ turns[pairs[:, 1]].swapaxes(1, 2) for x in (blocks.hamiltonian, blocks.overlap)
     )
-    ends = np.column_stack([graph.senders, graph.receivers, graph.shifts])
-    real = np.asarray(graph.mask)
-    there = np.array([known.get(tuple(p), -1) for p in ends.tolist()])
-    back = np.array([known.get((j, i, -a, -b, -c), -1) for i, j, a, b, c in ends.tolist()])
+    ends = np.column_stack([graph.senders, graph.receivers])
     present = index >= 0
     kept = present[ends[:, 0]][:, :, None] & present[ends[:, 1]][:, None, :]
 
     def edges(values: np.ndarray) -> np.ndarray:
         found = np.where((there >= 0)[:, None, None], values[there], values[back].swapaxes(1, 2))
-        found = np.where(((there >= 0) | (back >= 0))[:, None, None] & real[:, None, None], found, 0.0)
+        found = np.where(((there >= 0) | (back >= 0))[:, None, None], found, 0.0)
         picked = np.take_along_axis(found, index[ends[:, 0]][:, :, None].clip(0), axis=1)
         picked = np.take_along_axis(picked, index[ends[:, 1]][:, None, :].clip(0), axis=2)
         return np.where(kept, picked, 0.0)
@@ -193,7 +219,7 @@ def _on_graph(
         "onsite": np.where(present[:, :, None] & present[:, None, :], onsite, 0.0),
         "hopping": edges(h),
         "overlap": edges(s),
-        "edges": real,
+        "edges": np.asarray(graph.mask),
         "orbitals": present,
         "beyond": float(np.abs(h[rest]).max(initial=0.0)),
     }

@@ -14,11 +14,11 @@ from jaxepi.datasets.blocks import PairBlocks
 from jaxepi.datasets.dataset import Configurations
 from jaxepi.datasets.overlap import pair_vectors
 from jaxepi.errors import InputError
-from jaxepi.graph import FAR, Graph, Table, build_graph
+from jaxepi.graph import FAR, Table, build_graph
 from jaxepi.hamiltonians.e3 import Equivariant
 from jaxepi.progress import progress_bar
 from jaxepi.structure import Structure
-from jaxepi.training.blocks import order
+from jaxepi.training.blocks import order, places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,30 +110,6 @@ def gathered(groups: Sequence[Configurations], module: Equivariant, level: str, 
                 parts.append(_one(group, blocks, c, module, index))
                 bar.update()
     return _joined(parts)
-
-
-def places(pairs: Int[np.ndarray, "p 5"], graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the edges of a graph, their reverses and the atoms' own pairs stand among `pairs`; -1 where they do not."""
-    i, j, s = (np.asarray(x) for x in (graph.senders, graph.receivers, graph.shifts))
-    atoms = np.arange(graph.n_atoms)
-    none = np.zeros((len(atoms), 3), int)
-    low = min(int(pairs[:, 2:].min(initial=0)), -int(np.abs(s).max(initial=0)))
-    high = max(int(pairs[:, 2:].max(initial=0)), int(np.abs(s).max(initial=0)))
-
-    def key(a: np.ndarray, b: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        found = a.astype(np.int64) * len(atoms) + b
-        for axis in range(3):
-            found = found * (high - low + 1) + (shift[:, axis] - low)
-        return found
-
-    known = key(pairs[:, 0], pairs[:, 1], pairs[:, 2:])
-    sorting = np.argsort(known)
-
-    def find(wanted: np.ndarray) -> np.ndarray:
-        place = sorting[np.minimum(np.searchsorted(known, wanted, sorter=sorting), len(known) - 1)]
-        return np.where(known[place] == wanted, place, -1)
-
-    return find(key(i, j, s)), find(key(j, i, -s)), find(key(atoms, atoms, none))
 
 
 def _one(
