@@ -201,7 +201,7 @@ def _orbitals_of_atoms(held: Electrons) -> Array:
 
 
 def crystal_of(hamiltonian: Hamiltonian, constants: ForceConstants, known: Topology) -> _Crystal:
-    """A crystal made ready for `assisted_transitions`.
+    """A crystal made ready for all pairs of wave vectors.
 
     Raises:
         InputError: a basis with overlap, or position matrix elements between atoms.
@@ -217,12 +217,6 @@ def crystal_of(hamiltonian: Hamiltonian, constants: ForceConstants, known: Topol
             "take optics.mode_spectra of a supercell"
         )
     return _Crystal(held, _Terms.of(held.couplings), constants, short_ranged(constants, known.images), known)
-
-
-@jax.jit
-def assisted_transitions(crystal: _Crystal, k: Float[Array, "p 3"], q: Float[Array, "p 3"]) -> Transitions:
-    """Of pairs of wave vectors, fractional; leading axis p."""
-    return jax.lax.map(lambda pair: crystal.between(*pair), (k, q), batch_size=8)
 
 
 def assisted_absorption(
@@ -259,7 +253,7 @@ def assisted_absorption(
             f"transitions with phonons begin at {gap:.2f} eV and those without at {direct:.2f} eV: phonon energies belong to "
             "the tail of an indirect gap"
         )
-    first, second, weights = _chosen(top, bottom, min(direct, grid.nodes[-1]), pairs)
+    first, second, weights = _chosen(top, bottom, min(float(direct), float(grid.nodes[-1])), pairs)
     count = int(np.ceil(_highest(constants, known) / QUANTUM_STEP)) + 1
     start, step, shares = (jnp.asarray(x, dtype) for x in (k[first], k[second] - k[first], weights))
     bins = _binned(crystal, start, step, shares, float(direct), grid, count)

@@ -2,11 +2,17 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxepi import materials, optics
 from jaxepi.errors import InputError
-from jaxepi.workflows import absorption, quanta
+from jaxepi.optics import Screening
+from jaxepi.optics.bethe_salpeter.setup import at_rest
+from jaxepi.sampling import Snapshots
+from jaxepi.workflows import absorption, attraction, quanta
+from jaxepi.workflows.joining import joined
 from jaxepi.workflows.reports import absorption as report
 from jaxepi.workflows.settings import AbsorptionSettings
 
@@ -41,7 +47,7 @@ def test_spectra_with_attraction_are_kept_beside_the_others(tmp_path, monkeypatc
     """Strength moves down, and a second call reads what is there; phonon energies leave its amount, and carry it on."""
     monkeypatch.setattr(quanta, "CONSTANTS", 2)
     monkeypatch.setattr(quanta, "PAIRS", 4)
-    asked = dataclasses.replace(SMALL, phonon_energies=True)
+    asked = dataclasses.replace(SMALL, phonon_energies=True, kmesh=None, exciton_mesh=3)
     found = absorption.absorption(asked, tmp_path / "spectra.h5")
     again = absorption.load(tmp_path / "spectra.h5")
     (attracted,), (without,) = found.attracted, found.spectra
@@ -60,3 +66,18 @@ def test_spectra_with_attraction_are_kept_beside_the_others(tmp_path, monkeypatc
     assert len(table) == 6 * 51
     assert set(zip(table["attraction"], table["phonon_energies"], strict=True)) == {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert "with both" in report.summary(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [2, 3])
+def test_meshes_of_eight_snapshots_are_one_twice_as_fine(mesh):
+    """Pairs that do not attract, lattice at rest: amount and mean energy of what absorbs, which few steps have exactly."""
+    free, crystal = Screening(1e9, 0.0, 0.0), materials.load("silicon", hamiltonian="si-vogl1983")
+    asked = dataclasses.replace(SMALL, kmesh=None, exciton_mesh=mesh, exciton_steps=4)
+    one = at_rest(crystal.primitive)
+    eight = Snapshots(crystal.primitive, jnp.repeat(one.positions, 8, axis=0), one.temperature)
+    ours = joined([attraction.of_snapshot(asked, crystal, one, s, free) for s in range(8)], eight)
+    theirs = optics.transitions(crystal.hamiltonian, one, 2 * mesh, tensor=False)
+    for power in (0, 1):
+        moments = [np.asarray(x.histogram).mean(axis=(0, 1)) @ x.grid.nodes**power for x in (ours, theirs)]
+        np.testing.assert_allclose(moments[0], moments[1], rtol=2e-5)
