@@ -48,7 +48,7 @@ DIRECTION = jnp.asarray(rng.normal(size=(2, 3)))
 FIXED = sampling.ForceConstants(CELL, sampling.force_constants(POTENTIAL, CELL).matrix)
 NOISE = jnp.asarray(rng.normal(size=(4, 2, 3)))
 IMAGES = sampling.shortest_images(CELL)
-DOUBLED = CELL.supercell((2, 1, 1))
+DOUBLED, LONG = CELL.supercell((2, 1, 1)), CELL.supercell((1, 1, 5))
 PAIR_BONDS = HAMILTONIAN.graph(DOUBLED)
 
 
@@ -87,6 +87,10 @@ def moved(t):
 
 def drawn(t):
     return sampling.Snapshots(CELL, moved(t).positions[None], 300.0)
+
+
+def stiffer(t):
+    return replace(VALENCE, params=jax.tree.map(lambda x: x * (1 + t), VALENCE.params))
 
 
 def constants(t):
@@ -241,6 +245,9 @@ CASES = {
     "sampling.expanded": lambda t: sampling.expanded(einstein(t), 300.0 * (1 + t)).factor,
     "sampling.force_constants": lambda t: (
         sampling.force_constants(POTENTIAL, moved(t), GRAPH, force_tolerance=1e9).matrix ** 2
+    ).sum(),
+    "sampling.large_force_constants": lambda t: (
+        sampling.large_force_constants(stiffer(t), LONG, extent=3.0).matrix ** 2
     ).sum(),
     "sampling.frequencies_thz": lambda t: sampling.frequencies_thz(constants(t), GENERIC[None], IMAGES).sum(),
     "sampling.group_velocities": lambda t: (

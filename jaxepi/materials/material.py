@@ -101,14 +101,15 @@ class Material:
             self.potential  # noqa: B018  (refuses)
 
     def force_constants(self, supercell: Structure) -> ForceConstants:
-        """Force constants of a supercell of the crystal: those that were given, laid out in it, or of the potential.
+        """Force constants of a supercell of the crystal: those that were given, laid out in it, or of the potential (of
+        a large one, computed in a part of it: `sampling.large_force_constants`).
 
         Raises:
             InputError: neither, a supercell that is not at rest, or force constants of another crystal.
         """
         if self.constants is not None:
             return sampling.resampled(self.constants, supercell, name=self.constants_name)
-        return sampling.force_constants(self.potential, supercell)
+        return sampling.large_force_constants(self.potential, supercell)
 
     def models(self) -> dict[str, Any]:
         """The models there are, by name, in the form `results.provenance` takes."""

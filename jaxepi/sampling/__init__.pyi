@@ -25,7 +25,7 @@ from .phonons import (
 )
 from .polar import Polar
 from .quasirandom import sobol_groups, sobol_noise
-from .resampling import in_primitive_cells, resampled
+from .resampling import in_primitive_cells, large_force_constants, resampled
 from .self_consistent_phonons import SelfConsistent, self_consistent
 from .snapshots import Snapshots
 from .special_displacements import Departure, departure, special, special_noise
@@ -86,6 +86,7 @@ __all__ = [
     "images_of",
     "in_base",
     "in_primitive_cells",
+    "large_force_constants",
     "mean_square_displacements",
     "mean_squares",
     "molecular_dynamics",

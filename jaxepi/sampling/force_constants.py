@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 
+AT_ONCE = 4096
+"""Displaced directions times atoms that are worked on together, unless told otherwise: about 3 GB of a network's tangents."""
+
+
 @pytree
 class ForceConstants:
     """Second derivatives of the energy of a supercell.
@@ -174,7 +178,8 @@ def force_constants(
         supercell: at rest, made by `Structure.supercell` (or its own base cell, repeats 1).
         graph: its topology; built here when left out.
         force_tolerance: largest force component accepted at rest, eV/angstrom.
-        batch: how many displaced directions are worked on at once (fewer take less memory); all when left out.
+        batch: how many displaced directions are worked on at once (fewer take less memory); as many as `AT_ONCE` allows when
+            left out.
 
     Raises:
         InputError: the supercell is not a repetition of its first base cell, forces do not vanish, or no potential.
@@ -210,7 +215,10 @@ def _rows(potential: Potential, supercell: Structure, graph: Graph, batch: int |
     b = len(supercell) // cells
     forces, column = jax.linearize(lambda y: potential.forces(supercell.with_positions(y), graph), x)
     directions = jnp.eye(3 * b, x.size, dtype=x.dtype).reshape(3 * b, *x.shape)
-    columns = jax.lax.map(column, directions, batch_size=batch) if batch else jax.vmap(column)(directions)
+    rounds = -(-3 * b // batch) if batch else -(-3 * b * len(x) // AT_ONCE)
+    # Rounds of equal size: a smaller last one would be another program.
+    size = max(1, -(-3 * b // rounds))
+    columns = jax.vmap(column)(directions) if rounds == 1 else jax.lax.map(column, directions, batch_size=size)
     return settled(-columns.reshape(b, 3, cells, b, 3), repeats), forces
 
 

@@ -19,9 +19,10 @@ from jaxepi.guards import constant, number, numbers, numpy_for, poisoned, traced
 from jaxepi.linalg import matrix_function
 from jaxepi.potentials.base import Potential
 from jaxepi.sampling.averages import antithetic_pairs
-from jaxepi.sampling.force_constants import ForceConstants, force_constants
+from jaxepi.sampling.force_constants import ForceConstants
 from jaxepi.sampling.keys import RandomKey, random_key
 from jaxepi.sampling.quasirandom import sobol_groups, sobol_noise
+from jaxepi.sampling.resampling import large_force_constants
 from jaxepi.sampling.snapshots import Snapshots, Statistics
 from jaxepi.structure import Structure
 from jaxepi.units import AMU_ANGSTROM2_PER_FS2, HBAR, KB, thz_from_eigenvalue
@@ -207,7 +208,8 @@ def harmonic(
 
     Args:
         potential: a potential, or force constants made before (then jit and vmap over temperature and key work).
-        supercell: the relaxed structure, made by `Structure.supercell`; may be left out with force constants.
+        supercell: the relaxed structure, made by `Structure.supercell`; may be left out with force constants. Of a large one
+            they are computed in a part of it (`large_force_constants`).
         temperature: kelvin, one number. count: number of snapshots. key: `jax.random.key(seed)`, or the seed.
         statistics: "quantum" (Bose-Einstein, zero-point motion) or "classical" (as molecular dynamics).
         antithetic: the second half of the snapshots is displaced by minus the first; each pair is a group.
@@ -232,7 +234,7 @@ def harmonic(
     elif supercell is None:
         raise InputError("a potential needs a supercell: pass structure.supercell(n)")
     else:
-        fc = force_constants(potential, supercell)
+        fc = large_force_constants(potential, supercell)
     if points == "sobol":
         noise, groups = sobol_noise(fc, key, count, scrambles, antithetic), sobol_groups(count, scrambles, antithetic)
     elif points == "random":

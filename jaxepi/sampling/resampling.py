@@ -3,8 +3,10 @@
 Flows in: force constants, and a supercell of the same crystal at rest. Flows out: force constants of that, by Fourier
 interpolation: at wave vectors that fit both supercells they are the same, at others they are those of `phonons`, with the
 dipole-dipole part of a polar crystal. At Gamma there is no macroscopic field: a periodic supercell has none.
+Force constants of a potential in a large supercell come the same way from a smaller one that is wide enough.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,12 +16,18 @@ from jaxtyping import Array
 
 from jaxepi import symmetry
 from jaxepi.errors import InputError
+from jaxepi.graph import Graph
 from jaxepi.guards import traced
-from jaxepi.sampling.force_constants import ForceConstants
+from jaxepi.potentials.base import Potential
+from jaxepi.sampling.force_constants import ForceConstants, force_constants
 from jaxepi.sampling.lattices import diagonal, sites, warn_of_strain
 from jaxepi.sampling.phonons import Images, images_of, interpolated, short_ranged
 from jaxepi.sampling.polar import Polar
 from jaxepi.structure import Structure
+
+EXTENT = 25.0
+"""Angstrom: width of the supercell in which force constants of larger ones are computed. Atoms that are less than half of it
+apart keep theirs exactly; what is left beyond is summed over images, and frequencies of its own wave vectors are exact."""
 
 
 def resampled(
@@ -44,22 +52,56 @@ def resampled(
         found = sites(supercell, fc.base, name)
     warn_of_strain(found, name)
     cells = int(np.prod(supercell.repeats))
-    b, count = len(supercell) // cells, round(np.linalg.det(found.matrix))
+    b = len(supercell) // cells
     _refuse_repeats(found.atom, b, name)
     _, counts, right = diagonal(found.matrix)
     q = (np.indices(counts).reshape(3, -1).T / counts) @ right.T
     points = jnp.asarray(q - np.rint(q), fc.matrix.dtype)
-    # Lattice translations between atoms of the first cell and all others: as many as wave vectors, each once.
-    between = found.translation[None] - found.translation[:b, None]
-    keys = np.rint(between @ np.linalg.inv(found.matrix) * count).astype(np.int64) % count
-    _, first, where = np.unique(keys.reshape(-1, 3), axis=0, return_index=True, return_inverse=True)
-    translations = jnp.asarray(between.reshape(-1, 3)[first], fc.matrix.dtype)
-    blocks = _blocks(fc, images, points, translations, where.reshape(b, -1), found.atom)
+    # Lattice translations between atoms of the first cell and all others: as many as wave vectors.
+    between = (found.translation[None] - found.translation[:b, None]) @ right % np.asarray(counts)
+    where = np.ravel_multi_index(tuple(np.moveaxis(between, -1, 0)), counts)
+    blocks = _blocks(fc, images, points, where, found.atom, counts)
     matrix = jnp.transpose(blocks.reshape(b, cells, b, 3, 3), (0, 3, 1, 2, 4))
     atoms = found.atom[:b]
     polar = None if fc.polar is None else Polar(fc.polar.charges[atoms], fc.polar.dielectric)
     supercell = supercell.astype(fc.matrix.dtype)
     return ForceConstants(supercell, matrix, polar, None if fc.weights is None else fc.weights[atoms])
+
+
+def large_force_constants(
+    potential: Potential, supercell: Structure, graph: Graph | None = None, extent: float = EXTENT
+) -> ForceConstants:
+    """Force constants of a potential in a supercell of any size: those of the smallest supercell of the primitive cell that is
+    `extent` wide, `resampled`, where that has less than half the atoms; `force_constants` of the supercell itself otherwise.
+
+    Time and memory of large supercells are those of the small one. With `potential` alone traced, derivatives go through.
+
+    Args:
+        supercell, graph: as of `force_constants`; a supercell or graph that is traced is taken as it is.
+        extent: angstrom; forces that reach less than half of it are exact.
+
+    Raises:
+        InputError: as `force_constants`, or an extent that is none.
+    """
+    if not 0 < extent < np.inf:
+        raise InputError(f"extent {extent} angstrom: give a positive length")
+    if traced(supercell, graph):
+        return force_constants(potential, supercell, graph)
+    part = _part(supercell, extent)
+    if part is None:
+        return force_constants(potential, supercell, graph)
+    with jax.core.eval_context():
+        bonds = potential.graph(part)
+    return resampled(force_constants(potential, part, bonds), supercell)
+
+
+def _part(supercell: Structure, extent: float) -> Structure | None:
+    """The smallest supercell of the primitive cell that is `extent` wide; None where it has half the atoms or more."""
+    with jax.core.eval_context():
+        small = symmetry.primitive(supercell.base)
+        heights = 2 * np.pi / np.linalg.norm(np.asarray(small.reciprocal, dtype=float), axis=1)
+        counts = [max(1, int(np.ceil(extent / h))) if p else 1 for h, p in zip(heights, small.pbc, strict=True)]
+        return small.supercell(counts) if 2 * len(small) * np.prod(counts) < len(supercell) else None
 
 
 def in_primitive_cells(fc: ForceConstants) -> ForceConstants:
@@ -94,14 +136,12 @@ def in_primitive_cells(fc: ForceConstants) -> ForceConstants:
     return ForceConstants(supercell, jnp.transpose(matrix, (0, 3, 1, 2, 4)), polar, weights)
 
 
-@jax.jit
-def _blocks(fc: ForceConstants, images: Images, points: Array, translations: Array, where: Any, atom: Any) -> Array:
+@partial(jax.jit, static_argnames="counts")
+def _blocks(fc: ForceConstants, images: Images, points: Array, where: Any, atom: Any, counts: tuple[int, ...]) -> Array:
     """3 x 3 blocks between atoms of the first cell and all atoms: back from the wave vectors that fit the supercell."""
     short = short_ranged(fc, images)
     waves = jax.lax.map(lambda k: interpolated(fc, short, k, images), points, batch_size=32)
-    angle = -2 * jnp.pi * (translations @ points.T)
-    phase = jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
-    of_pairs = jnp.einsum("tq,qiajb->tiajb", phase, waves).real / len(points)
+    of_pairs = jnp.fft.fftn(waves.reshape(*counts, -1), axes=(0, 1, 2)).real.reshape(waves.shape) / len(points)
     return of_pairs[where, atom[: len(where), None], :, atom[None], :]
 
 

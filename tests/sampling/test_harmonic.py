@@ -48,6 +48,16 @@ def test_working_in_batches_changes_nothing(arsenide):
     np.testing.assert_allclose(sampling.force_constants(potential, supercell, batch=2).matrix, fc.matrix, atol=1e-12)
 
 
+@pytest.mark.slow
+def test_force_constants_of_a_large_supercell_are_those_of_a_part_that_holds_their_reach():
+    potential = potentials.load("galliumarsenide-mvff")
+    supercell = Structure.from_ase(bulk("GaAs", "zincblende", a=5.6532)).supercell(6)
+    found = sampling.large_force_constants(potential, supercell, extent=12.0)
+    np.testing.assert_allclose(found.matrix, sampling.force_constants(potential, supercell).matrix, atol=1e-12)
+    with pytest.raises(InputError, match="extent -1"):
+        sampling.large_force_constants(potential, supercell, extent=-1.0)
+
+
 def test_dense_and_reciprocal_frequencies_agree(arsenide, dense):
     fc, (hessian, masses) = arsenide[2], dense
     direct = thz_from_eigenvalue(np.linalg.eigvalsh(hessian / np.sqrt(masses[:, None] * masses)))
