@@ -1,15 +1,16 @@
 """Silicon with the attraction of electrons and holes, and with phonon energies, over measurement. Nothing is fitted to spectra.
 
-    python experiments/silicon/excitons.py [rest] [sum-rule] [spectra] [second-order] [slopes] [--points N ...] [--mesh N]
-        [--pairs N] [--temperatures K ...] [--franta FOLDER] [--work WORK]
+    python experiments/silicon/excitons.py [rest] [sum-rule] [spectra] [peaks] [second-order] [slopes] [--points N ...]
+        [--mesh N] [--pairs N] [--temperatures K ...] [--franta FOLDER] [--work WORK]
 
 `rest`: primitive cell of silicon-hse06 and si-niquet2009, lattice at rest, Gaussian of 0.1 eV, beside values measured at 10 K
 (Franta 2017) and the effect of the on-site attraction. `sum-rule`: what the attraction does to the f-sum, and why.
 `spectra`: 64 atoms in antithetic pairs of quantum snapshots (forces of silicon-hse06), kept snapshot by snapshot in WORK by the
 study engine: absorption over Green (2008) at 300 K, and over Franta (2017) at the temperatures of which FOLDER has a
 si_eps_<T>K_franta2017.csv, independent, with phonon energies, with attraction and with both, +- standard error over pairs; all
-transitions are shifted by what the thermal gap lacks to the measured one. `second-order`: the same in the tail by perturbation
-theory. `slopes`: d ln alpha/dT in the tail, by differentiation and by finite differences.
+transitions are shifted by what the thermal gap lacks to the measured one. `peaks`: E1, E2 and eps1(0) of the same snapshots,
+not shifted, beside what FOLDER has of Franta and of Aspnes. `second-order`: the tail by perturbation theory, in the same
+columns (tail.py has it in narrower lines). `slopes`: d ln alpha/dT in the tail, by differentiation and by finite differences.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from jaxepi.materials import measured  # noqa: E402
 from jaxepi.optics.bethe_salpeter.pairs import product  # noqa: E402
 from jaxepi.optics.bethe_salpeter.setup import Setup  # noqa: E402
 from jaxepi.tree import replace  # noqa: E402
-from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings, absorption  # noqa: E402
+from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings, absorption, load  # noqa: E402
 from jaxepi.workflows.quanta import put_back  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -44,9 +45,8 @@ WINDOWS = {"E1": (3.1, 3.75), "E2": (4.0, 5.0)}
 MEASURED = "measured, 10 K (Franta 2017)        E1 3.46 eV, 42.1   E2 4.29 eV, 48.1"
 
 
-def peaks(spectrum: je.optics.Spectrum) -> str:
-    """Largest eps2 in the windows of E1 and E2, and eps1 at zero frequency."""
-    energies, eps2 = np.asarray(spectrum.energies), np.asarray(spectrum.mean()[1])
+def peaks(energies: np.ndarray, eps2: np.ndarray) -> str:
+    """Largest eps2 in the windows of E1 and E2."""
     out = []
     for name, (low, high) in WINDOWS.items():
         inside = (energies >= low) & (energies <= high)
@@ -78,7 +78,7 @@ def rest(options: argparse.Namespace) -> None:
         for what, binned in both.items():
             eps1, area = float(binned.static_eps1()[0]), float(binned.f_sum()[0])
             text = f"{name}, {n}^3, U {onsite:g} eV, {what}"
-            print(f"{text:52s} {peaks(binned.spectrum(energies, line))}   eps1(0) {eps1:.2f}   f-sum {area:.3f}")
+            print(f"{text:52s} {peaks_of(binned, 0.0, 0.1)}   eps1(0) {eps1:.2f}   f-sum {area:.3f}")
         print(
             f"    last fifth of 200 steps changed eps2 by {changed:.1e} of its maximum; {seconds:.0f} s of processor",
             flush=True,
@@ -87,7 +87,7 @@ def rest(options: argparse.Namespace) -> None:
 
 
 def study(options: argparse.Namespace, temperature: float) -> AbsorptionResult:
-    """Spectra of one temperature, computed or read."""
+    """Spectra of one temperature, computed or read; settings that the file of an older version lacks are those of today."""
     settings = AbsorptionSettings(
         crystal="silicon",
         hamiltonian="silicon-hse06",
@@ -105,7 +105,9 @@ def study(options: argparse.Namespace, temperature: float) -> AbsorptionResult:
         width=WIDTH,
         workers=1,
     )
-    return absorption(settings, options.work / f"spectra-{temperature:g}-{options.mesh}-{options.pairs}.h5")
+    path = options.work / f"spectra-{temperature:g}-{options.mesh}-{options.pairs}.h5"
+    known = load(path) if path.exists() else None
+    return known if known is not None and known.settings == settings else absorption(settings, path)
 
 
 def reference(options: argparse.Namespace, temperature: float) -> tuple[str, np.ndarray] | None:
@@ -119,15 +121,21 @@ def reference(options: argparse.Namespace, temperature: float) -> tuple[str, np.
 
 def franta(options: argparse.Namespace, temperature: float) -> tuple[np.ndarray, np.ndarray] | None:
     """Energies (eV) and the logarithm of absorption (1/cm), where the file is there."""
-    path = options.franta / f"si_eps_{temperature:g}K_franta2017.csv"
-    if not path.exists():
+    table = measured_table(options.franta / f"si_eps_{temperature:g}K_franta2017.csv")
+    if table is None:
         return None
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-    table = np.genfromtxt(lines, delimiter=",", names=True)
-    energy, alpha = table[table.dtype.names[0]], table["alpha_cm1"]
+    energy, alpha = table["E_eV"], table["alpha_cm1"]
     good = np.isfinite(alpha) & (alpha > 0)
     order = np.argsort(energy[good])
     return energy[good][order], np.log(alpha[good][order])
+
+
+def measured_table(path: Path) -> np.ndarray | None:
+    """Columns of a file by name, where it is there."""
+    if not path.exists():
+        return None
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    return np.genfromtxt(lines, delimiter=",", names=True)
 
 
 def columns(result: AbsorptionResult, shift: float) -> dict[str, je.optics.Spectrum]:
@@ -165,13 +173,45 @@ def spectra(options: argparse.Namespace) -> None:
         found = columns(result, shift)
         for what, spectrum in found.items():
             _row(what, spectrum, values)
-        print(f"peaks with attraction{peaks_of(result.pairs[0], 0.0)}; shifted{peaks_of(result.pairs[0], shift)}")
+        print(f"peaks with attraction {peaks_of(result.pairs[0], 0.0)}; shifted {peaks_of(result.pairs[0], shift)}")
         joined(result, found, gap + shift, values)
         picture(options, temperature, result, found)
 
 
-def peaks_of(binned: je.optics.Transitions, shift: float) -> str:
-    return " " + peaks(binned.spectrum(jnp.linspace(1.0, 6.0, 501), je.optics.Gaussian(WIDTH), shift))
+def critical(energies: np.ndarray, eps2: np.ndarray) -> str:
+    """Where the second derivative of eps2 is deepest near E1: a shoulder has a place, too."""
+    fine = np.arange(3.1, 3.75, 0.01)
+    values = np.interp(fine, energies, eps2)
+    second = np.diff(values, 2)
+    at = 1 + int(second.argmin())
+    return f"deepest bend {fine[at]:.2f} eV, {values[at]:.1f}"
+
+
+def at_temperatures(options: argparse.Namespace) -> None:
+    """E1, E2 and eps1(0) with attraction, of snapshots, as they are."""
+    energies = jnp.linspace(0.0, 6.0, 601)
+    for temperature in options.temperatures:
+        result = study(options, temperature)
+        print(f"{temperature:g} K, 64 atoms, {len(result.pairs[0])} snapshots of {options.mesh}^3 points, not shifted")
+        for what, binned in (("independent", result.transitions[0]), ("with attraction", result.pairs[0])):
+            for width in (WIDTH, 2 * WIDTH):
+                spectrum = binned.spectrum(energies, je.optics.Gaussian(width))
+                eps1, eps2 = spectrum.mean()
+                curve = np.asarray(energies), np.asarray(eps2)
+                text = f"{what}, Gaussian of {1e3 * width:g} meV"
+                print(f"{text:38s} {peaks(*curve)}   {critical(*curve)}   eps1(0) {float(eps1[0]):.2f}")
+        for name in (f"si_eps_{temperature:g}K_franta2017", "si_eps_rt_aspnes_studna1983"):
+            table = measured_table(options.franta / f"{name}.csv") if "rt" not in name or temperature == 300 else None
+            if table is not None:
+                order = np.argsort(table["E_eV"])
+                energy, eps2 = table["E_eV"][order], table["eps2"][order]
+                print(f"{'measured, ' + name:38s} {peaks(energy, eps2)}   {critical(energy, eps2)}")
+    print(MEASURED + "   eps1(0) 11.7")
+
+
+def peaks_of(binned: je.optics.Transitions, shift: float, width: float = WIDTH) -> str:
+    spectrum = binned.spectrum(jnp.linspace(1.0, 6.0, 501), je.optics.Gaussian(width), shift)
+    return peaks(np.asarray(spectrum.energies), np.asarray(spectrum.mean()[1]))
 
 
 def _row(what: str, spectrum: je.optics.Spectrum, values: np.ndarray) -> None:
@@ -308,7 +348,8 @@ def sum_rule(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = {"rest": rest, "sum-rule": sum_rule, "spectra": spectra, "second-order": second_order, "slopes": slopes}
+    names = {"rest": rest, "sum-rule": sum_rule, "spectra": spectra, "peaks": at_temperatures}
+    names |= {"second-order": second_order, "slopes": slopes}
     parser.add_argument("parts", nargs="*", default=list(names), help=", ".join(names))
     parser.add_argument("--points", type=int, nargs="*", default=[10, 12, 14], help="points a direction, at rest")
     parser.add_argument("--mesh", type=int, default=4, help="k points a direction of the snapshots")
