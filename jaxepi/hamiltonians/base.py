@@ -23,8 +23,8 @@ class Blocks:
         overlap: shape (e, o, o), or None for an orthogonal basis.
         dipoles: position matrix elements between orbitals of one atom, from its nucleus, angstrom, shape (n, 3, o, o), or
             None. They enter velocities alone: hbar v = dH/dk - i [d, H].
-        edge_dipoles: position matrix elements <sender mu| r |receiver nu> between atoms, angstrom, shape (e, 3, o, o), or
-            None: d is then all of them, of an orthogonal basis.
+        edge_dipoles: position matrix elements <sender mu| r |receiver nu> between atoms, from the middle of both (orthogonal
+            orbitals have the same from anywhere), angstrom, shape (e, 3, o, o), or None: d is then all of them.
         onsite_overlap: of orbitals of one atom, shape (n, o, o), beside an overlap; None stands for the identity.
         basis: the orbitals (static); padding entries of ragged bases are dropped by the Bloch sum.
         species: atomic numbers (static).
@@ -80,6 +80,10 @@ class BlockModule(Module):
     def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
         """Blocks of H (and S) in eV; see `Hamiltonian.blocks`."""
         raise NotImplementedError
+
+    def apply_with_dipoles(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
+        """`apply` with all position matrix elements that the model can make."""
+        return self.apply(variables, structure, graph)
 
     @property
     def species(self) -> tuple[int, ...]:
@@ -172,3 +176,13 @@ class Hamiltonian(Model):
             InputError: the graph belongs to other atoms or another model, or atoms have left its skin.
         """
         return self.module.apply({"params": self.params}, structure, graph)
+
+    @guarded
+    def blocks_with_dipoles(self, structure: Structure, graph: Graph) -> Blocks:
+        """`blocks` with all position matrix elements that the model can make, which velocities alone need. Where orbitals that
+        overlap come with tables, these are three more blocks an edge.
+
+        Raises:
+            InputError: as `blocks`.
+        """
+        return self.module.apply_with_dipoles({"params": self.params}, structure, graph)

@@ -24,6 +24,7 @@ from jaxepi import schema, tree
 from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph, Relation, Table
+from jaxepi.hamiltonians import positions
 from jaxepi.hamiltonians.base import BlockModule, Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
 from jaxepi.hamiltonians.e3_baseline import Baseline, splines
@@ -176,6 +177,13 @@ class Equivariant(BlockModule):
         hopping, onsite = 2 * hermitian(directed, graph.reverse), hermitian(onsite)
         own_overlap, overlap = self.overlap.apply(params["overlap"], structure, graph, graph.tables[-1])
         return Blocks(onsite, hopping, overlap, self.basis, structure.species, onsite_overlap=own_overlap)
+
+    def apply_with_dipoles(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
+        """Blocks with the position matrix elements of the orbitals of the overlap (`hamiltonians.positions`)."""
+        blocks = self.apply(variables, structure, graph)
+        tables = variables["params"]["overlap"]
+        own, between = positions.apply(self.overlap, tables, structure, graph, graph.tables[-1])
+        return tree.replace(blocks, dipoles=own, edge_dipoles=between)
 
     def linear(self, params: Mapping[str, Any], near: tuple[Float[Array, "n _ 3"], ...]) -> tuple[Array, ...]:
         """What neighbours do to the edges of each kind by the baseline, directed; shape (n m, o, o)."""

@@ -155,19 +155,10 @@ class Overlap:
         What it adds to pairs beyond the graph is left out.
         """
         found = self.projections(params, structure, table)
-        parity = self._parities()
-        back = (
-            found * jnp.asarray(parity, found.dtype)[None, None]
-        )  # of the neighbours' projectors with the atom's orbitals
+        # Of the neighbours' projectors with the atom's orbitals:
+        back = found * jnp.asarray(parities(self), found.dtype)[None, None]
         own = jnp.einsum("nupo,cpq,nuqr->cnor", back, corrections, back)
-        return own, jax.vmap(lambda d: _scattered(found, d, graph, table))(corrections)
-
-    def _parities(self) -> Float[np.ndarray, "p o"]:
-        rows, columns = (
-            np.repeat([(-1) ** DEGREE[s] for s in shells], [2 * DEGREE[s] + 1 for s in shells])
-            for shells in (self.projectors, self.shells)
-        )
-        return (rows[:, None] * columns).astype(float)
+        return own, jax.vmap(lambda d: scattered(found, d, graph, table))(corrections)
 
     def _at_rest(self, tables: Float[Array, "t g"], symmetric: bool) -> Float[Array, "r c"]:
         """T or P of one atom: what is left at distance zero, without derivative."""
@@ -180,7 +171,7 @@ class Overlap:
         dtype = vectors.dtype
         length, unit = directions(vectors)
         r = length / Bohr
-        f = _spline(tables.astype(dtype), r, self.end)
+        f = spline(tables.astype(dtype), r, self.end)
         f = jnp.where((r < reach)[:, None] & (jnp.abs(f) > self.threshold), f, 0.0)
         top = max(DEGREE[s] for s in rows) + max(DEGREE[s] for s in self.shells)
         near = jnp.where(r < reach, r, 0.0)
@@ -195,6 +186,15 @@ class Overlap:
                 weights = jnp.asarray(_coefficients(a, b, flipped), dtype)
                 parts[-1].append((features @ weights).reshape(-1, 2 * DEGREE[a] + 1, 2 * DEGREE[b] + 1))
         return jnp.concatenate([jnp.concatenate(row, axis=2) for row in parts], axis=1)
+
+
+def parities(overlap: Overlap) -> Float[np.ndarray, "p o"]:
+    """Sign of a projector with an orbital when the vector between them turns round."""
+    rows, columns = (
+        np.repeat([(-1) ** DEGREE[s] for s in shells], [2 * DEGREE[s] + 1 for s in shells])
+        for shells in (overlap.projectors, overlap.shells)
+    )
+    return (rows[:, None] * columns).astype(float)
 
 
 def _terms(rows, columns, symmetric, i, j) -> list[tuple[int, int]]:
@@ -248,7 +248,7 @@ def _slopes(count: int) -> Float[np.ndarray, "g g"]:
     return CubicSpline(grid, np.eye(count), bc_type="clamped")(grid, 1).T
 
 
-def _spline(values: Float[Array, "t g"], r: Float[Array, " v"], end: float) -> Float[Array, "v t"]:
+def spline(values: Float[Array, "t g"], r: Float[Array, " v"], end: float) -> Float[Array, "v t"]:
     """Cubic splines through values at equal steps from 0 to `end`; the last value beyond."""
     count = values.shape[1]
     both = jnp.stack([values, values @ jnp.asarray(_slopes(count), values.dtype)]).transpose(2, 0, 1)
@@ -260,10 +260,18 @@ def _spline(values: Float[Array, "t g"], r: Float[Array, " v"], end: float) -> F
     return left + t * (slope + t * (bend + t * twist))
 
 
-def _scattered(
-    found: Float[Array, "n m1 p o"], d: Float[Array, "p p"], graph: Graph, table: Table
+def scattered(
+    found: Float[Array, "n m1 p o"],
+    d: Float[Array, "p p"],
+    graph: Graph,
+    table: Table,
+    levers: Float[Array, "n m1"] | None = None,
 ) -> Float[Array, "e o o"]:
-    """Sum over atoms of P^T D P between all pairs of their neighbours, gathered on the edges of a graph."""
+    """Sum over atoms of P^T D P between all pairs of their neighbours, gathered on the edges of a graph.
+
+    Args:
+        levers: a number of every atom and neighbour: each P^T D P is multiplied with the sum of its two neighbours'.
+    """
     n, slots, _, width = found.shape
     first, second = np.triu_indices(slots, 1)
     step = max(1, min(n, CHUNK // max(len(first), 1)))
@@ -277,14 +285,17 @@ def _scattered(
         return jnp.pad(x, ((0, missing), *[(0, 0)] * (x.ndim - 1))).reshape(-1, step, *x.shape[1:])
 
     def add(total: Array, part: tuple[Array, ...]) -> tuple[Array, None]:
-        p, near, shift, there = part
+        p, near, shift, there, *lever = part
         edge = _edge(graph, near[:, first], near[:, second], shift[:, second] - shift[:, first])
         edge = jnp.where(there[:, first] & there[:, second], edge, graph.n_edges)
         between = jnp.einsum("nvpo,pq,nvqr->nvor", p[:, first], d, p[:, second])
+        for x in lever:
+            between = between * (x[:, first] + x[:, second])[:, :, None, None]
         return total.at[edge.ravel()].add(between.reshape(-1, width, width), mode="drop"), None
 
     total = jnp.zeros((graph.n_edges, width, width), found.dtype)
-    total, _ = jax.lax.scan(add, total, tuple(map(chunks, (found, near, shift, there))))
+    parts = (found, near, shift, there) if levers is None else (found, near, shift, there, levers)
+    total, _ = jax.lax.scan(add, total, tuple(map(chunks, parts)))
     return total + jnp.swapaxes(total[graph.reverse], 1, 2)
 
 

@@ -19,7 +19,7 @@ from jaxepi.datasets.overlap import OverlapFunctions
 from jaxepi.errors import InputError
 
 TEXTS = ("kind", "around", "source")
-GIVEN = (*TEXTS, "temperature", "strain", "mesh", "shift")
+GIVEN = (*TEXTS, "temperature", "strain", "mesh", "shift", "split")
 
 
 def load(path: Path) -> tuple[dataset.Configurations, dict[str, Any]]:
@@ -71,6 +71,7 @@ def load(path: Path) -> tuple[dataset.Configurations, dict[str, Any]]:
             strain=np.reshape(info["strain"], (3, 3)) if "strain" in info else None,
             extra=extra,
             blocks=blocks,
+            split=info.get("split"),
             **{n: str(info.get(n, "unknown")) for n in TEXTS},
         )
     except InputError as error:

@@ -38,26 +38,30 @@ def exact_momentum(
 
     A reaches from atom to atom, so that the product with H has no longer blocks on the graph's edges alone.
     """
-    assert blocks.dipoles is not None
-    assert blocks.edge_dipoles is not None
     h = scatter(blocks.onsite, phased(phase, blocks.hopping), blocks, graph)
     weights = jnp.multiply(*alike(phase[:, None], vectors)).T
     along = jax.vmap(lambda weight: scatter(None, phased(weight, blocks.hopping), blocks, graph))(weights)
-    position = jax.vmap(lambda onsite, edges: scatter(onsite, phased(phase, edges), blocks, graph), in_axes=(1, 1))(
+    position = positions_at(blocks, graph, phase)
+    return h, DenseOperator(along - position @ h + h @ position)
+
+
+def positions_at(blocks: Blocks, graph: Graph, phase: Inexact[Array, " e"]) -> Inexact[Array, "3 N N"]:
+    """The matrices of all position matrix elements at one k point, angstrom."""
+    return jax.vmap(lambda onsite, edges: scatter(onsite, phased(phase, edges), blocks, graph), in_axes=(1, 1))(
         blocks.dipoles, blocks.edge_dipoles
     )
-    return h, DenseOperator(along - position @ h + h @ position)
 
 
 def orthonormal(
     blocks: Blocks, graph: Graph, vectors: Float[Array, "e 3"], k: Float[Array, "3"]
 ) -> tuple[Array, DenseOperator]:
-    """H and W^a = -i v^a of a non-orthogonal basis after a Cholesky transformation.
+    """H and W^a = -i hbar v^a of a non-orthogonal basis after a Cholesky transformation.
 
-    The velocity <m| dH - (E_m + E_n)/2 dS |n> becomes the matrix dH' - (H' dS' + dS' H')/2 (FORMULAS: atom-centred dipoles).
+    The velocity <m| dH - (E_m + E_n)/2 dS + i (E_m - E_n) D |n>, D the position matrix elements from the middle of two atoms,
+    becomes the matrix dH' - (H' dS' + dS' H')/2 + i (H' D' - D' H'). Without D dipoles are atom-centred.
     """
-    if blocks.dipoles is not None:
-        raise InputError("on-site dipoles go with an orthogonal basis; this one has an overlap: drop one of the two")
+    if blocks.dipoles is not None and blocks.edge_dipoles is None:
+        raise InputError("orbitals that overlap need dipoles between atoms, too, or none within them: drop these")
     h, s = bloch_matrices(blocks, graph, vectors, k)
     assert s is not None
     assert blocks.overlap is not None
@@ -70,6 +74,10 @@ def orthonormal(
     h, dh, ds = (x @ m @ x.conj().T for m in (h, dh, ds))
     h = 0.5 * (h + h.conj().T)
     w = dh - 0.5 * (h @ ds + ds @ h)
+    if blocks.edge_dipoles is not None:
+        assert blocks.dipoles is not None
+        d = x @ positions_at(blocks, graph, phases(vectors, k)) @ x.conj().T
+        w = w + h @ d - d @ h
     return h, DenseOperator(0.5 * (w - jnp.swapaxes(w.conj(), 1, 2)))
 
 

@@ -192,7 +192,7 @@ def _with_slopes(shared, x, direction, points, weights, grid, tensor, real, size
 
     def of(x):
         displaced = structure.with_positions(x)
-        return hamiltonian.blocks(displaced, graph), graph.vectors(displaced)
+        return hamiltonian.blocks_with_dipoles(displaced, graph), graph.vectors(displaced)
 
     held, change = jax.jvp(of, (x,), (direction,))
 

@@ -74,6 +74,14 @@ def test_a_second_call_continues_and_packs(structures, tmp_path):
     assert group.labels["emt"]["energy"][row] == pytest.approx(structures[0].get_potential_energy(), abs=1e-6)
 
 
+def test_a_structure_may_say_its_split(structures, tmp_path):
+    structures[1].info["split"] = "test"
+    labels.run(structures[:2], Toy(), tmp_path / "w")
+    packing.pack("copper", tmp_path / "a.h5", [tmp_path / "w"])
+    (group,) = datasets.read(tmp_path / "a.h5").groups
+    assert group.split[group.fingerprint.index(labels.name_of(structures[1]))] == "test"
+
+
 def test_what_a_set_holds_is_not_labelled_again(structures, tmp_path):
     labels.run(structures[:3], Toy(), tmp_path / "w")
     packing.pack("copper", tmp_path / "a.h5", [tmp_path / "w"])

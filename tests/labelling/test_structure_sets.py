@@ -163,6 +163,17 @@ def test_long_cells_of_layers_vibrate_as_square_ones_do():
         np.testing.assert_allclose(found, eigenvalues[0][same], atol=1e-9 * eigenvalues[0].max())
 
 
+def test_twisted_bilayers_are_for_the_test_alone():
+    found = carbon.twisted(1)
+    assert [len(a) for a in found] == [28] * 4 + [76] * 2
+    assert {a.info["split"] for a in found} == {"test"}
+    for atoms, rest in ((a, found[0] if len(a) == 28 else found[4]) for a in found):
+        moved = atoms.positions - rest.positions
+        assert moved.std() == pytest.approx(atoms.info["amplitude"], rel=0.15)
+        lengths = atoms.get_distances(0, range(1, len(atoms)), mic=True)
+        assert abs(np.sort(lengths)[:3].mean() - carbon.CARBON["pbe"] / 3**0.5) < 0.1
+
+
 def test_bilayers_move_by_the_temperature_and_rigid_layers_stay():
     found = carbon.thermal(1, 14, 2, 4)
     assert [len(a) for a in found] == [16] * 6 + [8] + [16] * 6 + [8]

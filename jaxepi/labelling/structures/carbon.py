@@ -9,7 +9,8 @@ from ase.neighborlist import neighbor_list
 
 from jaxepi.labelling.structures import annotate, strained
 from jaxepi.labelling.structures.crystals import SCHEDULE
-from jaxepi.materials.bilayers import STACKINGS
+from jaxepi.materials.bilayers import STACKINGS, angle
+from jaxepi.materials.bilayers import twisted as turned
 
 CARBON = {"measured": 2.461, "pbe": 2.467}
 """Graphene: measured, and PBE."""
@@ -165,4 +166,17 @@ def strained_layers(seed: int, count: int, mesh: int) -> list[ase.Atoms]:
         atoms = rippled(strained(layers(1, distance, sliding), strain), generator, info["amplitude"])
         kind = "strained-monolayer" if distance is None else "strained-slid"
         out.append(annotate(atoms, kind, "pbe", (mesh, mesh, 1), **info))
+    return out
+
+
+def twisted(seed: int, distance: float = 3.35) -> list[ase.Atoms]:
+    """Commensurate twists (m, r) of 28 and 76 atoms at rest in each layer, and displaced by 0.02 to 0.03 angstrom a component;
+    all of them test, whatever else the rule of splits says."""
+    generator = np.random.default_rng(seed)
+    out = []
+    for m, size in ((1, 0.0), (1, 0.02), (1, 0.025), (1, 0.03), (2, 0.0), (2, 0.025)):
+        rigid = turned(m, 1, distance, CARBON["pbe"]).to_ase()
+        atoms = rippled(rigid, generator, size) if size else rigid
+        info = {"distance": distance, "amplitude": size, "twist": angle(m), "split": "test"}
+        out.append(annotate(atoms, "twisted-displaced" if size else "twisted", "pbe", (3, 3, 1), **info))
     return out

@@ -191,7 +191,7 @@ def states(
         weights: of the points, which sum to one. grid: bins of the transitions of independent particles, shape (p, bins);
             empty without one, and then the states are differentiable (`invariant_subspaces`).
     """
-    blocks, vectors = hamiltonian.blocks(structure, graph), graph.vectors(structure)
+    blocks, vectors = hamiltonian.blocks_with_dipoles(structure, graph), graph.vectors(structure)
     atoms = np.array(orbital_atoms(hamiltonian, structure))
     first, middle, last = bands
     degeneracy = hamiltonian.basis.spin_degeneracy

@@ -52,7 +52,7 @@ def binned_transitions(
 
     def snapshot(x):
         displaced = structure.with_positions(x)
-        blocks, vectors = hamiltonian.blocks(displaced, graph), graph.vectors(displaced)
+        blocks, vectors = hamiltonian.blocks_with_dipoles(displaced, graph), graph.vectors(displaced)
 
         def add(total, chunk):
             k, weight = chunk

@@ -21,6 +21,9 @@ from jaxepi.training.matrices.labels import Matrices
 DISTANCES = (1.1, 1.7, 2.7, 3.3, 4.2, 5.2, 6.6)
 """Angstrom: shells of neighbours in carbon layers."""
 
+HEDGENET = {"bilayer": (0.395, 0.310, 0.303), "twisted": (0.285, 0.239, 0.206)}
+"""HedgeNet-Electron (arXiv:2602.23084, Table 2): one kind of edges with 3 and with 6 blocks, two kinds with 3 + 3, meV."""
+
 
 def aligned(
     held: Matrices, onsite: Float[np.ndarray, "n o o"], hopping: Float[np.ndarray, "e o o"]
@@ -85,6 +88,17 @@ def _means(held: Matrices, chosen: np.ndarray, onsite: np.ndarray, hopping: np.n
     for low, high in itertools.pairwise(DISTANCES):
         out[f"{low:g}-{high:g}"] = mean(h[(r >= low) & (r < high)])
     return out
+
+
+def of_bilayers(rows: Sequence[dict[str, Any]], zero: str, split: str = "test") -> dict[str, Any]:
+    """The row of a split's cells of two layers; of all its cells where layers are not told apart.
+
+    Args:
+        zero: "as it is" or "up to mu S".
+    """
+    chosen = [row for row in rows if (row["split"], row["zero"]) == (split, zero)]
+    layered = [row for row in chosen if row["member"] == "two layers"]
+    return (layered or [row for row in chosen if row["group"] == "all"])[0]
 
 
 def lines(rows: Sequence[dict[str, Any]], groups: Sequence[str] = ("all", "layers")) -> Iterator[str]:
