@@ -77,7 +77,7 @@ def spectra(crystal: je.materials.Material, mesh: int, shifts: int, scissor: flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mesh", type=int, nargs="*", default=[10, 12], help="k points a direction")
-    parser.add_argument("--shifts", type=int, default=4, help="of each mesh along its diagonal")
+    parser.add_argument("--shifts", type=int, default=2, help="of each mesh along its diagonal")
     parser.add_argument("--sets", nargs="*", default=["gaas-boykin2002", "galliumarsenide-r2scan"])
     parser.add_argument("--reference", type=Path, default=HERE / "data", help="folder of gaas_eps_rt_<source>.csv")
     options = parser.parse_args()

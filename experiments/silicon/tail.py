@@ -1,9 +1,10 @@
 """What limits silicon's tail from snapshots: their number, the cell, the k points or the broadening.
 
-    python experiments/silicon/tail.py [--pairs N] [--large N] [--temperature K] [--franta FOLDER] [--work WORK]
+    python experiments/silicon/tail.py [--pairs N] [--large N] [--twists N] [--temperature K] [--franta FOLDER]
+        [--work WORK]
 
 Independent particles, in antithetic pairs of quantum snapshots of silicon-hse06 with its own forces: N of 64 atoms, and --large
-of 216, each with k points of its own, about as dense in the zone. Absorption over measurement (excitons.py), all transitions
+of 216, each with k points of its own. Absorption over measurement (excitons.py), all transitions
 shifted by what the thermal gap lacks to the measured one, +- standard error over pairs. Beside it the second order of the
 infinite cell, which snapshots of any cell would come to but for higher orders, and what Elliott's factor makes of that. Kept
 snapshot by snapshot in WORK.
@@ -79,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=8, help="antithetic pairs of 64 atoms")
     parser.add_argument("--large", type=int, default=2, help="antithetic pairs of 216 atoms, none: 0")
+    parser.add_argument("--twists", type=int, default=2, help="k points of each snapshot of 216 atoms (64 atoms: 8)")
     parser.add_argument("--temperature", type=float, default=300.0)
     parser.add_argument("--franta", type=Path, default=HERE / "data", help="folder of si_eps_<T>K_franta2017.csv")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder of the results (default: beside this)")
@@ -87,7 +89,7 @@ def main() -> None:
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}")
     temperature = options.temperature
     small = study(options, 2, options.pairs, 8)
-    studies = [(64, small)] + ([(216, study(options, 3, options.large, 2))] if options.large else [])
+    studies = [(64, small)] + ([(216, study(options, 3, options.large, options.twists))] if options.large else [])
     known, gap = reference(options, temperature), measured.gap("silicon").at(temperature)
     values = np.ones(len(AT)) if known is None else known[1][: len(AT)]
     print(f"{temperature:g} K, over {known[0] if known else 'nothing'}" + "".join(f"{e:12.1f} " for e in AT))
