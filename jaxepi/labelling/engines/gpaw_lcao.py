@@ -127,7 +127,7 @@ class GpawLcao:
         bound = dispersion(work)
         sums = installed() if self.own_sums and max(mesh.divisions) > 1 else nullcontext()
         with tempfile.TemporaryDirectory(prefix="gpaw-") as folder, sums:
-            work.calc = self._calculator(work, mesh, Path(folder) / "gpaw.txt")
+            work.calc = self.calculator(work, mesh, Path(folder) / "gpaw.txt")
             try:
                 total = work.get_potential_energy() + bound.get_potential_energy()
                 out = {f"{self.level}/energy": np.array(total)}
@@ -148,10 +148,11 @@ class GpawLcao:
     def electronic_energy(self, atoms: ase.Atoms, ghosts: Sequence[int] = ()) -> float:
         """Energy without dispersion, eV; of the atoms `ghosts` the basis functions alone are there."""
         work = atoms.copy()
-        work.calc = self._calculator(work, Mesh.of(atoms), None, ghosts)
+        work.calc = self.calculator(work, Mesh.of(atoms), None, ghosts)
         return float(work.get_potential_energy())
 
-    def _calculator(self, work: ase.Atoms, mesh: Mesh, text: Path | None, ghosts: Sequence[int] = ()):
+    def calculator(self, work: ase.Atoms, mesh: Mesh, text: Path | None, ghosts: Sequence[int] = ()):
+        """GPAW's calculator at these settings; it writes to the file `text`."""
         from gpaw import GPAW, setup_paths
 
         atoms: dict[str | int, str] = {"default": "paw", **dict.fromkeys(ghosts, "ghost")}
