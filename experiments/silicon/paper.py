@@ -1,11 +1,12 @@
 """Figures 2 to 4 of the optical paper with learned models: silicon's force field and Hamiltonian (HSE06).
 
     python experiments/silicon/paper.py [--quick] [--work WORK]
+    python experiments/silicon/paper.py --figures 3 --cells 8 64 512 4096
 
 2: absorption at 300 K for growing supercells, with the lattice at rest, against Green 2008. 3: five snapshots of the 8-atom
-cell and of 64 atoms (and 512): their mean and spread. 4: Tauc plots and gaps at 100 to 400 K with classical molecular
-dynamics and with quantum statistics, against the measured gap. Results lie in WORK and are resumed; tables and figures are
-written beside this file (paper-2.csv, paper-2.png, ...). `--quick` stops at 64 atoms (minutes).
+cell and of 64 atoms (and 512; 4096 by the filtered solver): their mean and spread. 4: Tauc plots and gaps at 100 to 400 K with
+classical molecular dynamics and with quantum statistics, against the measured gap. Results lie in WORK and are resumed; tables
+and figures are written beside this file (paper-2.csv, paper-2.png, ...). `--quick` stops at 64 atoms (minutes).
 """
 
 import argparse
@@ -45,6 +46,7 @@ SPREAD: dict[str, tuple[str, dict[str, Any]]] = {
     "8 atoms": ("paper-3-8", {"supercell": 1, "kmesh": 8, **FIVE}),
     "64 atoms": ("paper-3-64", {"supercell": 2, "kmesh": 4, **FIVE}),
     "512 atoms": ("paper-3-512", {"supercell": 4, "kmesh": 2, **FIVE}),
+    "4096 atoms": ("paper-3-4096", {"supercell": 8, "kmesh": 1, "solver": "filtered", **FIVE}),
 }
 """Supercells of figures 2 and 3: file of the study, and its settings. Figure 3 has the same k points of the crystal in all
 cells and snapshots, so that the spread is that of the atoms alone."""
@@ -98,12 +100,12 @@ def supercells(work: Path, quick: bool) -> None:
     plotting.save(figure, HERE / "paper-2.png")
 
 
-def spread(work: Path, quick: bool) -> None:
-    """Figure 3."""
+def spread(work: Path, cells: tuple[int, ...]) -> None:
+    """Figure 3, with cells of so many atoms."""
     rows, results = [], {}
     print("\nfive snapshots at 300 K: relative standard deviation of the absorption")
     for name, (file, changes) in SPREAD.items():
-        if quick and name == "512 atoms":
+        if int(name.split()[0]) not in cells:
             continue
         results[name] = run(file, work, **changes)
         spectrum = results[name].spectra[0]
@@ -153,12 +155,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="up to 64 atoms (minutes)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder of the results (default: beside this)")
+    parser.add_argument(
+        "--figures", type=int, nargs="+", default=[2, 3, 4], choices=(2, 3, 4), help="which (default: all)"
+    )
+    parser.add_argument(
+        "--cells", type=int, nargs="+", help="atoms of the cells of figure 3 (default: 8 64 512; quick: 8 64)"
+    )
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores; {BASE.potential}, {BASE.hamiltonian}")
-    temperatures(options.work)
-    spread(options.work, options.quick)
-    supercells(options.work, options.quick)
+    if 4 in options.figures:
+        temperatures(options.work)
+    if 3 in options.figures:
+        spread(options.work, tuple(options.cells or ((8, 64) if options.quick else (8, 64, 512))))
+    if 2 in options.figures:
+        supercells(options.work, options.quick)
 
 
 if __name__ == "__main__":

@@ -160,13 +160,20 @@ def _dipoles(occupied: int, tensor: bool, h: Array, w: Operator):
     e, u = jnp.linalg.eigh(h)
     filled, empty = u[:, :occupied], u[:, occupied:]
     x = jnp.einsum("nc,anv->acv", empty.conj(), w.apply(filled))
+    return e, u, x, *squared_dipoles(e, x, occupied, tensor)
+
+
+def squared_dipoles(
+    e: Float[Array, " n"], x: Inexact[Array, "3 c v"], occupied: int, tensor: bool
+) -> tuple[Float[Array, "c v"], Float[Array, "p c v"]]:
+    """Energies, eV, of transitions and their squared dipoles, angstrom^2, from <c|W|v>, eV angstrom."""
     gap = e[occupied:, None] - e[None, :occupied]
     if tensor:
         strengths = jnp.stack([(x[a].conj() * x[b]).real for a, b in VOIGT])
     else:
         strengths = (jnp.abs(x) ** 2).mean(axis=0, keepdims=True)
     allowed = gap > SMALLEST_GAP
-    return e, u, x, gap, jnp.where(allowed[None], strengths / jnp.where(allowed, gap, 1.0)[None] ** 2, 0.0)
+    return gap, jnp.where(allowed[None], strengths / jnp.where(allowed, gap, 1.0)[None] ** 2, 0.0)
 
 
 def _histogram_forward(occupied, grid, tensor, h, w, weights):

@@ -21,7 +21,7 @@ from jaxepi.linalg import alike
 from jaxepi.optics.momentum import momentum_operator
 from jaxepi.tree import pytree, replace
 
-GATHERED, GATHERED_ON_ACCELERATORS = 1 << 18, 1 << 28
+GATHERED, GATHERED_ON_ACCELERATORS = 1 << 17, 1 << 28
 """Numbers that are gathered for one matrix product, about: on a CPU what its cache holds."""
 
 SLOTS = 4

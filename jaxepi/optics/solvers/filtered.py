@@ -29,7 +29,7 @@ from jaxepi.optics.solvers.estimators import Lines
 from jaxepi.optics.solvers.spectral import Levels
 from jaxepi.optics.solvers.stochastic import DEFAULT_WIDTH, Stochastic, one_sided
 from jaxepi.optics.solvers.windows import Window, choose
-from jaxepi.optics.transitions import DenseOperator, transition_histogram
+from jaxepi.optics.transitions import DenseOperator, deposit, squared_dipoles, transition_histogram
 from jaxepi.tree import astype, pytree, replace, static
 
 COLUMNS = 128
@@ -40,6 +40,9 @@ SPURIOUS = 1.0
 
 PASSES = 4
 """Filters of a block at most."""
+
+SAFETY = 0.1
+"""Part of the tolerance that filters after the first aim at."""
 
 MARGIN = 9.0
 """Widths of a line above the joint up to which transitions are exact; the rest takes over from `TAKES_OVER` on."""
@@ -63,14 +66,14 @@ def _ritz(h: Bonds, block: Inexact[Array, "n o m"]) -> tuple[Array, Array, Array
     """Ritz values, eV, ascending, vectors and residuals, eV, of a block."""
     n, o, m = block.shape
     basis = jnp.linalg.qr(block.reshape(n * o, m))[0]
-    moved = h.apply(basis.reshape(n, o, m)).reshape(n * o, m)
-    inner = basis.conj().T @ moved
+    inner = basis.conj().T @ h.apply(basis.reshape(n, o, m)).reshape(n * o, m)
     e, u = jnp.linalg.eigh(0.5 * (inner + inner.conj().T))
-    residuals = jnp.linalg.norm(moved @ u - (basis @ u) * e[None].astype(u.dtype), axis=0)
+    vectors = (basis @ u).reshape(n, o, m)
+    residuals = jnp.linalg.norm((h.apply(vectors) - vectors * e[None, None].astype(u.dtype)).reshape(n * o, m), axis=0)
     # Vectors to spare are mixtures of everything outside, whose Ritz values may lie anywhere.
     e = jnp.where(residuals < SPURIOUS, e, jnp.inf)
     order = jnp.argsort(e)
-    return e[order], (basis @ u[:, order]).reshape(n, o, m), residuals[order]
+    return e[order], vectors[..., order], residuals[order]
 
 
 @jax.custom_vjp
@@ -98,6 +101,20 @@ following.defvjp(_following_forward, _following_backward)
 
 
 @partial(jax.jit, static_argnames=("filled", "grid", "tensor"))
+def _between(
+    w: Bonds, e: Float[Array, " m"], states, filled: int, grid: EnergyGrid, tensor: bool
+) -> Float[Array, "p bins"]:
+    """Binned transitions from filled to empty eigenvectors: what `_among` gives where nothing is differentiated."""
+    n, o, m = states.shape
+    below, above = states[..., :filled], states[..., filled:].reshape(n * o, m - filled)
+    x = jax.lax.map(
+        lambda b: above.conj().T @ Bonds(b, w.receivers, w.kept).apply(below).reshape(n * o, filled), w.blocks
+    )
+    gap, strengths = squared_dipoles(e, x, filled, tensor)
+    return deposit(grid, gap, strengths)
+
+
+@partial(jax.jit, static_argnames=("filled", "grid", "tensor"))
 def _among(h: Bonds, w: Bonds, states, scale, coefficients, filled: int, grid: EnergyGrid, tensor: bool):
     """Binned transitions among states, and their energies."""
     n, o, m = states.shape
@@ -113,7 +130,8 @@ def _among(h: Bonds, w: Bonds, states, scale, coefficients, filled: int, grid: E
     energies = 0.5 * (energies + energies.conj().T)
     momenta = 0.5 * (momenta - jnp.swapaxes(momenta.conj(), 1, 2))
     one = jnp.ones(1, flat.real.dtype)
-    return transition_histogram(energies[None], DenseOperator(momenta[None]), one, filled, grid, tensor)
+    found, e = transition_histogram(energies[None], DenseOperator(momenta[None]), one, filled, grid, tensor)
+    return found, e[0]
 
 
 @pytree
@@ -221,15 +239,18 @@ class Filtered:
             h, w = operators_of(case, s, k)
             chosen = self.window or self.look(h, case.occupied, case.size)
             self.check_memory(chosen, h, memory_gb)
-            states, filled, ok = self.states(h, chosen)
-            scale = tuple(jnp.asarray(x) for x in chosen.levels.scale)
-            coefficients = chosen.coefficients(states.real.dtype)
-            # The bins, not the states: no bin holds what is NaN, and zeros would be left.
-            found, e = poisoned(_among(h, w, states, scale, coefficients, filled, grid, tensor), ok)
+            e, states, filled, ok = self.states(h, chosen)
+            if traced(h, w):
+                scale = tuple(jnp.asarray(x) for x in chosen.levels.scale)
+                coefficients = chosen.coefficients(states.real.dtype)
+                # The bins, not the states: no bin holds what is NaN, and zeros would be left.
+                found, e = poisoned(_among(h, w, states, scale, coefficients, filled, grid, tensor), ok)
+            else:
+                found = _between(w, e, states, filled, grid, tensor)
             del states
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), s), k)
             total = total + case.weights[k] * self.joined(found, h, w, chosen.levels, key, grid, tensor)
-            energies.append(e[0])
+            energies.append(e)
             held.append(filled)
         total = case.prefactor(displaced) * total
         if not case.graph.checked:
@@ -250,8 +271,9 @@ class Filtered:
         weight = estimators.ramp(nodes, begin, end - begin)[None]
         return _broadened(found, grid, lines.deviation) * (1 - weight) + above * weight
 
-    def states(self, h: Bonds, chosen: Window) -> tuple[Inexact[Array, "n o m"], int, Array | bool]:
-        """The states nearest to the gap, ascending, how many of them are filled, and whether they are what is asked for.
+    def states(self, h: Bonds, chosen: Window) -> tuple[Array, Inexact[Array, "n o m"], int, Array | bool]:
+        """Energies, eV, ascending, of the states nearest to the gap, these, how many of them are filled, and whether they are
+        what is asked for.
 
         Raises:
             InputError: they are not converged, or more than a plan keeps (under tracing, the last value is false).
@@ -262,12 +284,12 @@ class Filtered:
             for _ in range(chosen.passes):
                 e, block, residuals = _ritz(h, _filtered(h, block, chosen, False))
             ok = (_worst(e, residuals, chosen) < self.tolerance) & chosen.holds(e) & spectral.within(h, chosen.levels)
-            return self.kept(e, block, chosen), chosen.filled, ok
+            return *self.kept(e, block, chosen), chosen.filled, ok
         if self.window is not None:
             spectral.refuse_beyond(h, chosen.levels)
         e, block, _ = self.converged(h, chosen)
         chosen = chosen.holding(np.asarray(e))
-        return self.kept(e, block, chosen), chosen.filled, True
+        return *self.kept(e, block, chosen), chosen.filled, True
 
     def converged(self, h: Bonds, chosen: Window) -> tuple[Array, Inexact[Array, "n o m"], int]:
         """Ritz values, eV, ascending, vectors of the whole block, of which those in the window are converged, and the filters.
@@ -276,22 +298,28 @@ class Filtered:
             InputError: they are not.
         """
         block = spectral.random_phases(jax.random.key(self.seed), h, chosen.block, h.blocks.dtype)
+        aim, now = SAFETY * self.tolerance, chosen
+        if self.precision == "single":
+            rough, left = chosen.in_single(h.kept.size)
+            block, now = _filtered(h, block, rough, True), chosen.reducing(aim / left)
         worst = np.inf
         for i in range(PASSES):
-            single = self.precision == "single" and i == 0
-            e, block, residuals = _ritz(h, _filtered(h, block, chosen, single))
+            e, block, residuals = _ritz(h, _filtered(h, block, now, False))
             worst = float(_worst(e, residuals, chosen))
-            if worst < self.tolerance and not single:
+            if worst < self.tolerance:
                 return e, block, i + 1
+            now = chosen.reducing(min(aim / worst, SAFETY))
         raise InputError(
             f"states about the gap have residuals of {worst:.1e} eV after {PASSES} filters, more than tolerance "
             f"{self.tolerance:g}: raise it"
         )
 
-    def kept(self, e: Array, block: Inexact[Array, "n o m"], chosen: Window) -> Inexact[Array, "n o held"]:
-        """The columns of the states that are kept."""
-        first = (e < chosen.levels.middle).sum() - chosen.filled
-        return jax.lax.dynamic_slice_in_dim(block, first, chosen.filled + chosen.empty, axis=2)
+    def kept(
+        self, e: Array, block: Inexact[Array, "n o m"], chosen: Window
+    ) -> tuple[Array, Inexact[Array, "n o held"]]:
+        """Energies and columns of the states that are kept."""
+        first, count = (e < chosen.levels.middle).sum() - chosen.filled, chosen.filled + chosen.empty
+        return tuple(jax.lax.dynamic_slice_in_dim(x, first, count, axis=x.ndim - 1) for x in (e, block))
 
     def check_memory(self, chosen: Window, h: Bonds, memory_gb: float) -> None:
         """Refuse a block that does not fit.

@@ -15,8 +15,17 @@ from jaxepi.tree import pytree, replace, static
 LIFTED = float(np.log(1e2))
 """Logarithm of the polynomial's value, over its largest outside, from which a state belongs to a plan."""
 
-ROUND_OFF = 1e-15
+ROUND_OFF, SINGLE_ROUND_OFF = 1e-15, 6e-8
 """Of a filtered vector, over the largest value of the polynomial."""
+
+SPREAD = 10.0
+"""Energy, eV, that residuals of random vectors have, about."""
+
+MIRRORED = 2 * float(np.log(2))
+"""What `rise` lacks at any order."""
+
+DENSE_WORK = 0.008
+"""Work of diagonalising among a block of m vectors, over that of m products with block rows."""
 
 
 @pytree
@@ -77,10 +86,42 @@ class Window:
         middle = self.levels.middle
         return replace(self, filled=int((inside < middle).sum()), empty=int((inside > middle).sum()))
 
+    def steepness(self, energy: float) -> float:
+        """Growth of the polynomial's logarithm with its order, at an energy over the outside."""
+        return (rise(*self.outer, *self.levels.scale, 1000, energy) + MIRRORED) / 1000
+
+    @property
+    def edges(self) -> float:
+        """The lesser `steepness` of both ends."""
+        return min(self.steepness(self.low), self.steepness(self.high))
+
+    def reducing(self, ratio: float) -> "Window":
+        """The same with a polynomial, of at most the order of this, that brings residuals down to `ratio` of themselves."""
+        order = (MIRRORED - np.log(ratio)) / self.edges
+        return replace(self, order=min(self.order, filled_up(order)))
+
+    def in_single(self, size: int) -> tuple["Window", float]:
+        """The same with a polynomial for single precision, and the residuals, eV, that it leaves of random vectors.
+
+        A higher order suppresses more and buries the states at the edges of the window deeper in the round-off of those in
+        the middle.
+        """
+        edges, steep = self.edges, self.steepness(self.levels.middle)
+        orders = np.unique([filled_up(n) for n in range(1, self.order + 1, 16)])
+        left = SPREAD * np.sqrt(size) * np.exp(MIRRORED - edges * orders)
+        buried = SINGLE_ROUND_OFF * self.levels.scale[1] * np.exp((steep - edges) * orders)
+        best = int(np.argmin(left + buried))
+        return replace(self, order=min(self.order, int(orders[best]))), float((left + buried)[best])
+
     def coefficients(self, dtype: Any) -> Float[Array, "1 d"]:
         """Of the polynomial, padded with zeros."""
         found = window(*self.outer, *self.levels.scale, self.order)
         return jnp.asarray(np.pad(found, (0, padded_order(len(found)) - len(found)))[None], dtype)
+
+
+def filled_up(order: float) -> int:
+    """The highest order, of at least this one, whose polynomial is worked out in as many products (`padded_order`)."""
+    return padded_order(np.ceil(order) + 1) - 1
 
 
 def choose(density: spectral.Density, levels: Levels, depth: float, tolerance: float, size: int) -> Window:
@@ -105,11 +146,11 @@ def choose(density: spectral.Density, levels: Levels, depth: float, tolerance: f
         outer = (float(low - room), float(high + room))
         held, error = density.states(*outer)
         block = spectral.rounded(held + 4 * error + 8)
-        per_order = min(rise(*outer, *levels.scale, 1000, e) + 1.4 for e in (low, high)) / 1000
+        per_order = Window(levels, low, high, outer, 0, block).edges
         if per_order <= 0 or block >= size:
             continue
-        order = int(np.ceil(-np.log(tolerance / np.sqrt(size)) / per_order))
-        cost = block * (order * 1.0 + 0.05 * block)
+        order = filled_up(-np.log(tolerance / np.sqrt(size)) / per_order)
+        cost = block * (order + DENSE_WORK * block)
         # What is filtered in the middle leaves its round-off in the states at the edges of the window.
         steep = [rise(*outer, *levels.scale, order, e) for e in (levels.middle, low, high)]
         floor = ROUND_OFF * levels.scale[1] * np.exp(steep[0] - min(steep[1:]))

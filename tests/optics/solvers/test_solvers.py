@@ -99,7 +99,7 @@ def test_a_plan_that_no_longer_holds_is_seen_under_tracing(crystal, planned):
 
     @jax.jit
     def holds(scale):
-        return planned.states(replace(operator, blocks=scale * operator.blocks), planned.window)[2]
+        return planned.states(replace(operator, blocks=scale * operator.blocks), planned.window)[3]
 
     assert holds(jnp.asarray(1.0))
     assert not holds(jnp.asarray(0.5))
