@@ -142,7 +142,7 @@ class Filtered:
         joint: photon energy, eV, up to which spectra are those of the dense solver.
         rest: what is beyond; None leaves it out (and with it most of eps1).
         tolerance: of the states: residuals |H x - E x|, over eV, of all that take part in transitions up to the joint.
-        precision: of the first filters: "double", or "single" (half the time; the last is double, and so is the rest).
+        precision: of the first filter: "double", or "single" as far as round-off allows, then "double".
         seed: of the first vectors. gap: edges between filled and empty states, eV, where they are known.
         window: what `planned` found, for tracing.
         width: narrowest line shape, eV, that the result will be broadened by (default: that of `dielectric`, or 0.03).
@@ -319,7 +319,8 @@ class Filtered:
     ) -> tuple[Array, Inexact[Array, "n o held"]]:
         """Energies and columns of the states that are kept."""
         first, count = (e < chosen.levels.middle).sum() - chosen.filled, chosen.filled + chosen.empty
-        return tuple(jax.lax.dynamic_slice_in_dim(x, first, count, axis=x.ndim - 1) for x in (e, block))
+        cut = jax.lax.dynamic_slice_in_dim
+        return cut(e, first, count), cut(block, first, count, axis=2)
 
     def check_memory(self, chosen: Window, h: Bonds, memory_gb: float) -> None:
         """Refuse a block that does not fit.

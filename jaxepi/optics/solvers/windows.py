@@ -107,7 +107,7 @@ class Window:
         the middle.
         """
         edges, steep = self.edges, self.steepness(self.levels.middle)
-        orders = np.unique([filled_up(n) for n in range(1, self.order + 1, 16)])
+        orders = np.unique([filled_up(float(n)) for n in range(1, self.order + 1, 16)])
         left = SPREAD * np.sqrt(size) * np.exp(MIRRORED - edges * orders)
         buried = SINGLE_ROUND_OFF * self.levels.scale[1] * np.exp((steep - edges) * orders)
         best = int(np.argmin(left + buried))
