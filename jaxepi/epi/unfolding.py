@@ -48,7 +48,13 @@ def resolvent(
 
     Its derivatives need no difference of eigenvalues, and are right at degeneracies.
     """
-    e, u = jnp.linalg.eigh(h)
+    return propagated(*jnp.linalg.eigh(h), cells, energies, eta)
+
+
+def propagated(
+    e: Float[Array, " N"], u: Inexact[Array, "N N"], cells: int, energies: Float[Array, " e"], eta: Float[Array, ""]
+) -> Complex[Array, "e o o"]:
+    """`resolvent` from the eigenvalues and eigenvectors of H, for those who need them too."""
     x, g = _projected(u, cells), _propagator(e, energies, eta)
     return jnp.einsum("on,en,pn->eop", x, g, x.conj())
 
