@@ -21,6 +21,7 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
+import dirac_crystals  # noqa: E402
 import velocity_report  # noqa: E402
 from dirac_crystals import Crystal  # noqa: E402
 
@@ -111,6 +112,9 @@ class Chain:
 
     def __init__(self, name: str, study: Study) -> None:
         self.crystal, self.study, self.made = velocity_report.crystal_of(name), study, {}
+        self.hamiltonian = self.crystal.hamiltonian
+        if name == "layer":  # flexural modes move atoms of one layer by more than half of the skin at 300 K
+            self.hamiltonian = dirac_crystals.roomy(self.hamiltonian, 2.0)
 
     @property
     def constants(self) -> sampling.ForceConstants:
@@ -135,7 +139,7 @@ class Chain:
     def supercell(self, n: int):
         def make():
             supercell = self.crystal.cell.supercell((n, n, 1))
-            return sampling.resampled(self.constants, supercell), self.crystal.hamiltonian.graph(supercell)
+            return sampling.resampled(self.constants, supercell), self.hamiltonian.graph(supercell)
 
         return self._once(n, make)
 
@@ -163,7 +167,7 @@ class Chain:
         drawn.check(graph)
         energies = jnp.asarray(crystal.states(KAPPAS)[0])
         points = jnp.asarray(crystal.points(KAPPAS))
-        arrays = (crystal.hamiltonian, supercell, graph, drawn.positions, points, energies)
+        arrays = (self.hamiltonian, supercell, graph, drawn.positions, points, energies)
         begin = time.process_time()
         inner, green = call_lapack(crystal.hamiltonian.basis.size(supercell.species), measured, *arrays)
         seconds = (time.process_time() - begin) / (2 * count)

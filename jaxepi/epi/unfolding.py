@@ -48,7 +48,8 @@ def resolvent(
 
     Its derivatives need no difference of eigenvalues, and are right at degeneracies.
     """
-    return propagated(*jnp.linalg.eigh(h), cells, energies, eta)
+    e, u = jnp.linalg.eigh(h)
+    return propagated(e, u, cells, energies, eta)
 
 
 def propagated(
