@@ -29,6 +29,9 @@ from jaxepi.hamiltonians.overlap import Overlap, parities, scattered, spline
 from jaxepi.nn import directions, harmonics
 from jaxepi.structure import Structure
 
+SINGLE = 1e-4
+"""How far products of radial functions may be from those of one function a shell, relative to the largest."""
+
 Term = tuple[int, int]
 """l of an orbital times the distance, and l of a function of the vector between the atoms."""
 
@@ -116,7 +119,8 @@ def terms(a: str, b: str) -> tuple[Term, ...]:
 
 
 def tables(overlap: Overlap, orbital: Float[Array, "t g"]) -> Float[Array, "u g"]:
-    """Functions of distance of the position, bohr^(1-l), on the grid of the overlap's, a pair of shells after the other."""
+    """Functions of distance of the position, bohr^(1-l), on the grid of the overlap's, a pair of shells after the other; NaN
+    where the tables are no overlaps of one function a shell."""
     shells, count, dtype = overlap.shells, orbital.shape[1], orbital.dtype
     q = _waves(count, overlap.end)
     m, slope = _products(overlap, orbital)
@@ -133,7 +137,8 @@ def tables(overlap: Overlap, orbital: Float[Array, "t g"]) -> Float[Array, "u g"
                 of_q = (DEGREE[b] + 1) * over[:, i, j] + k[:, i, j] if lower else DEGREE[b] * over[:, i, j] - k[:, i, j]
                 sign = 8.0 * (-1) ** ((DEGREE[a] - raised - l) // 2)
                 out.append(sign * (jnp.asarray(_to_distance(l, count, overlap.end), dtype) @ of_q))
-    return jnp.stack(out)
+    whole = jnp.abs(m @ m - trace[:, None, None] * m).max() < SINGLE * trace.max() ** 2
+    return jnp.where(whole, jnp.stack(out), jnp.nan)
 
 
 def _products(overlap: Overlap, orbital: Float[Array, "t g"]) -> tuple[Float[Array, "q s s"], Float[Array, "q s s"]]:

@@ -10,7 +10,7 @@ from scipy.special import spherical_jn
 
 from jaxepi.datasets.overlap import DEGREE, OverlapFunctions, entries, shell_functions
 from jaxepi.graph import build_graph
-from jaxepi.hamiltonians import Basis, Blocks, positions
+from jaxepi.hamiltonians import Basis, Blocks, Hamiltonian, e3, positions
 from jaxepi.hamiltonians.bloch import bloch_matrices
 from jaxepi.hamiltonians.overlap import Overlap
 from jaxepi.optics.momentum import orthonormal
@@ -77,10 +77,12 @@ def pairs(model):
     @jax.jit
     def made():
         held = positions.ket_centred(overlap, params, every), overlap.two_centre(params, vectors)
-        return *held, positions.at_rest(overlap, params)
+        other = positions.tables(overlap, params["orbital"].at[0].multiply(1.1))
+        return *held, positions.at_rest(overlap, params), other
 
-    (ket, back, turned), s, own = (lambda d, s, own: (jnp.split(d, 3), s, own))(*made())
-    return vectors, turn, ket, back, turned, s, own
+    d, s, own, other = made()
+    assert np.isnan(other).all(), "tables of no functions make no positions"
+    return vectors, turn, *jnp.split(d, 3), s, own
 
 
 def test_positions_are_those_of_a_sum_over_a_grid(pairs):
@@ -171,6 +173,20 @@ def test_velocities_do_not_depend_on_where_atoms_are_said_to_be(model):
     np.testing.assert_allclose(
         jnp.diagonal(plain[0], axis1=1, axis2=2), jnp.diagonal(exact, axis1=1, axis2=2), atol=1e-8
     )
+
+
+def test_a_model_with_tables_gives_positions_where_velocities_ask_for_them(model):
+    overlap, params = model
+    module = e3.configured({"kind": "equivariant", "interactions": 0}, e3.carried(overlap, SHELLS, 6, 4.0), overlap)
+    h = Hamiltonian(module.init(0, params), module)
+    structure = Structure.create([[0, 0, 0], VECTOR], np.eye(3) * 40.0, [6, 6], (False, False, False))
+    graph = h.graph(structure)
+    blocks = h.blocks_with_dipoles(structure, graph)
+    at, between = jax.jit(lambda: positions.apply(overlap, params, structure, graph, graph.tables[-1]))()
+    np.testing.assert_allclose(blocks.dipoles, at, atol=1e-12)
+    np.testing.assert_allclose(blocks.edge_dipoles, between, atol=1e-12)
+    np.testing.assert_array_equal(between[graph.reverse], jnp.swapaxes(between, 2, 3))
+    assert jax.eval_shape(h.blocks, structure, graph.check(structure)).edge_dipoles is None
 
 
 def test_velocities_of_a_molecule_are_energies_times_positions(model):

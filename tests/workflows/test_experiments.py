@@ -51,3 +51,24 @@ def test_the_window_of_the_peer_is_aligned_where_it_is_counted_from():
     inside = (edge >= -5) & (edge <= 4)
     assert wide["window"] == pytest.approx(200 * (inside[:, 2:].sum() / inside.sum()) ** 0.5)
     assert wide["gap_bias"] == pytest.approx(200)
+
+
+def test_runs_that_differ_by_their_seed_are_one_line_of_the_table():
+    spec = importlib.util.spec_from_file_location("table", FOLDER / "bilayer_graphene" / "table.py")
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    model = {"interactions": 1, "relations": "layers", "channels": 8, "baseline": "linear"}
+    card = {"provenance": {"settings": {"model": model, "run": {"seed": 3}}}}
+    name, seed = table.described(card)
+    assert (name, seed) == ("edges within and between layers, 1 interaction, 8 channels, baseline", 3)
+    model |= {"interactions": 0, "baseline": "two-centre"}
+    assert table.described(card)[0] == "two-centre baseline alone"
+    errors = [dict.fromkeys(table.COLUMNS, x) for x in (1.0, 2.0)]
+    runs = [
+        {"environments": 7, "parameters": 9, "bilayer": e, "twisted": {c: 0.5 * v for c, v in e.items()}}
+        for e in errors
+    ]
+    cells = [c.strip() for c in table.line("a", runs).split("|")][1:-1]
+    assert cells[:4] == ["a", "2", "7", "9"]
+    assert cells[4] == "1.500 +- 0.707"
+    assert cells[-1] == "0.50 +- 0.00"
