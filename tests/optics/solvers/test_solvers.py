@@ -171,6 +171,28 @@ def test_windows_hold_what_is_asked_for_or_are_refused():
         choose(density(), levels, 9.0, 1e-8, 160)
 
 
+def test_polynomials_suppress_as_much_as_they_are_asked_to():
+    chosen = choose(density(), Levels(-10.5, 15.5, 0.0, 1.0), 2.0, 1e-8, 160)
+    centre, half = chosen.levels.scale
+
+    def over_the_outside(one):
+        coefficients = np.asarray(one.coefficients(float))[0]
+        at = np.concatenate([np.linspace(-10.5, chosen.outer[0], 999), np.linspace(chosen.outer[1], 15.5, 999)])
+        outside, edges = (
+            np.abs(np.polynomial.chebyshev.chebval((e - centre) / half, coefficients))
+            for e in (at, np.array([chosen.low, chosen.high]))
+        )
+        return edges.min() / outside.max()
+
+    short = chosen.reducing(1e-3)
+    assert short.order < chosen.order
+    assert 1e3 < over_the_outside(short) < over_the_outside(chosen)
+    assert chosen.reducing(1e-30).order == chosen.order
+    rough, left = chosen.in_single(160)
+    assert rough.order <= chosen.order
+    assert 160**0.5 * 10 / over_the_outside(rough) < left < 1e-2
+
+
 def test_lines_wider_than_the_gap_are_refused():
     assert Sides.of(Levels(-10.0, 10.0, 0.0, 1.0), Lines.of(0.03, GRID), 2.0).first > 0
     with pytest.raises(
