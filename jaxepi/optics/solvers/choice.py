@@ -14,7 +14,7 @@ LARGEST_DENSE = 8000
 """Orbitals up to which everything is diagonalised."""
 
 LARGEST_FILTERED = 60_000
-"""Orbitals up to which states about the gap are filtered: not measured beyond 64 atoms."""
+"""Orbitals up to which states about the gap are filtered: not measured beyond 512 atoms."""
 
 
 @runtime_checkable
