@@ -4,12 +4,11 @@ python scripts/check_renormalisation.py silicon --meshes 4 6 8 12
 python scripts/check_renormalisation.py silicon --hamiltonian silicon-hse06 --potential silicon-hse06 --container 7 \
     --second 4 --meshes 4 6 8
 python scripts/check_renormalisation.py carlo --pairs 32
-python scripts/check_renormalisation.py graphene --mesh 96
 python scripts/check_renormalisation.py derivatives
 
 `silicon` (any material by --crystal): shifts of the indirect and the direct gap by mesh, adiabatic and dynamic, 100 to 400 K,
 and the isotope slope as a derivative by the mass. `carlo`: a mesh against snapshots of its supercell at a tenth of the
-amplitude, and at full amplitude. `graphene`: p_z electrons, phonons of Lindsay and Broido. `derivatives`: against differences.
+amplitude, and at full amplitude. `derivatives`: against differences. Graphene: experiments/bilayer_graphene/fermi_velocity.py.
 """
 
 import argparse
@@ -25,8 +24,6 @@ import numpy as np
 from refusals import refusing
 
 from jaxepi import electrons, epi, kpoints, materials, sampling, units
-from jaxepi.hamiltonians import Hamiltonian, parameter_files
-from jaxepi.sampling import ForceConstants
 from jaxepi.structure import Structure
 from jaxepi.tree import replace
 
@@ -193,158 +190,6 @@ def carlo(options) -> None:
                 print(f"{temperature:g} K: {i + 1} pairs, {text}", flush=True)
 
 
-# Graphene
-
-
-def tersoff(a: float) -> tuple[Structure, ForceConstants]:
-    """Graphene with the potential of Lindsay and Broido, Phys. Rev. B 81, 205441 (2010), 5 x 5 cells; lattice constant a."""
-    lattice = np.array([[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, 20.0]])
-    cell = Structure.create(
-        np.array([[0, 0, 0.5], [1 / 3, 2 / 3, 0.5]]) @ lattice, lattice, [6, 6], (True, True, False)
-    )
-    supercell = cell.supercell((5, 5, 1))
-    x, box = np.asarray(supercell.positions), np.asarray(supercell.cell)
-    between = x[None] - x[:, None]
-    between -= np.round(between @ np.linalg.inv(box)) @ box
-    order = np.argsort(np.linalg.norm(between, axis=-1), axis=1)[:, 1:4]
-    wrap = jnp.asarray(np.take_along_axis(between, order[:, :, None], 1) - (x[order] - x[:, None]))
-
-    def energy(y):
-        bonds = y[order] - y[:, None] + wrap
-        return tersoff_energy(bonds)
-
-    def row(i):
-        e = jnp.zeros(x.shape).at[i // 3, i % 3].set(1)
-        return jax.jvp(jax.grad(energy), (supercell.positions,), (e,))[1]
-
-    matrix = jax.lax.map(row, jnp.arange(6)).reshape(2, 3, 25, 2, 3)
-    return cell, ForceConstants(supercell, matrix)
-
-
-def tersoff_energy(bonds) -> jax.Array:
-    """Energy of atoms with three bonds each, shape (n, 3, 3), all within the inner cutoff, eV."""
-    big, b, lam1, lam2 = 1393.6, 430.0, 3.4879, 2.2119
-    beta, n, c, d, h = 1.5724e-7, 0.72751, 38049.0, 4.3484, -0.93
-    length = jnp.linalg.norm(bonds, axis=-1)
-    cosine = jnp.einsum("iab,icb->iac", bonds, bonds) / (length[:, :, None] * length[:, None])
-    g = (1 + c**2 / d**2 - c**2 / (d**2 + (h - cosine) ** 2)) * (1 - jnp.eye(3))
-    order = (1 + (beta * g.sum(axis=2)) ** n) ** (-1 / (2 * n))
-    return 0.5 * jnp.sum(big * jnp.exp(-lam1 * length) - order * b * jnp.exp(-lam2 * length))
-
-
-def relaxed() -> float:
-    """Lattice constant of least energy, angstrom."""
-    angles = np.deg2rad([90, 210, 330])
-    star = jnp.asarray(np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1))[None]
-    slope = jax.jit(jax.value_and_grad(jax.grad(lambda d: tersoff_energy(d * star))))
-    d = jnp.asarray(1.44)
-    for _ in range(20):
-        first, second = slope(d)
-        d = d - first / second
-    return float(d) * 3**0.5
-
-
-def p_z(length: float, steep: float) -> Hamiltonian:
-    """First neighbours, 2.7 eV, falling by `steep` eV/angstrom."""
-    law = {"value": -2.7, "decay": steep * length / 2.7, "length": length, "switch": 10.0, "width": 0.1}
-    data = {
-        "name": "p_z", "citation": "of this script", "law": "exponential", "onsite_model": "constant", "cutoff": 1.7,
-        "skin": 0.5, "species": {"C": {"shells": ["pz"], "electrons": 1, "onsite": {"pz": 0.0}}},
-        "pairs": [{"species": ["C", "C"], "hopping": {"pz-pz:pi": law}}],
-    }  # fmt: skip
-    module, params = parameter_files.build(data)
-    return Hamiltonian(params, module)
-
-
-def graphene(options) -> None:
-    """The velocity at the Dirac point: second order, adiabatic and dynamic, and estimators from snapshots of 6 x 6 cells."""
-    a = relaxed()
-    cell, constants = tersoff(a)
-    hamiltonian = p_z(a / 3**0.5, options.steep)
-    known = epi.topology(hamiltonian, constants)
-    corner = np.array([1 / 3, 1 / 3, 0.0])
-    if abs(np.asarray(electrons.eigenvalues(hamiltonian, cell, corner[None]))[0, 0]) > 1e-6:
-        corner = np.array([2 / 3, -1 / 3, 0.0])
-    velocity = 1.5 * 2.7 * a / 3**0.5
-    eta = 0.6 * (2 * np.pi / (options.mesh * a)) * velocity / 2
-    full = kpoints.mesh((options.mesh, options.mesh, 1), (0.5, 0.25, 0.0), time_reversal=False, periodic=cell.pbc)
-    top = float(sampling.frequencies_thz(constants, np.zeros((1, 3)))[0, -1])
-    print(
-        f"graphene: a {a:.4f} angstrom, highest mode {top:.1f} THz, dt/dd {options.steep:g} eV/angstrom, eta {eta:.3f} eV"
-    )
-    kappas, rows = np.array([0.02, 0.04, 0.06, 0.10, 0.15, 0.20]), {}
-    along = np.array([np.cos(0.3), np.sin(0.3), 0.0])  # between the axes, where warping nearly cancels
-    inverse = np.linalg.inv(np.asarray(cell.reciprocal))
-    for name, dynamic, kelvin in (
-        ("adiabatic, 0 K", False, 0.0),
-        ("dynamic, 0 K", True, 0.0),
-        ("dynamic, 300 K", True, 300.0),
-    ):
-        found = []
-        for kappa in kappas:
-            level = epi.Level(jnp.asarray(corner + kappa * along @ inverse), 1, 1)
-            prepared = epi.problem(hamiltonian, constants, level, known)
-            energy = float(prepared.states.energy[0, 0].real)
-            shift = epi.shift(prepared, full, kelvin, epi.Treatment(eta, 0.0, dynamic), batch=512)
-            found.append((energy, float(shift.fan), float(shift.debye_waller)))
-        rows[name] = np.array(found)
-    print(
-        f"{'second order':16}"
-        + "".join(f"{k:>8.2f}" for k in kappas)
-        + "  kappa (1/angstrom); Sigma/E in %; slope 0.05 to 0.15"
-    )
-    for name, found in rows.items():
-        ratio = 100 * (found[:, 1] + found[:, 2]) / found[:, 0]
-        window = (kappas >= 0.05) & (kappas <= 0.15)
-        bare, moved = (epi.velocity(kappas, e, (0.05, 0.15)) for e in (found[:, 0], found.sum(axis=1)))
-        slope = float(moved / bare) - 1
-        print(
-            f"{name:16}"
-            + "".join(f"{r:8.2f}" for r in ratio)
-            + f"{np.mean(ratio[window]):10.2f} mean {100 * slope:8.2f} slope",
-            flush=True,
-        )
-        print(f"{'  Debye-Waller':16}" + "".join(f"{r:8.2f}" for r in 100 * found[:, 2] / found[:, 0]))
-    innermost(hamiltonian, cell, constants, corner, along @ inverse, velocity, options.snapshots)
-
-
-def innermost(hamiltonian, cell, constants, corner, along, velocity, count: int) -> None:
-    """Sorted bands next to the Dirac point of 6 x 6 snapshots, and the averaged, unfolded Green's function of the same."""
-    supercell = cell.supercell((6, 6, 1))
-    fc = sampling.resampled(constants, supercell)
-    noise = sampling.white_noise(jax.random.key(0), count, len(supercell), antithetic=True)
-    moved = sampling.displacements(fc, 0.0, noise)
-    groups = sampling.averages.antithetic_pairs(count)
-    drawn = sampling.Snapshots(supercell, supercell.positions[None] + moved, 0.0, None, groups)
-    graph = hamiltonian.graph(supercell)
-    print(f"6 x 6, {count} snapshots at 0 K: change of velocity in %")
-    for kappa in (0.03, 0.06, 0.10, 0.15):
-        k = corner + kappa * along
-        bare = float(np.asarray(electrons.eigenvalues(hamiltonian, cell, k[None]))[0, 1])
-        splitting = []
-        for s in range(count):
-            e = np.asarray(electrons.eigenvalues(hamiltonian, drawn[s], (k * np.array([6, 6, 1]))[None], graph))[0]
-            splitting.append((e[len(e) // 2] - e[len(e) // 2 - 1]) / 2)
-        mean, error = np.mean(splitting), float(sampling.averages.standard_error(np.array(splitting), groups))
-        sigma, wrong = epi.self_energies(hamiltonian, drawn, k[None], np.array([bare]), 0.1, graph)
-        h, _ = epi_bloch(hamiltonian, cell, k)
-        own = np.linalg.eigh(h)[1][:, 1]
-        unfolded = float((own.conj() @ np.asarray(sigma[0, 0]) @ own).real)
-        print(
-            f"kappa {kappa:.2f}: innermost sorted pair {100 * (mean / bare - 1):+.1f} +- {100 * error / bare:.1f}; averaged "
-            f"Green's function {100 * unfolded / bare:+.1f} +- {100 * float(np.asarray(wrong).max()) / bare:.1f}",
-            flush=True,
-        )
-
-
-def epi_bloch(hamiltonian, cell, k) -> tuple:
-    """H(k) of the primitive cell."""
-    from jaxepi.hamiltonians import hamiltonian_k
-
-    h, s = hamiltonian_k(hamiltonian, cell, hamiltonian.graph(cell), jnp.asarray(k))
-    return np.asarray(h), s
-
-
 def derivatives(options) -> None:
     """Of the valence edge's shift by temperature, mass and strain, against central differences."""
     loaded, constants, known, _, levels = crystal(options)
@@ -370,7 +215,7 @@ def derivatives(options) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exits with 2 on input that is refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("silicon", "carlo", "graphene", "derivatives"))
+    parser.add_argument("what", choices=("silicon", "carlo", "derivatives"))
     parser.add_argument("--crystal", default="silicon")
     parser.add_argument("--hamiltonian")
     parser.add_argument("--potential")
@@ -387,12 +232,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--amplitudes", type=float, nargs="+", default=[0.1, 1.0], choices=(0.1, 1.0))
     parser.add_argument("--special", action="store_true", help="a special displacement and its partner, too")
     parser.add_argument("--columns", action="store_true", help="curvatures without noise, too")
-    parser.add_argument("--mesh", type=int, default=96, help="of graphene")
-    parser.add_argument("--steep", type=float, default=6.4, help="dt/dd of graphene, eV/angstrom")
-    parser.add_argument("--snapshots", type=int, default=100, help="of graphene")
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
-    {"silicon": silicon, "carlo": carlo, "graphene": graphene, "derivatives": derivatives}[options.what](options)
+    {"silicon": silicon, "carlo": carlo, "derivatives": derivatives}[options.what](options)
     return 0
 
 

@@ -155,6 +155,7 @@ def printed(all_rows: list[Row], averaged: dict, seconds: dict, kappas: np.ndarr
     _parameters(averaged, kappas, eta)
     _parts(by, ends)
     _ratios(seconds, kappas)
+    _sorted(averaged, kappas)
     for s, held in averaged.items():
         if s.amplitude == 1 and s.kelvin == 0:
             print(
@@ -238,6 +239,20 @@ def _ratios(seconds, kappas) -> None:
                 [s.crystal, f"{s.kelvin:g} K", "dynamic" if s.dynamic else "adiabatic", *cells, f"{lowest:.3f}"]
             )
     _table(["crystal", "T", "treatment", *(f"{k:g}" for k in kappas), "lowest mode, THz"], lines)
+
+
+def _sorted(averaged, kappas) -> None:
+    """What a velocity would be as a ratio E/kappa."""
+    print("sorted bands next to the Dirac point, 0 K: change of half their distance over that at rest, %\n")
+    still = {(s.crystal, s.repeats): held["inner"][0] for s, held in averaged.items() if s.amplitude == 0}
+    lines = []
+    for s, held in averaged.items():
+        if s.amplitude == 1 and s.kelvin == 0:
+            relative = averages(held["inner"]) / still[s.crystal, s.repeats] - 1
+            errors = estimators.jackknife(relative[0], relative[1:])
+            cells = [Change(*pair).percent() for pair in zip(relative[0], errors, strict=True)]
+            lines.append([s.crystal, f"{s.repeats}x{s.repeats}", *cells])
+    _table(["crystal", "cell", *(f"{k:g}" for k in kappas)], lines)
 
 
 def drawn(all_rows: list[Row], averaged: dict, kappas: np.ndarray, eta: float) -> Figure:
@@ -330,7 +345,8 @@ def _over_windows(axis, all_rows) -> None:
     axis.set_xticks(range(len(WINDOWS)), [f"{low:g}-{high:g}" for low, high in WINDOWS])
     axis.set(xlabel="window (1/angstrom)", title="bilayer, 0 K")
     axis.title.set_fontsize(9)
-    axis.legend(fontsize=6)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=6)
 
 
 def _of_cells(axis, by) -> None:
