@@ -22,7 +22,7 @@ jax.config.update("jax_enable_x64", True)
 from jaxepi import materials, optics, sampling  # noqa: E402
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian  # noqa: E402
 from jaxepi.kpoints import KPoints  # noqa: E402
-from jaxepi.optics.solvers.dense import _transitions  # noqa: E402
+from jaxepi.optics.solvers.dense import binned_transitions  # noqa: E402
 
 
 def main() -> None:
@@ -81,13 +81,13 @@ def count_compilations(silicon) -> None:
     graph = silicon.hamiltonian.graph(supercell)
     counts = []
     for temperatures in ((300.0,), (100.0, 200.0, 300.0, 400.0)):
-        _transitions.clear_cache()
+        binned_transitions.clear_cache()
         for temperature in temperatures:
             snapshots = sampling.harmonic(
                 silicon.potential, supercell, temperature=temperature, count=2, key=jax.random.key(1)
             )
             optics.transitions(silicon.hamiltonian, snapshots, 1, graph=graph)
-        counts.append(_transitions._cache_size())
+        counts.append(binned_transitions._cache_size())
     print(f"compilations of the kernel: {counts[0]} for one temperature, {counts[1]} for four")
 
 

@@ -1,6 +1,8 @@
 """The order of the house: nothing imports what stands downstream of it, and a bare import stays light."""
 
 import ast
+import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -209,3 +211,16 @@ def test_the_plan_of_the_house_names_every_room_and_no_other():
     named = {name.strip("`/").removesuffix(".py") for row in rows for name in row.split(", ")}
     outside = {"experiments", "scripts", "tests", "docs"}
     assert named - outside == {room for room, _ in rooms()}
+
+
+def test_scripts_and_experiments_import_only_names_that_stand():
+    missing = []
+    for path in sorted(p for room in ("scripts", "experiments") for p in (PACKAGE.parent / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "jaxepi":
+                continue
+            module = importlib.import_module(node.module)
+            for name in (alias.name for alias in node.names):
+                if not hasattr(module, name) and not importlib.util.find_spec(f"{node.module}.{name}"):
+                    missing.append(f"{path.relative_to(PACKAGE.parent)}: {node.module}.{name}")
+    assert not missing

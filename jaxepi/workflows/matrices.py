@@ -187,7 +187,9 @@ def _trained(
         e3.write(study.hamiltonian(params), study.config, folder / MODEL, study.card(command, row, data_hash=digest))
 
     own = fitting.fingerprint(settings, study.config, digest, None)
-    fit, predict = fitting.fit(problem, problem.initial(), settings, folder, own, write_best, progress)
+    begun = (folder / fitting.STATE).exists()
+    first = problem.initial() if begun else problem.calibrated()
+    fit, predict = fitting.fit(problem, first, settings, folder, own, write_best, progress)
     plans = [plan for split in SPLITS for plan in problem.plans(split)]
     outputs = [jax.device_get(predict(fit.params, problem.arrays, plan)) for plan in plans]
     return fit, fit.params, problem.collect(plans, outputs)

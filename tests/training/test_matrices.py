@@ -9,7 +9,8 @@ from small_orbitals import LEVEL, labelled, model, random_numbers
 
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import Hamiltonian
-from jaxepi.training.matrices import evaluation, labels, least_squares
+from jaxepi.nn import SCALAR
+from jaxepi.training.matrices import calibration, evaluation, labels, least_squares
 from jaxepi.training.matrices.problem import BlockProblem
 from jaxepi.training.settings import BlockLossSettings
 
@@ -95,3 +96,13 @@ def test_the_loss_of_a_batch_is_that_of_the_table(groups):
     scores = problem.scores("validation", plans[-1:], outputs[-1:])
     np.testing.assert_allclose(scores["onsite_mev"], 1e3 * np.abs(on[held.atoms("validation")]).mean(), rtol=1e-8)
     np.testing.assert_allclose(scores["hopping_mev"], 1e3 * np.abs(hop[near]).mean(), rtol=1e-8)
+    # Training begins with layers that all give numbers of one size, and with little of what is left.
+    batch = jax.tree.map(lambda x: x[int(problem.plans("train")[0])], problem.arrays["batches"])
+    given = tuple(t["vectors"] for t in batch["near"]), tuple(t["receivers"] for t in batch["near"])
+    first = problem.calibrated()
+    features, own = h.module.atoms.apply({"params": first["atoms"]}, batch["species"], *given)
+    sizes = [float(np.sqrt(np.mean(np.square(x)))) for x in own.values()]
+    some = [size for size in sizes if size > 1e-9]  # a layer has no part that turns into its negative in the mirror
+    assert len(some) >= 2
+    np.testing.assert_allclose(some, calibration.START, rtol=1e-3)
+    assert 0.1 < np.sqrt(np.mean(np.square(features[SCALAR]))) < 10

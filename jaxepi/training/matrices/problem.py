@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from jaxepi.graph import FAR
 from jaxepi.hamiltonians.e3 import Equivariant
 from jaxepi.nn import hermitian
+from jaxepi.training.matrices.calibration import calibrated
 from jaxepi.training.matrices.labels import Matrices
 from jaxepi.training.matrices.least_squares import Fitted
 from jaxepi.training.packing import Shape, bins
@@ -69,6 +70,12 @@ class BlockProblem:
     def initial(self) -> dict[str, Any]:
         """Parameters to train."""
         return {n: jax.tree.map(lambda x: np.asarray(x, self.dtype), self.params[n]) for n in TRAINED}
+
+    def calibrated(self) -> dict[str, Any]:
+        """Parameters to train whose layers give numbers of the size of one on the first batch."""
+        batch = jax.tree.map(lambda x: x[int(self.plans("train")[0])], self.arrays["batches"])
+        vectors, receivers = (tuple(t[name] for t in batch["near"]) for name in ("vectors", "receivers"))
+        return calibrated(self.module, self.initial(), batch["species"], vectors, receivers)
 
     @cached_property
     def arrays(self) -> dict[str, Any]:
