@@ -22,11 +22,8 @@ from jaxepi.nn import radial_basis
 START = 0.1
 """Size of what the network gives at first, in units of what the baseline leaves."""
 
-SMALLEST = 1e-6
-"""Of a root mean square: irreps of which the batch has none are left as they are."""
-
-SWEEPS = 12
-"""At least as many as there are layers one behind another."""
+SMALLEST = 1e-5
+"""Of a root mean square, where all that enters has the size of one: irreps of which the batch has none are left as they are."""
 
 READOUTS = ("onsite", "hopping")
 """Names of the last layers."""
@@ -34,7 +31,8 @@ READOUTS = ("onsite", "hopping")
 NONLINEAR = ("radial", "invariants")
 """Names of parts that are not linear: of these, only what enters is scaled."""
 
-Apply = Callable[[Any], tuple[Any, Mapping[str, Any]]]
+Apply = Callable[[Any], tuple[Any, Any]]
+Path = tuple[str, ...]
 
 
 def calibrated(
@@ -62,17 +60,16 @@ def calibrated(
             name = f"convolution_{t}_{i}"
             own[name] = _first_divided(own[name], "radial", atoms.radial_features, size)
             divided[name] = typical
-    of_atoms = partial(atoms.apply, capture_intermediates=True)
-    run = jax.jit(lambda p: of_atoms({"params": p}, species, vectors, receivers))
-    own = _swept(run, own, divided)
-    features = run(own)[0][0]
+    run = partial(atoms.apply, capture_intermediates=True)
+    own = _in_order(lambda p: run({"params": p}, species, vectors, receivers), own, divided)
+    features = run({"params": own}, species, vectors, receivers)[0][0]
     between = {}
     for kind, v, there, size in zip(module.kinds, vectors, receivers, sizes, strict=True):
         senders = jnp.repeat(jnp.arange(v.shape[0], dtype=jnp.int32), v.shape[1])
         ends = (features, v.reshape(-1, 3), senders, there.reshape(-1))
-        of_edges = partial(edges.apply, capture_intermediates=True)
+        along = partial(edges.apply, capture_intermediates=True)
         first = _first_divided(params["edges"][kind], "invariants", edges.radial_features, size)
-        between[kind] = _swept(jax.jit(lambda p, e=ends, f=of_edges: f({"params": p}, *e)), first, {})
+        between[kind] = _in_order(lambda p, f=along, x=ends: f({"params": p}, *x), first, {})
     return {"atoms": own, "edges": between}
 
 
@@ -83,32 +80,47 @@ def _first_divided(params: Mapping[str, Any], name: str, count: int, size: Array
     return {**params, name: {**params[name], "w0": scaled}}
 
 
-def _swept(run: Apply, params: dict[str, Any], divided: Mapping[str, float]) -> dict[str, Any]:
-    """All layers at once, again and again: those behind k others are right after k + 1 sweeps.
+def _in_order(run: Apply, params: dict[str, Any], divided: Mapping[str, float]) -> dict[str, Any]:
+    """Parameters with all linear layers scaled, those that are called first before those that they feed.
 
     Args:
-        run: gives what every layer gives. divided: convolutions, and what each divides its sums by.
+        run: what a network gives, and what each of its layers does. divided: convolutions, and what each divides its sums by.
     """
-    for _ in range(SWEEPS):
-        params = _scaled(params, run(params)[1]["intermediates"], divided)
+    order: list[Path] = []
+
+    def called(p: Any) -> Any:
+        order.extend(_linear_layers(p, run(p)[1]["intermediates"]))  # a trace keeps the order of the calls
+        return 0
+
+    jax.eval_shape(called, params)
+    compiled = jax.jit(lambda p: run(p)[1]["intermediates"])
+    for path in order:
+        target = START if path[-1] in READOUTS else divided.get(path[0], 1.0) if path[-1] == "down" else 1.0
+        params = _scaled(params, compiled(params), path, target)
     return params
 
 
-def _scaled(params: Mapping[str, Any], given: Mapping[str, Any], divided: Mapping[str, float], parent: str = "") -> Any:
-    """Linear layers, which have one matrix an irrep, divided by the size of what they give."""
-    out = {}
-    for name, part in params.items():
-        inner = given.get(name, {})
-        found = inner.get("__call__", ((),))[0] if name not in NONLINEAR else ()
-        own = {f"w{irrep.label}": x for irrep, x in found.items()} if isinstance(found, Mapping) else {}
-        if not isinstance(part, Mapping):
-            out[name] = part
-        elif own.keys() & part.keys():
-            target = START if name in READOUTS else divided.get(parent, 1.0) if name == "down" else 1.0
-            out[name] = {k: _divided(w, own[k], target) for k, w in part.items()}
+def _linear_layers(params: Mapping[str, Any], given: Mapping[str, Any], above: Path = ()) -> list[Path]:
+    """Parts that have one matrix an irrep."""
+    found: list[Path] = []
+    for name, inner in given.items():
+        part = params.get(name)
+        if name in NONLINEAR or not isinstance(part, Mapping):
+            continue
+        if any(not isinstance(x, Mapping) and x.ndim == 2 and key == "w0" for key, x in part.items()):
+            found.append((*above, name))
         else:
-            out[name] = _scaled(part, inner, divided, name)
-    return out
+            found += _linear_layers(part, inner, (*above, name))
+    return found
+
+
+def _scaled(params: Mapping[str, Any], given: Mapping[str, Any], path: Path, target: float) -> dict[str, Any]:
+    """Parameters with the matrices of one layer divided by the size of what they give."""
+    name, rest = path[0], path[1:]
+    if rest:
+        return {**params, name: _scaled(params[name], given[name], rest, target)}
+    own = {f"w{irrep.label}": x for irrep, x in given[name]["__call__"][0].items()}
+    return {**params, name: {k: _divided(w, own[k], target) for k, w in params[name].items()}}
 
 
 def _divided(weights: Array, given: Array, target: float) -> Array:
