@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxepi.hamiltonians.e3 import Equivariant
+from jaxepi.hamiltonians.e3_network import AtomNetwork, EdgeNetwork
 from jaxepi.nn import radial_basis
 
 START = 0.1
@@ -31,7 +32,6 @@ READOUTS = ("onsite", "hopping")
 NONLINEAR = ("radial", "invariants")
 """Names of parts that are not linear: of these, only what enters is scaled."""
 
-Apply = Callable[[Any], tuple[Any, Any]]
 Path = tuple[str, ...]
 
 
@@ -60,16 +60,14 @@ def calibrated(
             name = f"convolution_{t}_{i}"
             own[name] = _first_divided(own[name], "radial", atoms.radial_features, size)
             divided[name] = typical
-    run = partial(atoms.apply, capture_intermediates=True)
-    own = _in_order(lambda p: run({"params": p}, species, vectors, receivers), own, divided)
-    features = run({"params": own}, species, vectors, receivers)[0][0]
+    own = _in_order(partial(_recorded, atoms, (species, vectors, receivers)), own, divided)
+    features = atoms.apply({"params": own}, species, vectors, receivers)[0]
     between = {}
     for kind, v, there, size in zip(module.kinds, vectors, receivers, sizes, strict=True):
         senders = jnp.repeat(jnp.arange(v.shape[0], dtype=jnp.int32), v.shape[1])
         ends = (features, v.reshape(-1, 3), senders, there.reshape(-1))
-        along = partial(edges.apply, capture_intermediates=True)
         first = _first_divided(params["edges"][kind], "invariants", edges.radial_features, size)
-        between[kind] = _in_order(lambda p, f=along, x=ends: f({"params": p}, *x), first, {})
+        between[kind] = _in_order(partial(_recorded, edges, ends), first, {})
     return {"atoms": own, "edges": between}
 
 
@@ -80,20 +78,25 @@ def _first_divided(params: Mapping[str, Any], name: str, count: int, size: Array
     return {**params, name: {**params[name], "w0": scaled}}
 
 
-def _in_order(run: Apply, params: dict[str, Any], divided: Mapping[str, float]) -> dict[str, Any]:
+def _recorded(network: AtomNetwork | EdgeNetwork, inputs: tuple[Any, ...], params: Any) -> Any:
+    """What each layer of a network gives."""
+    return network.apply({"params": params}, *inputs, capture_intermediates=True)[1]["intermediates"]
+
+
+def _in_order(run: Callable[[Any], Any], params: dict[str, Any], divided: Mapping[str, float]) -> dict[str, Any]:
     """Parameters with all linear layers scaled, those that are called first before those that they feed.
 
     Args:
-        run: what a network gives, and what each of its layers does. divided: convolutions, and what each divides its sums by.
+        run: what each layer of a network gives. divided: convolutions, and what each divides its sums by.
     """
     order: list[Path] = []
 
     def called(p: Any) -> Any:
-        order.extend(_linear_layers(p, run(p)[1]["intermediates"]))  # a trace keeps the order of the calls
+        order.extend(_linear_layers(p, run(p)))  # a trace keeps the order of the calls
         return 0
 
     jax.eval_shape(called, params)
-    compiled = jax.jit(lambda p: run(p)[1]["intermediates"])
+    compiled = jax.jit(run)
     for path in order:
         target = START if path[-1] in READOUTS else divided.get(path[0], 1.0) if path[-1] == "down" else 1.0
         params = _scaled(params, compiled(params), path, target)
