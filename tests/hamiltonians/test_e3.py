@@ -106,7 +106,7 @@ def test_shells_of_other_tables_are_refused():
 @pytest.mark.parametrize("name", ["graphene-pbe-lcao", "graphene-pbe-e3"])
 def test_shipped_models_have_a_dirac_point(name):
     """Two bands meet at K by symmetry alone, filled up to there; their slope is that of PBE, 0.83e6 m/s within 5%."""
-    h, cell = hamiltonians.load(name), materials.load("graphene").primitive
+    h, cell = hamiltonians.load(name).astype("float64"), materials.load("graphene").primitive
     k = np.array([1 / 3, 1 / 3, 0.0])
     step = 0.01 * np.array([1.0, 0.0, 0.0]) @ np.linalg.inv(np.asarray(cell.reciprocal))
     energies = np.asarray(eigenvalues(h, cell, np.stack([k, k + step, k - step])))
