@@ -221,6 +221,7 @@ def test_scripts_and_experiments_import_only_names_that_stand():
                 continue
             module = importlib.import_module(node.module)
             for name in (alias.name for alias in node.names):
-                if not hasattr(module, name) and not importlib.util.find_spec(f"{node.module}.{name}"):
+                room = hasattr(module, "__path__") and importlib.util.find_spec(f"{node.module}.{name}")
+                if not hasattr(module, name) and not room:
                     missing.append(f"{path.relative_to(PACKAGE.parent)}: {node.module}.{name}")
     assert not missing

@@ -9,6 +9,7 @@ one line, with mean and spread. Mean absolute errors of H, meV, up to the best m
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,16 +45,19 @@ def file_of(name: str) -> Path:
     raise InputError(f"no model {name}: give a folder that holds {MODEL}, a file, or one of the shipped models")
 
 
-def described(card: Mapping[str, Any]) -> tuple[str, int]:
-    """What a model is in words, and its seed."""
+def described(card: Mapping[str, Any]) -> tuple[str, int, str]:
+    """What a model is in words, its seed, and all else that it was trained by."""
     settings = card["provenance"]["settings"]
     model, run = settings["model"], settings["run"]
+    rest = {**settings, "run": {k: v for k, v in run.items() if k != "seed"}}
+    recipe = json.dumps([rest, card["provenance"]["data_hash"]], sort_keys=True)
     baseline = {"levels": "no baseline", "two-centre": "two-centre baseline", "linear": "baseline"}[model["baseline"]]
     if not model["interactions"]:
-        return f"{baseline} alone", int(run["seed"])
+        return f"{baseline} alone", int(run["seed"]), recipe
     weights = "edges within and between layers" if model["relations"] == "layers" else "one kind of edges"
     rounds = f"{model['interactions']} interaction" + "s" * (model["interactions"] > 1)
-    return f"{weights}, {rounds}, {model['channels']} channels, {baseline}", int(run["seed"])
+    words = f"{weights}, {rounds}, {model['channels']} channels, {run['epochs']} epochs, {baseline}"
+    return words, int(run["seed"]), recipe
 
 
 def measured(path: Path, level: str, zero: str) -> dict[str, Any]:
@@ -61,8 +65,8 @@ def measured(path: Path, level: str, zero: str) -> dict[str, Any]:
     model, card = e3.read(path)
     module = model.module
     assert isinstance(module, e3.Equivariant)
-    name, seed = described(card)
-    found: dict[str, Any] = {"name": name, "seed": seed, "environments": card["atoms"]["train"]}
+    name, seed, recipe = described(card)
+    found: dict[str, Any] = {"name": name, "seed": seed, "recipe": recipe, "environments": card["atoms"]["train"]}
     trained = {k: v for k, v in model.params.items() if k != "overlap"}
     found["parameters"] = sum(np.size(x) for x in jax.tree.leaves(trained))
     for which, file in SETS.items():
@@ -93,16 +97,21 @@ def main() -> int:
     parser.add_argument("--as-it-is", action="store_true", help="leave the multiple of S in")
     options = parser.parse_args()
     zero = "as it is" if options.as_it_is else "up to mu S"
-    runs: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
+    runs: dict[str, list[dict[str, Any]]] = {}
     for name in options.models:
         run = measured(file_of(name), options.level, zero)
-        runs.setdefault((run["name"], run["environments"], run["parameters"]), []).append(run)
+        same = runs.setdefault(run["recipe"], [])
+        if run["seed"] in [other["seed"] for other in same]:
+            raise InputError(
+                f"{name}: a model of the same settings and seed {run['seed']} is there already; give it once"
+            )
+        same.append(run)
     heads = ["model", "seeds", "environments", "parameters"]
     heads += [f"{which}: {column}" for which in SETS for column in COLUMNS] + ["twisted/bilayer"]
     print(f"Mean absolute errors of H, meV, {zero}; test's bilayers, and twisted cells that no model learns from\n")
     print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
-    for (name, _, _), found in runs.items():
-        print(line(name, found))
+    for found in runs.values():
+        print(line(found[0]["name"], found))
     words = ("one kind of edges, 3 blocks", "one kind of edges, 6 blocks", "two kinds of edges, 3 + 3 blocks")
     for word, *both in zip(words, *evaluation.HEDGENET.values(), strict=True):
         bilayer, twisted = both

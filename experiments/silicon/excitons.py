@@ -33,7 +33,7 @@ from jaxepi.materials import measured  # noqa: E402
 from jaxepi.optics.bethe_salpeter.pairs import product  # noqa: E402
 from jaxepi.optics.bethe_salpeter.setup import Setup  # noqa: E402
 from jaxepi.tree import replace  # noqa: E402
-from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings, absorption, load  # noqa: E402
+from jaxepi.workflows.absorption import AbsorptionResult, AbsorptionSettings, absorption  # noqa: E402
 from jaxepi.workflows.quanta import put_back  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -87,7 +87,7 @@ def rest(options: argparse.Namespace) -> None:
 
 
 def study(options: argparse.Namespace, temperature: float) -> AbsorptionResult:
-    """Spectra of one temperature, computed or read; settings that the file of an older version lacks are those of today."""
+    """Spectra of one temperature, computed, or read where they are those of the same settings and models."""
     settings = AbsorptionSettings(
         crystal="silicon",
         hamiltonian="silicon-hse06",
@@ -105,9 +105,7 @@ def study(options: argparse.Namespace, temperature: float) -> AbsorptionResult:
         width=WIDTH,
         workers=1,
     )
-    path = options.work / f"spectra-{temperature:g}-{options.mesh}-{options.pairs}.h5"
-    known = load(path) if path.exists() else None
-    return known if known is not None and known.settings == settings else absorption(settings, path)
+    return absorption(settings, options.work / f"spectra-{temperature:g}-{options.mesh}-{options.pairs}.h5")
 
 
 def reference(options: argparse.Namespace, temperature: float) -> tuple[str, np.ndarray] | None:

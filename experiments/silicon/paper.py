@@ -159,7 +159,11 @@ def main() -> None:
         "--figures", type=int, nargs="+", default=[2, 3, 4], choices=(2, 3, 4), help="which (default: all)"
     )
     parser.add_argument(
-        "--cells", type=int, nargs="+", help="atoms of the cells of figure 3 (default: 8 64 512; quick: 8 64)"
+        "--cells",
+        type=int,
+        nargs="+",
+        choices=[int(name.split()[0]) for name in SPREAD],
+        help="atoms of the cells of figure 3 (default: 8 64 512; quick: 8 64)",
     )
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,9 @@ def orthonormal(
     becomes the matrix dH' - (H' dS' + dS' H')/2 + i (H' D' - D' H'). Without D dipoles are atom-centred.
     """
     if blocks.dipoles is not None and blocks.edge_dipoles is None:
-        raise InputError("orbitals that overlap need dipoles between atoms, too, or none within them: drop these")
+        raise InputError(
+            "this basis has an overlap and dipoles on atoms alone: give Blocks.edge_dipoles too, or leave dipoles out"
+        )
     h, s = bloch_matrices(blocks, graph, vectors, k)
     assert s is not None
     assert blocks.overlap is not None

@@ -97,7 +97,7 @@ class ForceConstants:
         Raises:
             InputError: a structure that is not at rest, forces that are no numbers, a folder of another calculation.
         """
-        _check_periodicity(supercell)
+        check_periodicity(supercell)
         kept = finite_displacements.Kept(name or type(calculator).__name__, folder)
         matrix = finite_displacements.rows(calculator, supercell, displacement, kept, progress, force_tolerance)
         return cls(supercell, settled(jnp.asarray(matrix), supercell.repeats))
@@ -184,12 +184,8 @@ def force_constants(
     Raises:
         InputError: the supercell is not a repetition of its first base cell, forces do not vanish, or no potential.
     """
-    if not isinstance(potential, Potential):
-        raise InputError(
-            f"{type(potential).__name__} is no potential of jaxepi; forces of an ASE calculator are displaced for, by "
-            "ForceConstants.from_ase(calculator, supercell)"
-        )
-    _check_periodicity(supercell)
+    check_potential(potential)
+    check_periodicity(supercell)
     if graph is None:
         graph = potential.graph(supercell)
     graph = graph.check(supercell)
@@ -216,7 +212,7 @@ def _rows(potential: Potential, supercell: Structure, graph: Graph, batch: int |
     forces, column = jax.linearize(lambda y: potential.forces(supercell.with_positions(y), graph), x)
     directions = jnp.eye(3 * b, x.size, dtype=x.dtype).reshape(3 * b, *x.shape)
     rounds = -(-3 * b // batch) if batch else -(-3 * b * len(x) // AT_ONCE)
-    # Rounds of equal size: a smaller last one would be another program.
+    # Rounds of about equal size.
     size = max(1, -(-3 * b // rounds))
     columns = jax.vmap(column)(directions) if rounds == 1 else jax.lax.map(column, directions, batch_size=size)
     return settled(-columns.reshape(b, 3, cells, b, 3), repeats), forces
@@ -237,7 +233,16 @@ def symmetric(matrix: Array, repeats: tuple[int, int, int]) -> Array:
     return 0.5 * (matrix + jnp.transpose(matrix[:, :, opposite], (3, 4, 2, 0, 1)))
 
 
-def _check_periodicity(supercell: Structure, tolerance: float = 1e-3) -> None:
+def check_potential(potential: Any) -> None:
+    """Refuse what is no potential of jaxepi."""
+    if not isinstance(potential, Potential):
+        raise InputError(
+            f"{type(potential).__name__} is no potential of jaxepi; forces of an ASE calculator are displaced for, by "
+            "ForceConstants.from_ase(calculator, supercell)"
+        )
+
+
+def check_periodicity(supercell: Structure, tolerance: float = 1e-3) -> None:
     """Refuse a supercell whose atoms are not the first base cell's, repeated (within `tolerance` angstrom)."""
     cells = int(np.prod(supercell.repeats))
     b = len(supercell) // cells

@@ -6,12 +6,14 @@ dipole-dipole part of a polar crystal. At Gamma there is no macroscopic field: a
 Force constants of a potential in a large supercell come the same way from a smaller one that is wide enough.
 """
 
+import warnings
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.geometry import find_mic
 from jaxtyping import Array
 
 from jaxepi import symmetry
@@ -19,15 +21,18 @@ from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.guards import traced
 from jaxepi.potentials.base import Potential
-from jaxepi.sampling.force_constants import ForceConstants, force_constants
+from jaxepi.sampling.force_constants import ForceConstants, check_periodicity, check_potential, force_constants
 from jaxepi.sampling.lattices import diagonal, sites, warn_of_strain
 from jaxepi.sampling.phonons import Images, images_of, interpolated, short_ranged
 from jaxepi.sampling.polar import Polar
 from jaxepi.structure import Structure
 
 EXTENT = 25.0
-"""Angstrom: width of the supercell in which force constants of larger ones are computed. Atoms that are less than half of it
-apart keep theirs exactly; what is left beyond is summed over images, and frequencies of its own wave vectors are exact."""
+"""Angstrom: width of the supercell in which force constants of larger ones are computed. Exact where force constants reach less
+than half of it; beyond, images of the part add up in all pairs, and only frequencies of its own wave vectors are exact."""
+
+FAR_SHARE = 1e-3
+"""Of the largest block: force constants between atoms half a width apart are warned of where they are more."""
 
 
 def resampled(
@@ -74,34 +79,61 @@ def large_force_constants(
     """Force constants of a potential in a supercell of any size: those of the smallest supercell of the primitive cell that is
     `extent` wide, `resampled`, where that has less than half the atoms; `force_constants` of the supercell itself otherwise.
 
-    Time and memory of large supercells are those of the small one. With `potential` alone traced, derivatives go through.
+    Time and memory of large supercells are those of the small one. With `potential` alone traced, derivatives go through. There
+    is a warning where force constants are not small at half the extent already.
 
     Args:
-        supercell, graph: as of `force_constants`; a supercell or graph that is traced is taken as it is.
-        extent: angstrom; forces that reach less than half of it are exact.
+        supercell, graph: as of `force_constants`; a supercell or graph that is traced is taken as it is. A part has a graph of
+            its own.
+        extent: angstrom; force constants that reach less than half of it are exact.
 
     Raises:
         InputError: as `force_constants`, or an extent that is none.
     """
     if not 0 < extent < np.inf:
         raise InputError(f"extent {extent} angstrom: give a positive length")
-    if traced(supercell, graph):
-        return force_constants(potential, supercell, graph)
-    part = _part(supercell, extent)
+    check_potential(potential)
+    check_periodicity(supercell)
+    part = None if traced(supercell, graph) else _part(supercell, extent)
     if part is None:
         return force_constants(potential, supercell, graph)
     with jax.core.eval_context():
         bonds = potential.graph(part)
-    return resampled(force_constants(potential, part, bonds), supercell)
+    fc = force_constants(potential, part, bonds)
+    if not traced(potential):
+        _warn_of_far(fc)
+    return resampled(fc, supercell)
 
 
 def _part(supercell: Structure, extent: float) -> Structure | None:
-    """The smallest supercell of the primitive cell that is `extent` wide; None where it has half the atoms or more."""
+    """The smallest supercell of the primitive cell that is `extent` wide; None where it has half the atoms or more, or where
+    there is no primitive cell."""
     with jax.core.eval_context():
-        small = symmetry.primitive(supercell.base)
+        try:
+            small = symmetry.primitive(supercell.base).astype(supercell.positions.dtype)
+        except InputError:
+            return None
         heights = 2 * np.pi / np.linalg.norm(np.asarray(small.reciprocal, dtype=float), axis=1)
         counts = [max(1, int(np.ceil(extent / h))) if p else 1 for h, p in zip(heights, small.pbc, strict=True)]
         return small.supercell(counts) if 2 * len(small) * np.prod(counts) < len(supercell) else None
+
+
+def _warn_of_far(fc: ForceConstants) -> None:
+    """Warn where force constants between atoms half the width of the supercell apart are not small."""
+    heights = 2 * np.pi / np.linalg.norm(np.asarray(fc.supercell.reciprocal, dtype=float), axis=1)
+    half = 0.5 * heights[np.asarray(fc.supercell.pbc)].min(initial=np.inf)
+    x, cell = np.asarray(fc.supercell.positions, dtype=float), np.asarray(fc.supercell.cell, dtype=float)
+    vectors = x[None] - x[: len(fc.base), None]
+    _, apart = find_mic(vectors.reshape(-1, 3), cell, fc.supercell.pbc)
+    blocks = np.moveaxis(np.asarray(fc.matrix).reshape(len(fc.base), 3, -1, 3), 1, 2)
+    size = np.abs(blocks).max(axis=(2, 3)).reshape(-1)
+    share = size[apart >= half].max(initial=0.0) / size.max()
+    if share > FAR_SHARE:
+        warnings.warn(
+            f"force constants between atoms {half:.1f} angstrom apart are still {share:.1e} of the largest: those of "
+            "the large supercell, which are made of a part that wide, are off by about as much; give a larger extent",
+            stacklevel=3,
+        )
 
 
 def in_primitive_cells(fc: ForceConstants) -> ForceConstants:

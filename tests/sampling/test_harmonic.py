@@ -56,6 +56,13 @@ def test_force_constants_of_a_large_supercell_are_those_of_a_part_that_holds_the
     np.testing.assert_allclose(found.matrix, sampling.force_constants(potential, supercell).matrix, atol=1e-12)
     with pytest.raises(InputError, match="extent -1"):
         sampling.large_force_constants(potential, supercell, extent=-1.0)
+    single = Structure.from_ase(bulk("GaAs", "zincblende", a=5.6532)).astype("float32").supercell(6)
+    assert sampling.large_force_constants(potential, single, extent=12.0).matrix.dtype == np.float32
+    moved = supercell.with_positions(supercell.positions.at[100].add(0.1))
+    with pytest.raises(InputError, match="atom 100 is 0"):
+        sampling.large_force_constants(potential, moved, extent=12.0)
+    with pytest.warns(UserWarning, match="larger extent"):
+        sampling.large_force_constants(potential, supercell, extent=5.0)
 
 
 def test_dense_and_reciprocal_frequencies_agree(arsenide, dense):

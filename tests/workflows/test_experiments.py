@@ -58,9 +58,13 @@ def test_runs_that_differ_by_their_seed_are_one_line_of_the_table():
     table = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(table)
     model = {"interactions": 1, "relations": "layers", "channels": 8, "baseline": "linear"}
-    card = {"provenance": {"settings": {"model": model, "run": {"seed": 3}}}}
-    name, seed = table.described(card)
-    assert (name, seed) == ("edges within and between layers, 1 interaction, 8 channels, baseline", 3)
+    card = {"provenance": {"settings": {"model": model, "run": {"seed": 3, "epochs": 5}}, "data_hash": "a"}}
+    name, seed, recipe = table.described(card)
+    assert (name, seed) == ("edges within and between layers, 1 interaction, 8 channels, 5 epochs, baseline", 3)
+    card["provenance"]["settings"]["run"]["seed"] = 4
+    assert table.described(card)[2] == recipe
+    card["provenance"]["settings"]["loss"] = {"onsite": 2.0}
+    assert table.described(card)[2] != recipe
     model |= {"interactions": 0, "baseline": "two-centre"}
     assert table.described(card)[0] == "two-centre baseline alone"
     errors = [dict.fromkeys(table.COLUMNS, x) for x in (1.0, 2.0)]

@@ -339,7 +339,8 @@ class Filtered:
 
 def _worst(e: Array, residuals: Array, chosen: Window) -> Array:
     """The largest residual, eV, of the states that are wanted."""
-    return jnp.where((e > chosen.low) & (e < chosen.high), residuals, 0.0).max()
+    wanted = (e > chosen.low) & (e < chosen.high)
+    return jnp.where(wanted.any(), jnp.where(wanted, residuals, 0.0).max(), jnp.inf)
 
 
 def _filtered(h: Bonds, block: Array, chosen: Window, single: bool) -> Array:

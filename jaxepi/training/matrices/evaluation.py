@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from jaxepi.errors import InputError
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.e3 import in_chunks
 from jaxepi.training.energies.evaluation import SPLITS
@@ -95,10 +96,16 @@ def of_bilayers(rows: Sequence[dict[str, Any]], zero: str, split: str = "test") 
 
     Args:
         zero: "as it is" or "up to mu S".
+
+    Raises:
+        InputError: no configuration of that split.
     """
     chosen = [row for row in rows if (row["split"], row["zero"]) == (split, zero)]
     layered = [row for row in chosen if row["member"] == "two layers"]
-    return (layered or [row for row in chosen if row["group"] == "all"])[0]
+    rows_of = layered or [row for row in chosen if row["group"] == "all"]
+    if not rows_of:
+        raise InputError(f"no configuration is of split {split!r}; give a set that has some")
+    return rows_of[0]
 
 
 def lines(rows: Sequence[dict[str, Any]], groups: Sequence[str] = ("all", "layers")) -> Iterator[str]:
