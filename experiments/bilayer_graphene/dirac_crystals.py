@@ -6,6 +6,7 @@ neighbours alone, phonons of Lindsay and Broido.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxepi import hamiltonians, potentials, sampling
+from jaxepi.errors import InputError
 from jaxepi.hamiltonians import Hamiltonian, parameter_files
 from jaxepi.materials import bilayers
 from jaxepi.sampling import ForceConstants
@@ -25,6 +27,9 @@ A = 2.473
 
 REPEATS = 10
 """Of the cells in which that potential's force constants are made: two of its reaches fit between an atom and its image."""
+
+NAMES = ("bilayer", "layer", "pi", "nearest")
+"""Crystals; `nearest-4.5` is the last one with another slope of its hopping, eV/angstrom."""
 
 CORNER = np.array([1 / 3, 1 / 3, 0.0])
 """K of cells whose lattice vectors stand 120 degrees apart."""
@@ -57,6 +62,19 @@ class Crystal(NamedTuple):
         along = np.array([np.cos(ANGLE), np.sin(ANGLE), 0.0]) @ np.linalg.inv(np.asarray(self.cell.reciprocal))
         return CORNER + kappas[:, None] * along
 
+    def edge(self, repeats: int) -> float:
+        """Distance from K, 1/angstrom, up to which no other state that an n x n cell folds onto it is as near to its own cone.
+
+        k - P, with P any other cone's K or K' moved by a wave vector of the cell, is farther from the origin than k - K while
+        2 (k - K).(P - K) < |P - K|^2. A P that coincides with K, K' in 3n cells, is as near everywhere and not counted.
+        """
+        steps = np.indices((4 * repeats + 1,) * 2).reshape(2, -1).T / repeats - 2
+        steps = np.concatenate([steps, steps - 2 * CORNER[:2]])
+        away = steps @ np.asarray(self.cell.reciprocal)[:2, :2]
+        along, squares = away @ [np.cos(ANGLE), np.sin(ANGLE)], np.sum(away**2, axis=1)
+        ahead = (squares > 1e-9) & (along > 1e-9)
+        return float(np.min(squares[ahead] / (2 * along[ahead])))
+
     def states(self, kappas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Energies, eV, and Bloch states at rest, at distances from K."""
         graph = self.hamiltonian.graph(self.cell)
@@ -74,10 +92,33 @@ def one_layer(a: float, height: float = 20.0) -> Structure:
     return Structure.create(sites @ lattice, lattice, [6, 6], (True, True, False))
 
 
+def slope_of(name: str) -> float | None:
+    """Slope of the hopping of `nearest`, eV/angstrom, or None: another crystal.
+
+    Raises:
+        InputError: no such crystal.
+    """
+    kind, dash, slope = name.partition("-")
+    try:
+        steep = float(slope) if dash else 6.4
+    except ValueError:
+        steep = math.nan
+    if kind not in NAMES or (dash and kind != "nearest") or not (math.isfinite(steep) and steep > 0):
+        raise InputError(
+            f"no crystal {name!r}: known are {', '.join(NAMES)}, and nearest-4.5 with any positive slope, eV/angstrom"
+        )
+    return steep if kind == "nearest" else None
+
+
 def loaded(name: str, hamiltonian: str = "graphene-trambly2010") -> Crystal:
-    """One of `bilayer`, `layer`, `pi`, `nearest`; the first two also with another Hamiltonian, the last with another slope."""
-    if name.startswith("nearest"):
-        a, steep = relaxed(), float(name.partition("-")[2] or 6.4)
+    """One of `bilayer`, `layer`, `pi`, `nearest`; the first two also with another Hamiltonian, the last with another slope.
+
+    Raises:
+        InputError: no such crystal.
+    """
+    steep = slope_of(name)
+    if steep is not None:
+        a = relaxed()
         return Crystal(name, one_layer(a), p_z(a / 3**0.5, steep), lambda: tersoff(a), 5)
     cell = bilayers.stacked("AB", a=A) if name == "bilayer" else one_layer(A)
     model = roomy(hamiltonians.load(hamiltonian))

@@ -11,12 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxepi import epi
+from jaxepi.errors import InputError
 
 WINDOWS = ((0.02, 0.05), (0.03, 0.1), (0.05, 0.15), (0.1, 0.2))
 """1/angstrom. The first one is narrower than where two layers have linear bands."""
 
 FIT = (0.05, 0.2)
 """Window of the table of all k.p parameters."""
+
+CONVERGED, MISS = 1e-4, 0.1
+"""Of a fit, eV: how far its last step may move an energy, and how far an energy may lie from the model's."""
 
 
 class Change(NamedTuple):
@@ -124,7 +128,8 @@ def bands(parameters, kappas, phi: float, a: float):
 
 @jax.jit
 def _least_squares(start, x, y, phi, a):
-    """Parameters of least squares (Gauss and Newton, damped), what they miss, and how they follow the energies."""
+    """Parameters of least squares (Gauss and Newton, damped), what they miss, how far the last step moved
+    the energies, and how they follow the energies."""
 
     def miss(p):
         return (bands(p, x, phi, a) - y).ravel()
@@ -136,11 +141,12 @@ def _least_squares(start, x, y, phi, a):
 
     def step(p, _):
         found, normal = jacobian(p)
-        return p - jnp.linalg.solve(normal, found.T @ miss(p)), None
+        away = jnp.linalg.solve(normal, found.T @ miss(p))
+        return p - away, jnp.abs(found @ away).max()
 
-    p = jax.lax.scan(step, start, None, length=30)[0]
+    p, moved = jax.lax.scan(step, start, None, length=30)
     found, normal = jacobian(p)
-    return p, jnp.abs(miss(p)).max(), jnp.linalg.solve(normal, found.T)
+    return p, jnp.abs(miss(p)).max(), moved[-1], jnp.linalg.solve(normal, found.T)
 
 
 def fitted(
@@ -149,11 +155,20 @@ def fitted(
     """Parameters of least squares for each average, shape (averages, parameters), and the largest miss of the first, eV.
 
     The first average is fitted; the others, which differ little, follow to first order.
+
+    Raises:
+        InputError: the fit does not settle (`CONVERGED`), or misses an energy by more than `MISS`.
     """
     inside = (kappas >= window[0]) & (kappas <= window[1])
     y = energies[:, inside]
     middle = float(np.mean(y[0]))
     start = [middle, 0.0, 5.5] if y.shape[-1] == 2 else [middle, 0.0, 5.5, 0.4, -0.4, 0.3, 0.01]
-    p, miss, follows = _least_squares(jnp.asarray(start), jnp.asarray(kappas[inside]), jnp.asarray(y[0]), phi, a)
+    p, miss, moved, follows = _least_squares(jnp.asarray(start), jnp.asarray(kappas[inside]), jnp.asarray(y[0]), phi, a)
+    if not (moved <= CONVERGED and miss <= MISS):  # not a number is refused as well
+        raise InputError(
+            f"fit of the k.p model from {window[0]:g} to {window[1]:g} 1/angstrom: it misses an energy by {miss:.2g} eV "
+            f"(at most {MISS:g}) and its last step moved one by {moved:.2g} eV (at most {CONVERGED:g}); take more snapshots or "
+            "a wider window"
+        )
     away = (y - y[0]).reshape(len(y), -1)
     return np.asarray(p) + away @ np.asarray(follows).T, float(miss)

@@ -1,16 +1,18 @@
 """Velocity of graphene's bilayer and layer with zero-point and thermal motion: which number belongs to which estimator.
 
-    python fermi_velocity.py [--crystals bilayer layer pi nearest] [--quick]
+    python fermi_velocity.py [--crystals bilayer layer pi nearest] [--quick] [--redraw]
 
 Monte Carlo of 6x6 cells at 0 to 300 K, of 7x7 and 8x8 cells at both ends, in antithetic pairs, read in three ways
 (estimators.py), beside second order on the wave vectors of the same cells and on a fine mesh, adiabatic and dynamic. The same
 noise at a tenth of the amplitude tells higher orders from second order. Crystals: dirac_crystals.py; `nearest-4.5` is
 `nearest` with another slope of its hopping, eV/angstrom. Resumable: chunks are kept as they are finished. Writes
-fermi-velocity.csv and .png beside itself, and prints their tables.
+fermi-velocity.csv and .png beside itself, and prints their tables. `--redraw` draws the .png of the .csv that stands, without
+the panel that needs the snapshots.
 """
 
 import argparse
 import csv
+import sys
 import time
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -27,6 +29,7 @@ from dirac_crystals import Crystal  # noqa: E402
 
 from jaxepi import epi, kpoints, results, sampling  # noqa: E402
 from jaxepi.epi.unfolding import propagated  # noqa: E402
+from jaxepi.errors import InputError  # noqa: E402
 from jaxepi.files import whole  # noqa: E402
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian  # noqa: E402
 from jaxepi.linalg import call_lapack  # noqa: E402
@@ -228,6 +231,12 @@ def computed(name: str, options) -> tuple[dict, dict]:
     return averaged, {s: (held[name]["parts"].value, float(held[name]["lowest"].value)) for name, s in orders.items()}
 
 
+def drawn(rows: list, averaged: dict, folder: Path) -> None:
+    """Writes the picture."""
+    with whole(folder / "fermi-velocity.png") as temporary:
+        velocity_report.drawn(rows, averaged, KAPPAS, ETA).savefig(temporary, dpi=120, format="png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crystals", nargs="+", default=["bilayer", "layer", "pi", "nearest"])
@@ -241,7 +250,13 @@ def main() -> None:
     parser.add_argument("--mesh", type=int, default=96, help="fine one of second order")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder of what is kept")
     parser.add_argument("--quick", action="store_true", help="6x6 cells at 0 K, 10 pairs; writes to the folder of work")
+    parser.add_argument("--redraw", action="store_true", help="draw the table that stands, compute nothing")
     options = parser.parse_args()
+    if options.redraw:
+        drawn(velocity_report.read(HERE / "fermi-velocity.csv"), {}, HERE)
+        return
+    for name in options.crystals:  # before hours go into the first of them
+        dirac_crystals.slope_of(name)
     if options.quick:
         options.supercells, options.temperatures, options.nearest = [6], [0.0], [6]
         options.pairs, options.nearest_pairs, options.mesh = 10, 10, 12
@@ -257,9 +272,11 @@ def main() -> None:
         writer.writerow(velocity_report.Row._fields)
         writer.writerows((*r[:6], f"{r.change:.5f}", f"{r.error:.5f}") for r in rows)
     velocity_report.printed(rows, averaged, seconds, KAPPAS, ETA)
-    with whole(folder / "fermi-velocity.png") as temporary:
-        velocity_report.drawn(rows, averaged, KAPPAS, ETA).savefig(temporary, dpi=120, format="png")
+    drawn(rows, averaged, folder)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -9,6 +9,7 @@ and 300 K, with force constants of 6x6 cells.
 """
 
 import argparse
+import sys
 import time
 
 import jax
@@ -23,6 +24,7 @@ from dirac_crystals import CORNER, Crystal  # noqa: E402
 from scipy.sparse.linalg import LinearOperator, eigsh  # noqa: E402
 
 from jaxepi import electrons, sampling  # noqa: E402
+from jaxepi.errors import InputError  # noqa: E402
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian  # noqa: E402
 from jaxepi.sampling.phonons import images_of, interpolated, short_ranged  # noqa: E402
 
@@ -68,13 +70,21 @@ def _changes(hamiltonian, supercell, graph, directions):
 
 def squares(crystal: Crystal) -> tuple[float, float]:
     """<D^2> at Gamma, mean of its two modes, and at K, (eV/angstrom)^2, from dH - E dS between the four states of both cones,
-    which meet at Gamma of a 3x3 cell."""
+    which meet at Gamma of a 3x3 cell.
+
+    Raises:
+        InputError: they do not.
+    """
     supercell = crystal.cell.supercell((3, 3, 1))
     graph = crystal.hamiltonian.graph(supercell)
     (h, s), (dh, ds) = _changes(crystal.hamiltonian, supercell, graph, jnp.asarray(patterns()))
     filled = crystal.hamiltonian.basis.occupied(supercell.species)
     e, c = scipy.linalg.eigh(np.asarray(h), np.asarray(s), subset_by_index=[filled - 2, filled + 1])
-    assert np.ptp(e) < 1e-3, "the four Dirac states do not meet at Gamma of this cell"
+    if not np.ptp(e) < 1e-3:
+        raise InputError(
+            f"crystal {crystal.name!r} with this Hamiltonian: its four states next to the Fermi level lie {np.ptp(e):.2g} eV "
+            "apart at Gamma of a 3x3 cell; take one layer whose cones meet at K within 0.001 eV"
+        )
     between = np.einsum("om,dop,pn->dmn", c.conj(), np.asarray(dh) - e.mean() * np.asarray(ds), c)
     found = (np.abs(between) ** 2).sum(axis=(1, 2)) / 8
     return float(found[:2].mean()), float(found[2])
@@ -155,9 +165,18 @@ def main() -> None:
     parser.add_argument("what", nargs="*", default=["coupling", "carlo"])
     parser.add_argument("--pairs", type=int, default=2)
     options = parser.parse_args()
+    parts = {"coupling": coupling, "carlo": lambda: carlo(options.pairs)}
     for what in options.what:
-        {"coupling": coupling, "carlo": lambda: carlo(options.pairs)}[what]()
+        if what not in parts:
+            raise InputError(f"no part {what!r}: known are {', '.join(parts)}")
+    if not 2 <= options.pairs <= 25:
+        raise InputError(f"--pairs {options.pairs}: from 2, which have a scatter, to 25, which are drawn")
+    for what in options.what:
+        parts[what]()
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

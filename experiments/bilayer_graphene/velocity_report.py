@@ -1,7 +1,9 @@
 """Rows, tables and figure of fermi_velocity.py."""
 
+import csv
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import dirac_crystals
@@ -33,6 +35,16 @@ class Row(NamedTuple):
     error: float
 
 
+def read(path: Path) -> list[Row]:
+    """Rows of a table that fermi_velocity.py wrote."""
+    with open(path, newline="") as file:
+        return [
+            Row(r["crystal"], int(r["supercell"]), *(float(r[x]) for x in ("kelvin", "low", "high")), r["estimator"],
+                float(r["change"]), float(r["error"]))
+            for r in csv.DictReader(file)
+        ]  # fmt: skip
+
+
 @cache
 def crystal_of(name: str) -> dirac_crystals.Crystal:
     """The crystal, once."""
@@ -59,8 +71,8 @@ def geometry(crystal: dirac_crystals.Crystal) -> tuple[float, float]:
     return dirac_crystals.ANGLE - np.pi / 3, float(np.linalg.norm(crystal.cell.cell[0]))
 
 
-def _fit(kappas, energies, window, crystal) -> np.ndarray:
-    return estimators.fitted(kappas, energies, window, *geometry(crystal))[0]
+def _fit(kappas, energies, window, crystal) -> tuple[np.ndarray, float]:
+    return estimators.fitted(kappas, energies, window, *geometry(crystal))
 
 
 def second_energies(terms, crystal, kappas) -> np.ndarray:
@@ -84,14 +96,13 @@ def rows(averaged: dict, seconds: dict, kappas: np.ndarray, eta: float) -> list[
         for window in WINDOWS:
             rest = float(slopes(kappas, bare, window))
             own = {"unfolded": estimators.change(slopes(kappas, unfolded, window), rest)}
-            edge = float(np.linalg.norm(np.asarray(crystal.cell.reciprocal)[0])) / (2 * s.repeats)
-            if window[1] <= edge:  # beyond, another folded state lies nearer to the Dirac point
+            if window[1] < crystal.edge(s.repeats):  # beyond, another folded state lies nearer to its cone
                 still_slope = float(slopes(kappas, still[s.crystal, s.repeats]["inner"][0], window))
                 own["innermost"] = estimators.change(slopes(kappas, read.inner, window), still_slope)
             known = np.sum((kappas >= window[0]) & (kappas <= window[1])) * len(read.rest[0][0])
             if known > len(estimators.NAMES[len(read.rest[0][0])]):
-                fits = _fit(kappas, read.dressed, window, crystal)[:, 2]
-                own["fit"] = estimators.change(fits, float(_fit(kappas, read.rest[0][None], window, crystal)[0, 2]))
+                fits = _fit(kappas, read.dressed, window, crystal)[0][:, 2]
+                own["fit"] = estimators.change(fits, float(_fit(kappas, read.rest[0][None], window, crystal)[0][0, 2]))
             key = (s.crystal, s.repeats, s.kelvin)
             if key in small:
                 amplitude, other = small[key]
@@ -182,10 +193,12 @@ def _parameters(averaged, kappas, eta) -> None:
         lines = []
         for s in of:
             read = Read(s, averaged[s], kappas, eta)
-            rest, parameters = (_fit(kappas, e, FIT, at) for e in (read.rest[0][None], read.dressed))
+            (rest, bare_miss), (parameters, miss) = (
+                _fit(kappas, e, FIT, at) for e in (read.rest[0][None], read.dressed)
+            )
             if names is None:
                 names = estimators.NAMES[len(read.rest[0][0])]
-                lines.append(["at rest", "", *(f"{x:.4f}" for x in rest[0])])
+                lines.append(["at rest", "", *(f"{x:.4f}" for x in rest[0]), f"{1e3 * bare_miss:.1f}"])
             away = parameters - rest
             errors = estimators.jackknife(away[0], away[1:])
             lines.append(
@@ -193,10 +206,11 @@ def _parameters(averaged, kappas, eta) -> None:
                     f"{s.repeats}x{s.repeats}",
                     f"{s.kelvin:g} K",
                     *(f"{x:+.3f} +- {e:.3f}" for x, e in zip(away[0], errors, strict=True)),
+                    f"{1e3 * miss:.1f}",
                 ]
             )
         if names:
-            _table([crystal, "", *names], lines)
+            _table([crystal, "", *names, "largest miss, meV"], lines)
 
 
 def _parts(by, ends) -> None:
@@ -250,21 +264,26 @@ def _sorted(averaged, kappas) -> None:
         if s.amplitude == 1 and s.kelvin == 0:
             relative = averages(held["inner"]) / still[s.crystal, s.repeats] - 1
             errors = estimators.jackknife(relative[0], relative[1:])
-            cells = [Change(*pair).percent() for pair in zip(relative[0], errors, strict=True)]
+            edge = crystal_of(s.crystal).edge(s.repeats)
+            cells = [
+                Change(*pair).percent() if kappa < edge else ""
+                for kappa, *pair in zip(kappas, relative[0], errors, strict=True)
+            ]
             lines.append([s.crystal, f"{s.repeats}x{s.repeats}", *cells])
     _table(["crystal", "cell", *(f"{k:g}" for k in kappas)], lines)
 
 
 def drawn(all_rows: list[Row], averaged: dict, kappas: np.ndarray, eta: float) -> Figure:
-    """Against temperature, samples, window and cell; beside the paper's numbers."""
+    """Against temperature, samples (left out without averages), window and cell; beside the paper's numbers."""
     by = found(all_rows)
     figure = Figure(figsize=(10, 7.5), layout="constrained")
-    axes = figure.subplots(2, 2)
-    _over_temperature(axes[0, 0], all_rows)
-    _over_samples(axes[0, 1], averaged, kappas, eta)
-    _over_windows(axes[1, 0], all_rows)
-    _of_cells(axes[1, 1], by)
-    for axis in axes.flat:
+    axes = figure.subplot_mosaic([["temperature", "samples" if averaged else "temperature"], ["windows", "cells"]])
+    _over_temperature(axes["temperature"], all_rows)
+    if averaged:
+        _over_samples(axes["samples"], averaged, kappas, eta)
+    _over_windows(axes["windows"], all_rows)
+    _of_cells(axes["cells"], by)
+    for axis in axes.values():
         axis.set_ylabel("change of velocity (%)")
         axis.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     return figure
