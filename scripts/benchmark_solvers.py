@@ -6,8 +6,7 @@
 Every solver runs in a process of its own on one snapshot of silicon at 300 K at Gamma (--potential; drawn before, in another).
 Prints seconds of the solution, compilation included, peak memory of the process, the largest deviation of the filtered eps2
 from the dense one below the joint, and of stochastic ones over 1.3 to 1.6 eV (from the filtered one without a dense one), each
-with its own error bar. `--above 0` leaves
-out what is beyond the joint and the ceiling, and with it most of eps1.
+with its own error bar. `--above 0` leaves out what is beyond the joint and the ceiling, and with it most of eps1.
 """
 
 import argparse

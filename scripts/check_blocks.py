@@ -144,7 +144,6 @@ def compared(model: hamiltonians.Hamiltonian, path: Path, level: str, window: fl
 
 def transferred(bilayers: list[dict], twisted: list[dict]) -> str:
     """How much larger errors are in twisted cells than in the bilayers of the test."""
-
     parts = []
     for zero in ("as it is", "up to mu S"):
         a, b = (evaluation.of_bilayers(rows, zero) for rows in (bilayers, twisted))
@@ -174,8 +173,6 @@ def main() -> int:
     print("\n".join(differences(model, module, options.differences, options.level)))
     found, twisted = compared(model, options.twisted, options.level, options.window)
     print("\n".join(["", *found, transferred(bilayers, twisted)]))
-    paper = ", ".join(f"{which} {numbers}" for which, numbers in evaluation.HEDGENET.items())
-    print(f"HedgeNet-Electron (homogeneous 3, 6, heterogeneous 3+3; about 11,500 environments), meV: {paper}")
     return 0
 
 

@@ -42,13 +42,13 @@ class Dense:
 def binned_transitions(
     case: Case, grid: EnergyGrid, tensor: bool, batch: tuple[int, int]
 ) -> tuple[Float[Array, "s p bins"], Float[Array, "s k N"], Float[Array, ""]]:
-    hamiltonian, structure, graph, points, weights = (
-        case.hamiltonian,
-        case.structure,
-        case.graph,
-        case.points,
-        case.weights,
-    )
+    """Binned transitions of all configurations, eigenvalues, eV, and the plasma frequency squared.
+
+    Args:
+        tensor: all components instead of a third of their trace. batch: snapshots and k points at once.
+    """
+    hamiltonian, structure, graph = case.hamiltonian, case.structure, case.graph
+    points, weights = case.points, case.weights
 
     def snapshot(x):
         displaced = structure.with_positions(x)

@@ -1,8 +1,8 @@
 """Where a network's training begins: every layer scaled so that what it gives on one batch has the size of one.
 
 Sums over neighbours, products of sums and functions that fade at the cutoff are of very different sizes, and each is fed to
-the next: with weights drawn alike, what leaves the network is a hundredth (between layers a ten thousandth) of what it is to
-learn, and training stands still. Layers are linear, so dividing a layer's weights by the root mean square of what it gives
+the next: with weights drawn alike, what leaves the network is far smaller than what it is to learn, and training stands
+still. Layers are linear, so dividing a layer's weights by the root mean square of what it gives
 mends it once all layers before it are mended (Mishkin and Matas, ICLR 2016, arXiv:1511.06422). One factor an irrep: the
 network turns with the crystal as before. Flows in: parameters, one batch. Flows out: parameters.
 """
@@ -73,7 +73,7 @@ def calibrated(
 
 def _first_divided(params: Mapping[str, Any], name: str, count: int, size: Array) -> dict[str, Any]:
     """Weights with which so many radial functions enter a part, divided by the size of these."""
-    weights = jnp.asarray(params[name]["w0"])
+    weights = params[name]["w0"]
     scaled = weights.at[:count].divide(jnp.where(size > SMALLEST, size, 1.0).astype(weights.dtype))
     return {**params, name: {**params[name], "w0": scaled}}
 
@@ -110,7 +110,7 @@ def _linear_layers(params: Mapping[str, Any], given: Mapping[str, Any], above: P
         part = params.get(name)
         if name in NONLINEAR or not isinstance(part, Mapping):
             continue
-        if any(not isinstance(x, Mapping) and x.ndim == 2 and key == "w0" for key, x in part.items()):
+        if "w0" in part:
             found.append((*above, name))
         else:
             found += _linear_layers(part, inner, (*above, name))
@@ -132,7 +132,7 @@ def _divided(weights: Array, given: Array, target: float) -> Array:
 
 
 def _size(x: Float[Array, "n *rest"]) -> Array:
-    """Root mean square of the rows that are not zero: edges that pad a batch are."""
+    """Root mean square of the rows that are not zero, as those of edges that pad a batch are."""
     rows = x.reshape(x.shape[0], math.prod(x.shape[1:]))
     some = jnp.maximum(jnp.sum(jnp.any(rows != 0, axis=1), dtype=jnp.int32), 1)
     return jnp.sqrt(jnp.sum(rows**2) / (some * rows.shape[1]).astype(rows.dtype))

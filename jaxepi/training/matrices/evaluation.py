@@ -22,9 +22,6 @@ from jaxepi.training.matrices.labels import Matrices
 DISTANCES = (1.1, 1.7, 2.7, 3.3, 4.2, 5.2, 6.6)
 """Angstrom: shells of neighbours in carbon layers."""
 
-HEDGENET = {"bilayer": (0.395, 0.310, 0.303), "twisted": (0.285, 0.239, 0.206)}
-"""HedgeNet-Electron (arXiv:2602.23084, Table 2): one kind of edges with 3 and with 6 blocks, two kinds with 3 + 3, meV."""
-
 
 def aligned(
     held: Matrices, onsite: Float[np.ndarray, "n o o"], hopping: Float[np.ndarray, "e o o"]
