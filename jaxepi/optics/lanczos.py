@@ -66,6 +66,51 @@ def advance(
     return Recursion(before, last, beta, recursion.norm), alphas.T, betas.T
 
 
+@pytree
+class Alternation:
+    """Where the recursion of two operators in turn stands (`alternate`), one for each of p start vectors.
+
+    Attributes:
+        before, ahead: the last vector, and the next before it is normalised, shape (p, ...).
+    """
+
+    before: Inexact[Array, "p *d"]
+    ahead: Inexact[Array, "p *d"]
+
+
+def alternate(
+    first: Product, second: Product, operator: Any, state: Alternation, steps: int
+) -> tuple[Alternation, Float[Array, "p m"], Float[Array, "p m"]]:
+    """Lanczos' recursion of second(first(x)), which is symmetric by the inner product Re <x|first(y)>.
+
+    Both are linear in real numbers and symmetric by Re <x|y>, `first` positive: w X = second(Y), w Y = first(X) has w^2 as their
+    product (Shao et al., Linear Algebra Appl. 488, 148 (2016)). Two products a step.
+
+    Returns:
+        The state, the diagonal, and what precedes each of its entries: first of all the norm of the start vector. NaN once
+        `first` has shown not to be positive.
+    """
+    once, again = (jax.vmap(one, in_axes=(None, 0)) for one in (first, second))
+
+    def step(held, _):
+        before, ahead, alpha, beta = held
+        there = once(operator, ahead)
+        square = _dot(ahead, there).real
+        # A square that is round-off of the last coefficients: the space is used up.
+        small = jnp.abs(square) <= (50 * jnp.finfo(square.dtype).eps) ** 2 * (jnp.abs(alpha) + beta) ** 2
+        norm = jnp.where(small, 0.0, jnp.sqrt(square))
+        scale = jnp.where(small, 0.0, 1 / jnp.where(small, 1.0, norm))
+        last, there = (x * _wide(scale, x).astype(x.dtype) for x in (ahead, there))
+        following = again(operator, there) - _wide(norm, last).astype(last.dtype) * before
+        alpha = _dot(there, following).real
+        following = following - _wide(alpha, last).astype(last.dtype) * last
+        return (last, following, alpha, norm), (alpha, norm)
+
+    zero = jnp.zeros(len(state.ahead), state.ahead.real.dtype)
+    held, (alphas, betas) = jax.lax.scan(step, (state.before, state.ahead, zero, zero), None, length=steps)
+    return Alternation(*held[:2]), alphas.T, betas.T
+
+
 def ritz(alpha: Float[Array, "p m"], beta: Float[Array, "p m"]) -> tuple[Float[Array, "p m"], Float[Array, "p m"]]:
     """Ritz values and their weights, which sum to one, in double precision; shapes (p, m)."""
     alpha, beta = (x.astype(float) for x in (alpha, beta))

@@ -85,6 +85,7 @@ def at_rest(settings: AbsorptionSettings, crystal: Material, weakened: Screening
         steps=settings.exciton_steps,
         precision=settings.precision,
         memory_gb=settings.memory_gb,
+        tamm_dancoff=settings.tamm_dancoff,
     )
     return found.transitions()
 
@@ -115,6 +116,7 @@ def of_snapshot(
         shift=tuple(shift),
         precision="float32",
         memory_gb=settings.memory_gb,
+        tamm_dancoff=settings.tamm_dancoff,
     )
     # Meshes that are shifted differently hold different numbers of points: their levels cannot be joined.
     bare = found.transitions()

@@ -109,6 +109,9 @@ class AbsorptionSettings(SolverSettings, ElectronSettings, TrajectorySettings):
         "with excitons: directions of the field of each snapshot, or one that goes round by snapshot (a third of the cost)",
         choices=("all", "one"),
     )
+    tamm_dancoff: bool = setting(
+        True, "with excitons: leave out what couples pairs that are made to pairs that are taken away (a third of the cost)"
+    )
     dielectric_constant: float | None = setting(
         None,
         "with excitons: of the electrons, which screens (default: the material's, or that of independent particles)",

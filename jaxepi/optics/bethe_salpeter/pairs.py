@@ -1,6 +1,6 @@
-"""Electron-hole pairs of one configuration on a k mesh, and the product with their Hamiltonian, without its matrix.
+"""Electron-hole pairs of one configuration on a k mesh, and the products with their Hamiltonian, without its matrix.
 
-Tamm-Dancoff, at zero momentum, for amplitudes X_cv(k):
+At zero momentum, Tamm-Dancoff, for amplitudes X_cv(k):
 
     (H X)(k) = E_c X - X E_v - D_c(k)^+ FFT_R[ W_ij(R) IFFT_k[ D_c X D_v^+ ]_ij ] D_v(k) + g D_c(k)^+ diag(V rho) D_v(k)
 
@@ -9,6 +9,10 @@ the inverse transform is the amplitude of an electron on orbital i, R cells away
 and without G = 0, rho_i = (1/K) sum_k [D_c X D_v^+]_ii, g = 2 for singlets of a basis without spin and 1 of spinors.
 A product costs 4 K N^2 min(n_v, n_c) + ... complex operations, K points and N orbitals; rows of the amplitude are treated in
 chunks, so that its K N^2 numbers are never held at once.
+
+Beyond Tamm-Dancoff pairs X couple to those that are taken away, Y, with the same energy of exchange and attraction, S = V rho -
+W D_c X D_v^+ in real space: w X = A X + B Y*, w Y = -A Y - B X*, A X = E_c X - X E_v + D_c^+ S D_v, B X* = (D_v^+ S D_c)^+. X + Y
+and X - Y then meet A X + B X* and A X - B X* in turn: linear in real numbers, symmetric by Re <x|y>, whatever H and the mesh.
 
 Where H is real in real space and the mesh holds -k with every k, X(-k) = X(k)* and the amplitude in real space is real: of
 each pair of points one is kept, times the root of two, and the transform is a product with real waves.
@@ -76,75 +80,90 @@ class Pairs:
     waves: Float[Array, "R K 2"] | None = None
 
 
-def product(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v"]:
-    """The pairs' Hamiltonian times an amplitude, eV."""
+def product(pairs: Pairs, x: Inexact[Array, "K c v"], coupling: int = 0) -> Inexact[Array, "K c v"]:
+    """The pairs' Hamiltonian times an amplitude, eV: A x, or A x + B x* and A x - B x* where `coupling` is 1 and -1."""
     kinetic = jnp.einsum("kcd,kdv->kcv", pairs.upper, x) - jnp.einsum("kcu,kuv->kcv", x, pairs.lower)
-    out = kinetic - attracted(pairs, x)
-    return out if pairs.exchange is None else out + exchanged(pairs, x)
+    out = kinetic - attracted(pairs, x, coupling)
+    return out if pairs.exchange is None else out + exchanged(pairs, x, coupling)
 
 
-def attracted(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v"]:
+def attracted(pairs: Pairs, x: Inexact[Array, "K c v"], coupling: int = 0) -> Inexact[Array, "K c v"]:
     """The screened attraction times an amplitude (positive where it attracts), by Fourier transforms over the mesh."""
     if pairs.waves is not None:
-        return _attracted_in_reals(pairs, x)
+        return _attracted_in_reals(pairs, x, coupling)
     points, orbitals, _ = pairs.electrons.shape
-    rows, of_rows = _in_chunks(pairs)
+    rows = _in_chunks(pairs)
     atoms = np.array(pairs.atoms)
     holes, grid = pairs.holes, (pairs.chunk, orbitals, *pairs.mesh)
 
     @jax.checkpoint
     def add(total, part):
-        electrons, atom = part
+        electrons, taken, atom = part
         half = jnp.einsum("koc,kcv->kov", electrons, x)
         amplitude = jnp.einsum("kov,kjv->ojk", half, holes.conj()).reshape(grid)
         apart = jnp.fft.ifftn(amplitude, axes=(2, 3, 4)).reshape(pairs.chunk, orbitals, points)
         energy = pairs.attraction[atom][:, atoms].astype(x.dtype)
         back = jnp.fft.fftn((apart * energy).reshape(grid), axes=(2, 3, 4)).reshape(apart.shape)
         half = jnp.einsum("ojk,kjv->kov", back, holes)
-        return total + jnp.einsum("koc,kov->kcv", electrons.conj(), half), None
+        total = total + jnp.einsum("koc,kov->kcv", electrons.conj(), half)
+        if coupling:
+            half = jnp.einsum("ojk,kjc->koc", back, pairs.electrons)
+            total = total + coupling * jnp.einsum("kov,koc->kcv", taken, half.conj())
+        return total, None
 
-    total, _ = jax.lax.scan(add, jnp.zeros_like(x), (rows, of_rows))
+    total, _ = jax.lax.scan(add, jnp.zeros_like(x), rows)
     return total
 
 
-def _attracted_in_reals(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v"]:
+def _attracted_in_reals(pairs: Pairs, x: Inexact[Array, "K c v"], coupling: int) -> Inexact[Array, "K c v"]:
     """The same of an amplitude that is real in real space: products of real matrices alone."""
     assert pairs.waves is not None
     points, orbitals, _ = pairs.electrons.shape
     v, cells = x.shape[2], pairs.waves.shape[0]
-    rows, of_rows = _in_chunks(pairs)
     atoms, real = np.array(pairs.atoms), pairs.waves.dtype
     waves = pairs.waves.reshape(cells, 2 * points)
-    holes = jnp.concatenate([pairs.holes.real, pairs.holes.imag], axis=2)
+    electrons, holes = (jnp.concatenate([d.real, d.imag], axis=2) for d in (pairs.electrons, pairs.holes))
     energies = jnp.moveaxis(pairs.attraction, 2, 0).astype(real) / cells
 
+    def times(back, states):
+        """Rows of a complex matrix, Re and Im one after the other, times states that are laid out alike."""
+        both, n = jnp.einsum("ksoj,kjw->ksow", back, states), states.shape[2] // 2
+        return jax.lax.complex(both[:, 0, :, :n] - both[:, 1, :, n:], both[:, 0, :, n:] + both[:, 1, :, :n])
+
     def add(total, part):
-        electrons, atom = part
-        half = jnp.einsum("koc,kcv->kov", electrons, x)
+        created, taken, atom = part
+        half = jnp.einsum("koc,kcv->kov", created, x)
         # Re and Im of half holes^*, one below the other.
         half = jnp.concatenate([half.real, half.imag, half.imag, -half.real], axis=2).reshape(points, -1, 2, 2 * v)
         amplitude = jnp.einsum("kosw,kjw->ksoj", half, holes).reshape(2 * points, -1)
         apart = (waves @ amplitude).reshape(cells, -1, orbitals) * energies[:, atom][:, :, atoms]
         back = (waves.T @ apart.reshape(cells, -1)).reshape(points, 2, -1, orbitals)
-        both = jnp.einsum("ksoj,kjw->ksow", back, holes)
-        half = jax.lax.complex(both[:, 0, :, :v] - both[:, 1, :, v:], both[:, 0, :, v:] + both[:, 1, :, :v])
-        return total + jnp.einsum("koc,kov->kcv", electrons.conj(), half), None
+        total = total + jnp.einsum("koc,kov->kcv", created.conj(), times(back, holes))
+        if coupling:
+            total = total + coupling * jnp.einsum("kov,koc->kcv", taken, times(back, electrons).conj())
+        return total, None
 
-    total, _ = jax.lax.scan(jax.checkpoint(add), jnp.zeros_like(x), (rows, of_rows))
+    total, _ = jax.lax.scan(jax.checkpoint(add), jnp.zeros_like(x), _in_chunks(pairs))
     return total
 
 
-def _in_chunks(pairs: Pairs) -> tuple[Inexact[Array, "n K chunk c"], Int[Array, "n chunk"]]:
-    """Rows of the electrons' states, and their atoms, chunk after chunk; the last is filled up with zeros."""
-    points, orbitals, count = pairs.electrons.shape
+def _in_chunks(
+    pairs: Pairs,
+) -> tuple[Inexact[Array, "n K chunk c"], Inexact[Array, "n K chunk v"], Int[Array, "n chunk"]]:
+    """Rows of the states of electrons and of holes, and their atoms, chunk after chunk; the last is filled up with zeros."""
+    points, orbitals, _ = pairs.electrons.shape
     chunks = -(-orbitals // pairs.chunk)
     padding = chunks * pairs.chunk - orbitals
-    rows = jnp.pad(pairs.electrons, ((0, 0), (0, padding), (0, 0))).reshape(points, chunks, pairs.chunk, count)
+
+    def rows(d: Array) -> Array:
+        padded = jnp.pad(d, ((0, 0), (0, padding), (0, 0)))
+        return jnp.moveaxis(padded.reshape(points, chunks, pairs.chunk, d.shape[2]), 1, 0)
+
     of_rows = jnp.asarray(np.pad(np.array(pairs.atoms), (0, padding)).reshape(chunks, pairs.chunk))
-    return jnp.moveaxis(rows, 1, 0), of_rows
+    return rows(pairs.electrons), rows(pairs.holes), of_rows
 
 
-def exchanged(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v"]:
+def exchanged(pairs: Pairs, x: Inexact[Array, "K c v"], coupling: int = 0) -> Inexact[Array, "K c v"]:
     """The bare exchange (local fields) times an amplitude."""
     assert pairs.exchange is not None
     half = jnp.einsum("knc,kcv->knv", pairs.electrons, x)
@@ -153,6 +172,8 @@ def exchanged(pairs: Pairs, x: Inexact[Array, "K c v"]) -> Inexact[Array, "K c v
     else:
         weighted = pairs.roots[:, None, None].astype(x.dtype) * half
         density = jnp.einsum("knv,knv->n", weighted, pairs.holes.conj()).real / pairs.attraction.shape[2]
+    # Of a density and of its complex conjugate, which pairs that are taken away make.
+    density = density if not coupling else density + coupling * density.conj()
     atoms = jnp.asarray(pairs.atoms)
     on_atoms = jax.ops.segment_sum(density, atoms, pairs.exchange.shape[0])
     potential = (pairs.exchange.astype(density.dtype) @ on_atoms)[atoms].astype(x.dtype)

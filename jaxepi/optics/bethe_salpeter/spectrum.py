@@ -27,7 +27,7 @@ from jaxepi.optics.spectrum import Spectrum
 from jaxepi.optics.transitions import deposit
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
-from jaxepi.tree import field, pytree, replace, stored
+from jaxepi.tree import field, pytree, replace, static, stored
 
 STEPS = 300
 """Steps of Lanczos' recursion; see `Excitons.convergence`."""
@@ -42,9 +42,12 @@ class Excitons:
     """Lanczos coefficients of snapshots: all a spectrum needs, for any line shape, scissor or frequencies.
 
     Attributes:
-        alpha, beta: diagonal and next diagonal of the pairs' Hamiltonian in Lanczos' basis, eV, shape (s, p, m).
-        strength: total squared dipoles of the active pairs, as they enter eps2, eV, shape (s, p).
+        alpha, beta: diagonal and next diagonal of the pairs' Hamiltonian in Lanczos' basis, eV, shape (s, p, m); beyond
+            Tamm-Dancoff of its square, eV^2.
+        strength: total squared dipoles of the active pairs, as they enter eps2, eV, shape (s, p): the integral of eps2; beyond
+            Tamm-Dancoff that of E eps2, eV^2.
         rest: transitions outside the active bands, which stay independent. independent: all transitions, on the same mesh.
+        tamm_dancoff: whether pairs do not couple to those that are taken away (static).
     """
 
     alpha: Float[Array, "s p m"] = field(unit="eV")
@@ -52,6 +55,7 @@ class Excitons:
     strength: Float[Array, "s p"] = field(unit="eV")
     rest: Transitions
     independent: Transitions
+    tamm_dancoff: bool = static(default=True)
 
     def __len__(self) -> int:
         return self.alpha.shape[0]
@@ -71,7 +75,7 @@ class Excitons:
             raise InputError(f"steps {m}: the recursion took {most}; give that at most")
         snapshots, polarisations = self.strength.shape
         flat = (x[:, :, :m].reshape(snapshots * polarisations, m) for x in (self.alpha, self.beta))
-        values, weights = lanczos.ritz(*flat)
+        values, weights = _lines(*flat, self.tamm_dancoff)
         weights = weights * self.strength.reshape(-1, 1) / polarisations
         grid = self.rest.grid
         bins = jax.vmap(lambda e, w: deposit(grid, e, w[None])[0])(values, weights)
@@ -109,8 +113,9 @@ def excitons(
     graph: Graph | None = None,
     memory_gb: float = 8.0,
     progress: Callable[[int, int], None] | None = None,
+    tamm_dancoff: bool = True,
 ) -> Excitons:
-    """Absorption with the attraction of electron and hole (Bethe-Salpeter, Tamm-Dancoff), by Lanczos.
+    """Absorption with the attraction of electron and hole (Bethe-Salpeter), by Lanczos.
 
     Args:
         snapshots: or one structure. kmesh: divisions of the reciprocal vectors, one number or three; the Born-von Karman cell
@@ -123,6 +128,8 @@ def excitons(
         shift: of the mesh, in units of one division. precision: of states and products, "float32" halves memory and time;
             energies are found in that of the structure.
         memory_gb: bound on the working memory. progress: called with steps done and steps in all.
+        tamm_dancoff: leave out what couples pairs that are made to pairs that are taken away. With it, a step is two products
+            of half as much again.
 
     Raises:
         InputError: a metal, an interaction that is not physical or too strong for the gap, a mesh or bands that there are not,
@@ -148,42 +155,65 @@ def excitons(
             if progress is not None:
                 progress(before + done, steps * len(snapshots))
 
-        alpha, beta, norm = run(pairs, steps, report)
-        _refuse_unstable(alpha, beta)
+        alpha, beta, norm = run(pairs, steps, report, tamm_dancoff)
+        _refuse_unstable(alpha, beta, tamm_dancoff)
         coefficients.append((alpha, beta, setup.scale(one) * norm**2))
         found.append(parts)
     alpha, beta, strength = (jnp.stack(x) for x in zip(*coefficients, strict=True))
     levels = [part[2] for part in found]
     kept = [setup.transitions(hamiltonian, snapshots, [part[i] for part in found], levels, grid) for i in range(2)]
-    return Excitons(alpha, beta, strength, rest=kept[1], independent=kept[0])
+    return Excitons(alpha, beta, strength, rest=kept[1], independent=kept[0], tamm_dancoff=tamm_dancoff)
 
 
-def _refuse_unstable(alpha: Array, beta: Array) -> None:
+def _lines(alpha: Array, beta: Array, tamm_dancoff: bool) -> tuple[Array, Array]:
+    """Energies, eV, and their weights in eps2, over the strength; not of an unstable crystal."""
+    values, weights = lanczos.ritz(alpha, beta)
+    if tamm_dancoff:
+        return values, weights
+    energies = jnp.sqrt(jnp.where(values > 0, values, jnp.inf))
+    return energies, weights / energies
+
+
+def _refuse_unstable(alpha: Array, beta: Array, tamm_dancoff: bool) -> None:
     """Refuse an attraction that makes pairs of no energy.
 
     Raises:
         InputError: says how low the lowest one lies.
     """
+    remedy = "with this attraction the crystal would make pairs by itself; give a larger eps0, or less on one atom (onsite)"
+    if not bool(jnp.isfinite(alpha).all() & jnp.isfinite(beta).all()):
+        raise InputError(f"pairs have no real energies: {remedy}")
     energies, weights = (np.asarray(x) for x in lanczos.ritz(alpha, beta))
     if weights[energies <= 0].sum() > 1e-6:
-        raise InputError(
-            f"the lowest pair has {energies[weights > 1e-6].min():.2f} eV: with this attraction the crystal would make pairs "
-            "by itself; give a larger eps0, or less on one atom (onsite)"
-        )
+        lowest = energies[weights > 1e-6].min()
+        unit = "eV" if tamm_dancoff else "eV^2, squared"
+        raise InputError(f"the lowest pair has {lowest:.2f} {unit}: {remedy}")
 
 
-def run(pairs: Pairs, steps: int, report: Callable[[int], None]) -> tuple[Array, Array, Array]:
-    """Lanczos' coefficients, shapes (p, steps), in double precision, and the norms of the start vectors."""
-    recursion, alphas, betas = lanczos.begin(pairs.dipoles), [], []
+def run(
+    pairs: Pairs, steps: int, report: Callable[[int], None], tamm_dancoff: bool = True
+) -> tuple[Array, Array, Array]:
+    """Lanczos' coefficients, shapes (p, steps), in double precision, and the norms of the start vectors.
+
+    Beyond Tamm-Dancoff the coefficients are those of squared energies, and the norms are roots of <r|A - B|r>.
+    """
+    start = pairs.dipoles
+    state: Any = lanczos.begin(start) if tamm_dancoff else lanczos.Alternation(jnp.zeros_like(start), start)
+    alphas, betas = [], []
     for done in range(0, steps, SEGMENT):
-        recursion, alpha, beta = jax.block_until_ready(_advance(pairs, recursion, min(SEGMENT, steps - done)))
+        state, alpha, beta = jax.block_until_ready(_advance(pairs, state, min(SEGMENT, steps - done), tamm_dancoff))
         alphas.append(np.asarray(alpha, float))
         betas.append(np.asarray(beta, float))
         report(min(done + SEGMENT, steps))
     alpha, beta = (jnp.asarray(np.concatenate(x, axis=1)) for x in (alphas, betas))
-    return alpha, beta, jnp.asarray(recursion.norm, float)
+    if tamm_dancoff:
+        return alpha, beta, jnp.asarray(state.norm, float)
+    return alpha, jnp.pad(beta[:, 1:], ((0, 0), (0, 1))), beta[:, 0]
 
 
-@partial(jax.jit, static_argnames="steps")
-def _advance(pairs: Pairs, recursion: lanczos.Recursion, steps: int) -> tuple[lanczos.Recursion, Array, Array]:
-    return lanczos.advance(product, pairs, recursion, steps)
+@partial(jax.jit, static_argnames=("steps", "tamm_dancoff"))
+def _advance(pairs: Pairs, state: Any, steps: int, tamm_dancoff: bool) -> tuple[Any, Array, Array]:
+    if tamm_dancoff:
+        return lanczos.advance(product, pairs, state, steps)
+    less, more = (partial(product, coupling=sign) for sign in (-1, 1))
+    return lanczos.alternate(less, more, pairs, state, steps)

@@ -169,7 +169,8 @@ def _attraction(result: AbsorptionResult) -> list[str]:
     if result.equilibrium_attracted is None:
         return []
     mesh = _counts(result.settings.exciton_mesh)
-    return [f"Electrons and holes attract each other: k mesh {mesh} of the primitive cell at rest"]
+    coupling = "" if result.settings.tamm_dancoff else ", beyond Tamm-Dancoff"
+    return [f"Electrons and holes attract each other: k mesh {mesh} of the primitive cell at rest{coupling}"]
 
 
 def _points(settings: AbsorptionSettings) -> str:

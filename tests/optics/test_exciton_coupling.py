@@ -1,0 +1,159 @@
+"""Beyond Tamm-Dancoff: pairs that are made and pairs that are taken away, against dense matrices, laws and the response of
+charges to a field, on cells of two atoms and a few k points."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxepi import hamiltonians, optics
+from jaxepi.errors import InputError
+from jaxepi.optics import lanczos
+from jaxepi.optics.bethe_salpeter import Screening, excitons
+from jaxepi.optics.bethe_salpeter.pairs import Pairs, product
+from jaxepi.optics.bethe_salpeter.setup import Setup
+from jaxepi.optics.bethe_salpeter.spectrum import run
+from jaxepi.structure import Structure
+from jaxepi.tree import replace
+
+A = 5.431
+CELL = Structure.create([[0.0, 0, 0], [A / 4, A / 4, A / 4]], A / 2 * (1 - np.eye(3)), [14, 14])
+MOVED = CELL.with_positions(CELL.positions + jnp.array([[0.0, 0, 0], [0.1, -0.05, 0.2]]))
+HAMILTONIAN = hamiltonians.load("si-vogl1983")
+GRAPH = HAMILTONIAN.graph(CELL)
+STRONG = Screening(4.0, 4.0, 0.5)
+ENERGIES = np.linspace(2.0, 8.0, 61)
+
+
+def given(shift=(0.3, 0.1, 0.2), halved=False, mesh=(2, 2, 2), valence=2, conduction=3, interaction=STRONG):
+    setup = Setup.of(HAMILTONIAN, MOVED, mesh, valence, conduction, [[1, 2, 0]], shift, "float64", halved)
+    return setup.pairs(HAMILTONIAN, MOVED, GRAPH, interaction, True, optics.EnergyGrid(0.05, 600))[0]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    return given()
+
+
+def dense(pairs):
+    """A and B of [[A, B], [-B*, -A*]], written out from their definition with sums over k and R."""
+    d_c, d_v = np.asarray(pairs.electrons), np.asarray(pairs.holes)
+    points, c, v = len(d_c), d_c.shape[2], d_v.shape[2]
+    atoms, cells = np.array(pairs.atoms), np.array(list(np.ndindex(*pairs.mesh)))
+    phase = np.exp(2j * np.pi * (cells / np.array(pairs.mesh)) @ cells.T)
+    w, fields = (np.asarray(x)[atoms][:, atoms] for x in (pairs.attraction, pairs.exchange))
+    between = np.einsum("kr,qr,ijr->kqij", phase.conj(), phase, w) / points
+    made, taken = np.einsum("kic,kjv->kcvij", d_c, d_v.conj()), np.einsum("kiv,kjc->kcvij", d_v, d_c.conj())
+    blocks = []
+    for to in (made, taken):
+        block = -np.einsum("kcvij,kqij,qduij->kcvqdu", made.conj(), between, to)
+        block += np.einsum("kcvii,ij,qdujj->kcvqdu", made.conj(), fields / points, to)
+        blocks.append(block.reshape(points * c * v, -1))
+    gaps = np.zeros((points, c, v, points, c, v), complex)
+    for k in range(points):
+        gaps[k, :, :, k] += np.einsum("cd,uv->cvdu", np.asarray(pairs.upper)[k], np.eye(v))
+        gaps[k, :, :, k] -= np.einsum("cd,uv->cvdu", np.eye(c), np.asarray(pairs.lower)[k])
+    return blocks[0] + gaps.reshape(blocks[0].shape), blocks[1]
+
+
+def lines(energies, weights):
+    """eps2 but for its scale, in Gaussians of 0.1 eV."""
+    return np.exp(-0.5 * ((ENERGIES[:, None] - energies) / 0.1) ** 2) @ weights
+
+
+def from_dense(a, b, r):
+    """Energies and squared dipoles of the whole problem: left and right vectors of a matrix that is not Hermitian."""
+    values, right = np.linalg.eig(np.block([[a, b], [-b.conj(), -a.conj()]]))
+    both = np.concatenate([r, r.conj()])
+    source = np.linalg.solve(right, np.concatenate([r, -r.conj()]))
+    weights = (both.conj() @ right) * source
+    up = values.real > 0
+    return values, values[up].real, weights[up].real
+
+
+def from_lanczos(pairs, steps):
+    alpha, beta, norm = run(pairs, steps, lambda _: None, tamm_dancoff=False)
+    squares, shares = (np.asarray(x)[0] for x in lanczos.ritz(alpha, beta))
+    return np.sqrt(squares), shares / np.sqrt(squares) * float(norm[0]) ** 2
+
+
+@pytest.mark.slow
+def test_recursion_and_products_are_those_of_the_dense_problem(pairs):
+    a, b = dense(pairs)
+    np.testing.assert_allclose(a, a.conj().T, atol=1e-12)
+    np.testing.assert_allclose(b, b.T, atol=1e-12)
+    x = np.random.default_rng(0).normal(size=(2, *pairs.dipoles.shape[1:]))
+    x = x[0] + 1j * x[1]
+    for sign in (0, 1, -1):
+        mine = np.asarray(product(pairs, jnp.asarray(x), sign)).ravel()
+        np.testing.assert_allclose(mine, a @ x.ravel() + sign * b @ x.ravel().conj(), atol=1e-11)
+    values, energies, weights = from_dense(a, b, np.asarray(pairs.dipoles[0]).ravel())
+    assert np.abs(values.imag).max() < 1e-9
+    np.testing.assert_allclose(np.sort(energies), np.sort(-values.real[values.real < 0]), atol=1e-9)
+    expected = lines(energies, weights)
+    np.testing.assert_allclose(lines(*from_lanczos(pairs, 96)), expected, atol=1e-8 * expected.max())
+    # What couples is felt: Tamm-Dancoff is another spectrum.
+    alone, vectors = np.linalg.eigh(a)
+    r = np.asarray(pairs.dipoles[0]).ravel()
+    assert np.abs(lines(alone, np.abs(r.conj() @ vectors) ** 2) - expected).max() > 0.01 * expected.max()
+    # Moments: E eps2 is <r|A r - B r*>, eps2/E what a static field induces, <r|(A + B)^-1 r>.
+    np.testing.assert_allclose(energies @ weights, np.vdot(r, a @ r - b @ r.conj()).real, rtol=1e-9)
+    whole = np.block([[(a + b).real, (b - a).imag], [(a + b).imag, (a - b).real]])
+    induced = np.linalg.solve(whole, np.concatenate([r.real, r.imag]))
+    np.testing.assert_allclose(weights @ (1 / energies), np.concatenate([r.real, r.imag]) @ induced, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_without_interaction_particles_are_independent_and_with_local_fields_alone_charges_answer_a_field(pairs):
+    """The second is the random phase approximation: Dyson's equation of the charges on atoms (Adler, Wiser)."""
+    free = replace(pairs, attraction=jnp.zeros_like(pairs.attraction), exchange=jnp.zeros_like(pairs.exchange))
+    r = np.asarray(pairs.dipoles[0])
+    upper, lower = (np.diagonal(np.asarray(e), axis1=1, axis2=2).real for e in (pairs.upper, pairs.lower))
+    gaps = upper[:, :, None] - lower[:, None]
+    expected = lines(gaps.ravel(), np.abs(r.ravel()) ** 2)
+    np.testing.assert_allclose(lines(*from_lanczos(free, 96)), expected, atol=1e-8 * expected.max())
+
+    fields = replace(free, exchange=20 * pairs.exchange)
+    energies, weights = from_lanczos(fields, 96)
+    here = np.array(pairs.atoms)[:, None] == np.arange(2)
+    charges = np.einsum("koc,kov,oi->ikcv", pairs.electrons.conj(), pairs.holes, here) / len(r) ** 0.5
+    sources = np.concatenate([r[None], charges]).reshape(3, -1)
+    for z in (2.0j, 1.0 + 0.5j):
+        up, down = 1 / (gaps.ravel() - z), 1 / (gaps.ravel() + z)
+        bare = np.einsum("at,t,bt->ab", sources.conj(), up, sources) + np.einsum("at,t,bt->ab", sources, down, sources.conj())
+        v = np.asarray(fields.exchange)
+        screened = bare[0, 0] - bare[0, 1:] @ v @ np.linalg.solve(np.eye(2) + bare[1:, 1:] @ v, bare[1:, 0])
+        assert abs(screened / bare[0, 0] - 1) > 1e-3
+        np.testing.assert_allclose((weights * 2 * energies / (energies**2 - z**2)).sum(), screened, rtol=1e-8)
+
+
+@pytest.mark.slow
+def test_half_a_mesh_and_real_arithmetic_give_the_whole():
+    half, whole = (lines(*from_lanczos(given((0.5, 0.5, 0.5), halved), 60)) for halved in (True, False))
+    np.testing.assert_allclose(half, whole, atol=1e-6 * whole.max())
+
+
+@pytest.mark.slow
+def test_an_attraction_that_the_gap_cannot_bear_is_refused():
+    options = {"polarisations": [[1, 2, 0]], "graph": GRAPH, "tamm_dancoff": False}
+    for strength in (16.0, 40.0):
+        with pytest.raises(InputError, match="make pairs by itself"):
+            excitons(HAMILTONIAN, MOVED, 2, Screening(1.0, strength, 0.5), 2, 3, 20, shift=(0.3, 0.1, 0.2), **options)
+    # A spectrum that is there: kept steps, and less strength by E than by the sum rule of Tamm-Dancoff.
+    found = excitons(HAMILTONIAN, MOVED, 2, STRONG, 2, 3, 20, shift=(0.3, 0.1, 0.2), **options)
+    assert not found.tamm_dancoff
+    sums = [float(one.f_sum()[0]) for one in (found.independent, found.transitions())]
+    assert 0.5 * sums[0] < sums[1] < sums[0]
+
+
+@pytest.mark.slow
+def test_two_bands_without_common_orbitals_do_not_couple():
+    """The two parabolic bands of Wannier's exciton: nothing beyond Tamm-Dancoff."""
+    orbital = np.zeros((2, 8, 2, 1), complex)
+    orbital[0, :, 0] = orbital[1, :, 1] = 1
+    electrons, holes = jnp.asarray(orbital)
+    w = jnp.asarray(np.random.default_rng(0).uniform(size=8)[None, None])
+    energies, x = (jnp.ones((8, 1, 1), complex) for _ in range(2))
+    two = Pairs(electrons, holes, energies, 0 * energies, x[None], w, None, atoms=(0, 0), mesh=(2, 2, 2), chunk=2)
+    with jax.disable_jit():
+        np.testing.assert_allclose(product(two, x, 1), product(two, x, -1), atol=1e-14)
