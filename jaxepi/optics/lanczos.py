@@ -83,8 +83,8 @@ def alternate(
 ) -> tuple[Alternation, Float[Array, "p m"], Float[Array, "p m"]]:
     """Lanczos' recursion of second(first(x)), which is symmetric by the inner product Re <x|first(y)>.
 
-    Both are linear in real numbers and symmetric by Re <x|y>, `first` positive: w X = second(Y), w Y = first(X) has w^2 as their
-    product (Shao et al., Linear Algebra Appl. 488, 148 (2016)). Two products a step.
+    Both are linear in real numbers and symmetric by Re <x|y>, `first` positive. w X = second(Y) and w Y = first(X) have w^2 as
+    their product (Shao et al., Linear Algebra Appl. 488, 148 (2016)). Two products a step.
 
     Returns:
         The state, the diagonal, and what precedes each of its entries: first of all the norm of the start vector. NaN once

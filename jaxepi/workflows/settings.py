@@ -110,7 +110,8 @@ class AbsorptionSettings(SolverSettings, ElectronSettings, TrajectorySettings):
         choices=("all", "one"),
     )
     tamm_dancoff: bool = setting(
-        True, "with excitons: leave out what couples pairs that are made to pairs that are taken away (a third of the cost)"
+        True,
+        "with excitons: leave out what couples pairs that are made to pairs that are taken away (a third of the cost)",
     )
     dielectric_constant: float | None = setting(
         None,

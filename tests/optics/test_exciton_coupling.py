@@ -120,7 +120,9 @@ def test_without_interaction_particles_are_independent_and_with_local_fields_alo
     sources = np.concatenate([r[None], charges]).reshape(3, -1)
     for z in (2.0j, 1.0 + 0.5j):
         up, down = 1 / (gaps.ravel() - z), 1 / (gaps.ravel() + z)
-        bare = np.einsum("at,t,bt->ab", sources.conj(), up, sources) + np.einsum("at,t,bt->ab", sources, down, sources.conj())
+        bare = np.einsum("at,t,bt->ab", sources.conj(), up, sources) + np.einsum(
+            "at,t,bt->ab", sources, down, sources.conj()
+        )
         v = np.asarray(fields.exchange)
         screened = bare[0, 0] - bare[0, 1:] @ v @ np.linalg.solve(np.eye(2) + bare[1:, 1:] @ v, bare[1:, 0])
         assert abs(screened / bare[0, 0] - 1) > 1e-3

@@ -6,6 +6,7 @@ mu_2n = 2 <t_n|t_n> - mu_0, mu_2n+1 = 2 <t_n+1|t_n> - mu_1. Nothing is diagonali
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ from jaxepi.optics.bethe_salpeter.interaction import Interaction
 from jaxepi.optics.bethe_salpeter.pairs import Pairs, check_memory, product
 from jaxepi.optics.bethe_salpeter.setup import Setup, at_rest, gapped
 from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, PhotonEnergies, check_width, photon_energies
-from jaxepi.optics.dielectric import DEFAULT_GRID, transitions
+from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions, transitions
 from jaxepi.optics.spectrum import Spectrum
 from jaxepi.optics.transitions import VOIGT
 from jaxepi.sampling.snapshots import Snapshots
@@ -39,26 +40,38 @@ PROBES = 12
 
 
 def moments(
-    pairs: Pairs, start: Inexact[Array, "p K c v"], centre: Array, half: Array, count: int, attract: bool
+    pairs: Pairs,
+    start: Inexact[Array, "p K c v"],
+    centre: Array,
+    half: Array,
+    count: int,
+    attract: bool,
+    tamm_dancoff: bool = True,
 ) -> Float[Array, "p n"]:
-    """<r|T_n((H - centre)/half)|r> for n below `count`; without the interaction where not `attract`."""
+    """<r|T_n((H - centre)/half)|r> for n below `count`; without the interaction where not `attract`.
+
+    Beyond Tamm-Dancoff <r|M T_n((K M - centre)/half)|r> with M = A - B and K = A + B: of squared energies.
+    """
     free = jnp.zeros_like(pairs.attraction)
     operator = pairs if attract else replace(pairs, attraction=free, exchange=None)
 
-    def scaled(x: Array) -> Array:
-        return (product(operator, x) - centre.astype(x.dtype) * x) / half.astype(x.dtype)
+    def scaled(x: Array) -> tuple[Array, Array]:
+        there = x if tamm_dancoff else product(operator, x, -1)
+        ahead = product(operator, there, 0 if tamm_dancoff else 1)
+        return there, (ahead - centre.astype(x.dtype) * x) / half.astype(x.dtype)
 
     def one(r: Array) -> Array:
-        first = scaled(r)
+        there, first = scaled(r)
 
         @jax.checkpoint
         def step(state, _):
             before, last = state
-            return (last, 2 * scaled(last) - before), (_dot(last, last), _dot(last, before))
+            there, ahead = scaled(last)
+            return (last, 2 * ahead - before), (_dot(last, there), _dot(before, there))
 
         _, (same, crossed) = jax.lax.scan(step, (r, first), None, length=-(-count // 2))
-        even = jnp.concatenate([_dot(r, r)[None], 2 * same - _dot(r, r)])
-        odd = jnp.concatenate([_dot(first, r)[None], 2 * crossed[1:] - _dot(first, r)])
+        even = jnp.concatenate([_dot(r, there)[None], 2 * same - _dot(r, there)])
+        odd = jnp.concatenate([_dot(first, there)[None], 2 * crossed[1:] - _dot(first, there)])
         return jnp.stack([even[:-1], odd], axis=1).reshape(-1)[:count]
 
     return jax.lax.map(one, start)
@@ -69,16 +82,15 @@ def _dot(x: Array, y: Array) -> Array:
 
 
 def coefficients(
-    line: Callable[[Array], Array], energies: Float[Array, " w"], centre: Array, half: Array, count: int
+    shape: Callable[[Float[Array, " m"]], Float[Array, "w m"]], centre: Array, half: Array, count: int
 ) -> Float[Array, "w n"]:
-    """c_n(E) of a line shape of E - x: line(E - x) = sum_n c_n(E) T_n((x - centre)/half) on the interval of H."""
+    """c_n of functions of an energy: shape(x) = sum_n c_n T_n((x - centre)/half) on the interval of H."""
     nodes = 2 * count
-    angle = jnp.asarray(np.pi * (np.arange(nodes) + 0.5) / nodes, energies.dtype)
-    x = centre + half * jnp.cos(angle)
-    orders = jnp.arange(count, dtype=energies.dtype)
+    angle = jnp.asarray(np.pi * (np.arange(nodes) + 0.5) / nodes, half.dtype)
+    orders = jnp.arange(count, dtype=half.dtype)
     cosines = jnp.cos(angle[:, None] * orders[None])
-    weight = jnp.full(count, 2.0 / nodes, energies.dtype).at[0].set(1.0 / nodes)
-    return (line(energies[:, None] - x[None]) @ cosines) * weight[None]
+    weight = jnp.full(count, 2.0 / nodes, half.dtype).at[0].set(1.0 / nodes)
+    return (shape(centre + half * jnp.cos(angle)) @ cosines) * weight[None]
 
 
 def gaussian(width: Array) -> Callable[[Array], Array]:
@@ -106,21 +118,32 @@ def truncation(half: Any, width: Any, count: int) -> Any:
     return jnp.exp(-0.5 * (count * jnp.asarray(width) / jnp.asarray(half)) ** 2)
 
 
-def bounds(pairs: Pairs) -> tuple[Array, Array]:
-    """Centre and half width, eV, of an interval that holds all energies of the pairs; without derivative.
+def bounds(pairs: Pairs, tamm_dancoff: bool = True) -> tuple[Array, Array]:
+    """Centre and half width of an interval that holds all energies of the pairs, eV, or their squares beyond Tamm-Dancoff.
 
     Ritz values of `PROBES` steps from a random vector, widened by what couples the last to the rest (Zhou, Saad, Tiago and
-    Chelikowsky, J. Comput. Phys. 219, 172 (2006)).
+    Chelikowsky, J. Comput. Phys. 219, 172 (2006)); without derivative.
     """
     pairs = jax.lax.stop_gradient(pairs)
     shape = (1, *pairs.dipoles.shape[1:])
     noise = jax.random.normal(jax.random.key(0), (2, *shape), pairs.dipoles.real.dtype)
-    recursion = lanczos.begin(jax.lax.complex(noise[0], noise[1]))
-    _, alpha, beta = lanczos.advance(product, pairs, recursion, PROBES)
+    start = jax.lax.complex(noise[0], noise[1])
+    if tamm_dancoff:
+        _, alpha, beta = lanczos.advance(product, pairs, lanczos.begin(start), PROBES)
+    else:
+        state = lanczos.Alternation(jnp.zeros_like(start), start)
+        less, more = (partial(product, coupling=sign) for sign in (-1, 1))
+        _, alpha, beta = lanczos.alternate(less, more, pairs, state, PROBES + 1)
+        alpha, beta = alpha[:, :-1], beta[:, 1:]
     values, _ = lanczos.ritz(alpha, beta)
     values = values.astype(noise.dtype)
     low, high = values.min() - beta[0, -1], values.max() + beta[0, -1]
-    return 0.5 * (low + high), 0.52 * (high - low)
+    if tamm_dancoff:
+        return 0.5 * (low + high), 0.52 * (high - low)
+    # Squares of independent particles are in the same interval, and none is below zero.
+    upper, lower = (jnp.diagonal(e, axis1=1, axis2=2).real for e in (pairs.upper, pairs.lower))
+    half = 0.52 * jnp.maximum(high, (upper.max() - lower.min()) ** 2)
+    return half, half
 
 
 def exciton_spectrum(
@@ -139,6 +162,7 @@ def exciton_spectrum(
     grid: EnergyGrid = DEFAULT_GRID,
     graph: Graph | None = None,
     memory_gb: float = 8.0,
+    tamm_dancoff: bool = True,
 ) -> Spectrum:
     """Dielectric function with the attraction of electron and hole, for jit, vmap and reverse-mode grad.
 
@@ -150,7 +174,7 @@ def exciton_spectrum(
         broadening: Gaussian of 0.1 eV by default. moments_count: of the expansion, about 4.3 half widths of all pair energies
             over the width of a line. valence, conduction: active bands, all filled ones and a quarter more empty ones by
             default; a degenerate set that this cuts has no derivative.
-        graph: needed where the structure is being traced, and then only without `exchange` where its cell is.
+        graph: needed where the structure is being traced; of the crystal whose nearest images are taken.
         others: as `excitons`.
 
     Raises:
@@ -175,31 +199,15 @@ def exciton_spectrum(
     setup = Setup.of(hamiltonian, structure, kmesh, valence, conduction, polarisations, shift, precision)
     check_memory(setup.memory(), memory_gb, setup.mesh, setup.bands)
     points = regular_mesh(kmesh, shift, time_reversal=False, periodic=structure.pbc)
-    free = transitions(hamiltonian, snapshots, points, grid, graph=graph)
-    along = _along(setup.polarisations)
-    filled, levels = setup.bands[1], free.eigenvalues
-    tops, bottoms = (levels[..., n].reshape(len(levels), -1) for n in (filled - 1, filled))
-    worst = (bottoms.min(axis=1) - tops.max(axis=1)).argmin()
-    free = gapped(free, tops[worst].max(), bottoms[worst].min())
-    free = replace(free, histogram=jnp.einsum("v,svb->sb", along.astype(dtype), free.histogram)[:, None])
+    free = _independent(setup, transitions(hamiltonian, snapshots, points, grid, graph=graph))
     width = jnp.asarray(number("broadening", broadening.width, "eV"), dtype)
 
     def change(positions: Array) -> tuple[Array, Array, Array]:
         one = structure.with_positions(positions)
         pairs, _ = setup.pairs(hamiltonian, one, graph, interaction, exchange, None)
-        centre, half = bounds(pairs)
         scale = setup.scale(one).astype(dtype) / len(setup.polarisations)
-        difference = sum(
-            sign * moments(pairs, pairs.dipoles, centre, half, count, attract).sum(axis=0)
-            for sign, attract in ((1.0, True), (-1.0, False))
-        )
-
-        def part(line: Callable[[Array], Array], parity: float) -> Array:
-            there, mirrored = (coefficients(line, at, centre, half, count) for at in (energies, -energies))
-            return scale * ((there + parity * mirrored) @ difference)
-
-        # eps2 is odd in the energy; its transform (1/pi) P int eps2(w)/(w - E) dw is even.
-        return part(dispersion(width), 1.0), part(gaussian(width), -1.0), half
+        eps1, eps2, half = changed(pairs, energies, width, count, tamm_dancoff)
+        return scale * eps1, scale * eps2, half
 
     eps1, eps2, half = jax.lax.map(change, snapshots.positions)
     eps1, eps2 = refuse_or_nan((eps1, eps2), *_enough(half.max(), width, count))
@@ -209,6 +217,39 @@ def exciton_spectrum(
         eps1=independent.eps1 + eps1[:, :, None, None],
         eps2=independent.eps2 + eps2[:, :, None, None],
     )
+
+
+def _independent(setup: Setup, free: Transitions) -> Transitions:
+    """Transitions along the polarisations, of a crystal with a gap."""
+    filled, levels = setup.bands[1], free.eigenvalues
+    tops, bottoms = (levels[..., n].reshape(len(levels), -1) for n in (filled - 1, filled))
+    worst = (bottoms.min(axis=1) - tops.max(axis=1)).argmin()
+    free = gapped(free, tops[worst].max(), bottoms[worst].min())
+    along = _along(setup.polarisations).astype(free.histogram.dtype)
+    return replace(free, histogram=jnp.einsum("v,svb->sb", along, free.histogram)[:, None])
+
+
+def changed(
+    pairs: Pairs, energies: Float[Array, " w"], width: Array, count: int, tamm_dancoff: bool
+) -> tuple[Float[Array, " w"], Float[Array, " w"], Array]:
+    """What the interaction changes of eps1 and eps2, over their scale, and the half width of the pairs' energies, eV."""
+    centre, half = bounds(pairs, tamm_dancoff)
+    difference = sum(
+        sign * moments(pairs, pairs.dipoles, centre, half, count, attract, tamm_dancoff).sum(axis=0)
+        for sign, attract in ((1.0, True), (-1.0, False))
+    )
+
+    def part(line: Callable[[Array], Array], parity: float) -> Array:
+        def shape(x: Array) -> Array:
+            x = x if tamm_dancoff else jnp.sqrt(x)
+            both = line(energies[:, None] - x[None]) + parity * line(-energies[:, None] - x[None])
+            return both if tamm_dancoff else both / x[None]
+
+        return coefficients(shape, centre, half, count) @ difference
+
+    # eps2 is odd in the energy; its transform (1/pi) P int eps2(w)/(w - E) dw is even. Terms of a square count twice.
+    of_energies = half if tamm_dancoff else 0.5 * jnp.sqrt(2 * half)
+    return part(dispersion(width), 1.0), part(gaussian(width), -1.0), of_energies
 
 
 def _enough(half: Array, width: Array, count: int) -> tuple[Array, Callable[[], str]]:

@@ -174,27 +174,35 @@ def separations(structure: Structure, mesh: tuple[int, int, int]) -> Float[Array
     Args:
         mesh: divisions of the k mesh; R runs over as many cells, in the order of the inverse Fourier transform.
     """
-    vectors, images = _vectors(structure, mesh)
+    vectors, images, *_ = _vectors(structure, structure, mesh)
     return _nearest(vectors, images)
 
 
-def _vectors(structure: Structure, mesh: tuple[int, int, int]) -> tuple[Float[Array, "n n K 3"], Float[Array, "m 3"]]:
-    """From holes to electrons, wrapped into the Born-von Karman cell, and the translations to images that may be nearer."""
+def _vectors(rest: Structure, structure: Structure, mesh: tuple[int, int, int]) -> tuple[Array, Array, Array, Array]:
+    """From holes to electrons, shape (n, n, K, 3), and the translations to images that may be nearer, shape (m, 3).
+
+    First of the lattice at rest, wrapped into its Born-von Karman cell, then the same ones of the structure.
+    """
     dtype, counts = structure.cell.dtype, np.array(mesh, dtype=float)
-    cells = np.stack(np.meshgrid(*[np.arange(n) for n in mesh], indexing="ij"), axis=-1).reshape(-1, 3)
-    combination = jnp.asarray(_reduction(structure, counts), dtype)
-    reduced = combination @ (jnp.asarray(counts[:, None], dtype) * structure.cell)
+    cells = jnp.asarray(np.array(list(np.ndindex(mesh))), dtype)
+    combination = jnp.asarray(_reduction(rest, counts) * counts[None], dtype)
     steps = np.array(list(np.ndindex(3, 3, 3))) - 1
-    steps = steps[((steps == 0) | np.asarray(structure.pbc)).all(axis=1)]
-    args = (jnp.asarray(x, dtype) for x in (cells, np.array(structure.pbc)))
-    return _wrapped(structure.positions, structure.cell, reduced, *args), jnp.asarray(steps, dtype) @ reduced
+    steps = jnp.asarray(steps[((steps == 0) | np.asarray(structure.pbc)).all(axis=1)], dtype)
+    periodic = jnp.asarray(np.array(structure.pbc), dtype)
+    found = _wrapped(rest.positions, rest.cell, structure.positions, structure.cell, combination, cells, periodic)
+    return found[0], steps @ combination @ rest.cell, found[1], steps @ combination @ structure.cell
 
 
 @jax.jit
-def _wrapped(positions: Array, cell: Array, reduced: Array, cells: Array, periodic: Array) -> Array:
-    vectors = (cells @ cell)[None, None] + (positions[:, None] - positions[None])[:, :, None]
+def _wrapped(
+    rest: Array, rest_cell: Array, positions: Array, cell: Array, combination: Array, cells: Array, periodic: Array
+) -> tuple[Array, Array]:
+    def apart(x: Array, vectors: Array) -> Array:
+        return (cells @ vectors)[None, None] + (x[:, None] - x[None])[:, :, None]
+
+    vectors, reduced = apart(rest, rest_cell), combination @ rest_cell
     turns = jnp.round(jax.lax.stop_gradient(vectors @ inverse_3x3(reduced))) * periodic[None, None, None]
-    return vectors - turns @ reduced
+    return vectors - turns @ reduced, apart(positions, cell) - turns @ (combination @ cell)
 
 
 def _length(vectors: Array) -> Array:
@@ -232,57 +240,68 @@ def attraction_table(
         InputError: an interaction that is not physical (NaN under tracing).
     """
     interaction.check()
-    rest = structure if rest is None else rest
-    vectors, images = _vectors(rest, mesh)
-    moved = structure.positions - rest.positions
-    return _attraction(interaction, jax.lax.stop_gradient(vectors), vectors, moved, images)
+    vectors = _vectors(structure if rest is None else rest, structure, mesh)
+    return _attraction(interaction, *jax.lax.stop_gradient(vectors[:2]), *vectors[2:])
 
 
 @jax.jit
-def _attraction(interaction: Interaction, at_rest: Array, vectors: Array, moved: Array, images: Array) -> Array:
-    shortest = _nearest(at_rest, jax.lax.stop_gradient(images))
+def _attraction(
+    interaction: Interaction, at_rest: Array, images_at_rest: Array, vectors: Array, images: Array
+) -> Array:
+    shortest = _nearest(at_rest, images_at_rest)
     onsite = jnp.asarray(interaction.onsite, shortest.dtype)
-    vectors = vectors + (moved[:, None] - moved[None])[:, :, None]
 
-    def add(total, image):
-        image = image[None, None, None]
-        chosen = _length(at_rest + jax.lax.stop_gradient(image)) < shortest + TIED
+    def add(total, both):
+        image_at_rest, image = (x[None, None, None] for x in both)
+        chosen = _length(at_rest + image_at_rest) < shortest + TIED
         distance = _length(vectors + image)
         apart = chosen & (distance > 1e-6)
         here = jnp.where(apart, interaction.potential(jnp.where(apart, distance, 1.0)), onsite)
         return (total[0] + jnp.where(chosen, here, 0.0), total[1] + chosen.astype(zero.dtype)), None
 
     zero = jnp.zeros_like(shortest)
-    (total, count), _ = jax.lax.scan(add, (zero, zero), images)
+    (total, count), _ = jax.lax.scan(add, (zero, zero), (images_at_rest, images))
     return poisoned(total / count, interaction.valid())
 
 
-def exchange_table(structure: Structure, onsite: float | Array = ONSITE_BARE) -> Float[Array, "n n"]:
+STRETCHED = 1.1
+"""How much longer cells may be than the one that Ewald's sum is laid out for."""
+
+
+def exchange_table(
+    structure: Structure, onsite: float | Array = ONSITE_BARE, like: Array | None = None
+) -> Float[Array, "n n"]:
     """Bare repulsion of charges on atoms i and j and on all their images, without the mean (G = 0), eV: Ewald's sum.
 
     On one atom of one cell the repulsion is `onsite`. The missing G = 0 makes the macroscopic dielectric function of it.
 
+    Args:
+        like: a known cell near that of the structure, where that is being traced.
+
     Raises:
-        InputError: a structure that is not periodic in three directions.
+        InputError: a structure that is not periodic in three directions; a traced cell and none like it.
     """
     if not all(structure.pbc):
         raise InputError(
             f"exchange of a crystal that is periodic along {structure.pbc} alone: the sum is for three directions; "
             "leave the exchange out"
         )
-    cell = known(structure.cell)
+    cell = known(structure.cell if like is None else like)
     if cell is None:
-        raise InputError("exchange under traced cells: its sums are laid out on the host; give a known cell")
+        raise InputError("exchange under traced cells: its sums are laid out on the host; give a known cell like it")
     cell = np.asarray(cell, float)
-    volume = abs(np.linalg.det(cell))
-    width = math.sqrt(math.pi) / volume ** (1 / 3)
-    reach = 6.5
-    cells = _within(cell, reach / width + np.linalg.norm(cell, axis=1).sum())
-    waves = _within(2 * np.pi * np.linalg.inv(cell).T, 2 * width * reach)
+    width = math.sqrt(math.pi) / abs(np.linalg.det(cell)) ** (1 / 3)
+    reach, longer = 6.5, 1.0 if like is None else STRETCHED
+    inverse = np.linalg.inv(cell)
+    cells = _within(cell, longer * (reach / width + np.linalg.norm(cell, axis=1).sum()))
+    waves = _within(2 * np.pi * inverse.T, longer * 2 * width * reach)
     waves = waves[np.linalg.norm(waves, axis=1) > 1e-9]
     dtype = structure.positions.dtype
-    args = (jnp.asarray(x, dtype) for x in (cells, waves, volume, width, onsite))
-    return _ewald(structure.positions, *args)
+    # Whole numbers of lattice vectors, which the cell carries along.
+    cells, waves = (jnp.asarray(np.rint(x), dtype) for x in (cells @ inverse, waves @ cell.T / (2 * np.pi)))
+    waves = 2 * math.pi * waves @ inverse_3x3(structure.cell).T
+    args = (structure.volume, jnp.asarray(width, dtype), jnp.asarray(onsite, dtype))
+    return _ewald(structure.positions, cells @ structure.cell, waves, *args)
 
 
 @jax.jit

@@ -10,9 +10,11 @@ and without G = 0, rho_i = (1/K) sum_k [D_c X D_v^+]_ii, g = 2 for singlets of a
 A product costs 4 K N^2 min(n_v, n_c) + ... complex operations, K points and N orbitals; rows of the amplitude are treated in
 chunks, so that its K N^2 numbers are never held at once.
 
-Beyond Tamm-Dancoff pairs X couple to those that are taken away, Y, with the same energy of exchange and attraction, S = V rho -
-W D_c X D_v^+ in real space: w X = A X + B Y*, w Y = -A Y - B X*, A X = E_c X - X E_v + D_c^+ S D_v, B X* = (D_v^+ S D_c)^+. X + Y
-and X - Y then meet A X + B X* and A X - B X* in turn: linear in real numbers, symmetric by Re <x|y>, whatever H and the mesh.
+Beyond Tamm-Dancoff pairs X that are made couple to pairs Y that are taken away. S[rho] = g V diag(rho) - W rho in real space:
+
+    w X = A X + B Y*,  w Y = -A Y - B X*,  A X = E_c X - X E_v + D_c^+ S[D_c X D_v^+] D_v,  B X* = (D_v^+ S[D_c X D_v^+] D_c)^+
+
+X + Y and X - Y meet A X + B X* and A X - B X* in turn: linear in real numbers, symmetric by Re <x|y>, whatever H and the mesh.
 
 Where H is real in real space and the mesh holds -k with every k, X(-k) = X(k)* and the amplitude in real space is real: of
 each pair of points one is kept, times the root of two, and the transform is a product with real waves.

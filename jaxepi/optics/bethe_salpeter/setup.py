@@ -12,7 +12,7 @@ from jaxtyping import Array
 from jaxepi import units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import refuse_or_nan
+from jaxepi.guards import known, refuse_or_nan
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import mesh as regular_mesh
 from jaxepi.linalg import call_lapack
@@ -167,10 +167,13 @@ class Setup:
         """Pairs of one configuration; bins of all transitions and of those outside the active bands; and eigenvalues."""
         found = self.states(hamiltonian, structure, graph, grid)
         real = found.dipoles.real.dtype
-        table = attraction_table(interaction, structure, self.mesh, self.rest).astype(real)
+        rest, like = self.rest, None
+        if known(structure.cell) is None:  # images and sums are those of the crystal the graph was built from
+            rest, like = replace(rest, positions=graph.positions, cell=graph.cell), graph.cell
+        table = attraction_table(interaction, structure, self.mesh, rest).astype(real)
         fields = None
         if exchange and all(structure.pbc):
-            fields = (self.degeneracy * exchange_table(structure)).astype(real)
+            fields = (self.degeneracy * exchange_table(structure, like=like)).astype(real)
         cells = math.prod(self.mesh)
         chunk = chunk_of(
             len(self.atoms), len(self.points), cells, found.dipoles.dtype.itemsize, len(self.polarisations)

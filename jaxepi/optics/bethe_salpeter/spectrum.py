@@ -180,7 +180,9 @@ def _refuse_unstable(alpha: Array, beta: Array, tamm_dancoff: bool) -> None:
     Raises:
         InputError: says how low the lowest one lies.
     """
-    remedy = "with this attraction the crystal would make pairs by itself; give a larger eps0, or less on one atom (onsite)"
+    remedy = (
+        "with this attraction the crystal would make pairs by itself; give a larger eps0, or less on one atom (onsite)"
+    )
     if not bool(jnp.isfinite(alpha).all() & jnp.isfinite(beta).all()):
         raise InputError(f"pairs have no real energies: {remedy}")
     energies, weights = (np.asarray(x) for x in lanczos.ritz(alpha, beta))
