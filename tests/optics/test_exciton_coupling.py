@@ -9,7 +9,7 @@ import pytest
 from jaxepi import hamiltonians, optics
 from jaxepi.errors import InputError
 from jaxepi.optics import lanczos
-from jaxepi.optics.bethe_salpeter import Screening, excitons
+from jaxepi.optics.bethe_salpeter import Screening, chebyshev, excitons
 from jaxepi.optics.bethe_salpeter.pairs import Pairs, product
 from jaxepi.optics.bethe_salpeter.setup import Setup
 from jaxepi.optics.bethe_salpeter.spectrum import run
@@ -71,6 +71,12 @@ def from_dense(a, b, r):
     return values, values[up].real, weights[up].real
 
 
+def alone(pairs, r):
+    """The same of independent particles."""
+    upper, lower = (np.diagonal(np.asarray(e), axis1=1, axis2=2).real for e in (pairs.upper, pairs.lower))
+    return (upper[:, :, None] - lower[:, None]).ravel(), np.abs(r) ** 2
+
+
 def from_lanczos(pairs, steps):
     alpha, beta, norm = run(pairs, steps, lambda _: None, tamm_dancoff=False)
     squares, shares = (np.asarray(x)[0] for x in lanczos.ritz(alpha, beta))
@@ -93,9 +99,9 @@ def test_recursion_and_products_are_those_of_the_dense_problem(pairs):
     expected = lines(energies, weights)
     np.testing.assert_allclose(lines(*from_lanczos(pairs, 96)), expected, atol=1e-8 * expected.max())
     # What couples is felt: Tamm-Dancoff is another spectrum.
-    alone, vectors = np.linalg.eigh(a)
+    values, vectors = np.linalg.eigh(a)
     r = np.asarray(pairs.dipoles[0]).ravel()
-    assert np.abs(lines(alone, np.abs(r.conj() @ vectors) ** 2) - expected).max() > 0.01 * expected.max()
+    assert np.abs(lines(values, np.abs(r.conj() @ vectors) ** 2) - expected).max() > 0.01 * expected.max()
     # Moments: E eps2 is <r|A r - B r*>, eps2/E what a static field induces, <r|(A + B)^-1 r>.
     np.testing.assert_allclose(energies @ weights, np.vdot(r, a @ r - b @ r.conj()).real, rtol=1e-9)
     whole = np.block([[(a + b).real, (b - a).imag], [(a + b).imag, (a - b).real]])
@@ -108,9 +114,8 @@ def test_without_interaction_particles_are_independent_and_with_local_fields_alo
     """The second is the random phase approximation: Dyson's equation of the charges on atoms (Adler, Wiser)."""
     free = replace(pairs, attraction=jnp.zeros_like(pairs.attraction), exchange=jnp.zeros_like(pairs.exchange))
     r = np.asarray(pairs.dipoles[0])
-    upper, lower = (np.diagonal(np.asarray(e), axis1=1, axis2=2).real for e in (pairs.upper, pairs.lower))
-    gaps = upper[:, :, None] - lower[:, None]
-    expected = lines(gaps.ravel(), np.abs(r.ravel()) ** 2)
+    gaps, squares = alone(pairs, r.ravel())
+    expected = lines(gaps, squares)
     np.testing.assert_allclose(lines(*from_lanczos(free, 96)), expected, atol=1e-8 * expected.max())
 
     fields = replace(free, exchange=20 * pairs.exchange)
@@ -119,7 +124,7 @@ def test_without_interaction_particles_are_independent_and_with_local_fields_alo
     charges = np.einsum("koc,kov,oi->ikcv", pairs.electrons.conj(), pairs.holes, here) / len(r) ** 0.5
     sources = np.concatenate([r[None], charges]).reshape(3, -1)
     for z in (2.0j, 1.0 + 0.5j):
-        up, down = 1 / (gaps.ravel() - z), 1 / (gaps.ravel() + z)
+        up, down = 1 / (gaps - z), 1 / (gaps + z)
         bare = np.einsum("at,t,bt->ab", sources.conj(), up, sources) + np.einsum(
             "at,t,bt->ab", sources, down, sources.conj()
         )
@@ -141,11 +146,34 @@ def test_an_attraction_that_the_gap_cannot_bear_is_refused():
     for strength in (16.0, 40.0):
         with pytest.raises(InputError, match="make pairs by itself"):
             excitons(HAMILTONIAN, MOVED, 2, Screening(1.0, strength, 0.5), 2, 3, 20, shift=(0.3, 0.1, 0.2), **options)
-    # A spectrum that is there: kept steps, and less strength by E than by the sum rule of Tamm-Dancoff.
     found = excitons(HAMILTONIAN, MOVED, 2, STRONG, 2, 3, 20, shift=(0.3, 0.1, 0.2), **options)
     assert not found.tamm_dancoff
     sums = [float(one.f_sum()[0]) for one in (found.independent, found.transitions())]
     assert 0.5 * sums[0] < sums[1] < sums[0]
+
+
+@pytest.mark.slow
+def test_the_expansion_is_the_dense_spectrum_and_its_derivative_is_right(pairs):
+    energies, width, r = jnp.array([2.5, 3.7, 5.0]), jnp.asarray(0.5), np.asarray(pairs.dipoles[0]).ravel()
+
+    def changes(strength):
+        scaled = replace(pairs, attraction=strength * pairs.attraction)
+        eps1, eps2, _ = chebyshev.changed(scaled, energies, width, 90, tamm_dancoff=False)
+        both = jnp.concatenate([eps1, eps2])
+        return both @ jnp.array([1.0, -0.5, 0.7, 1.3, 0.4, -0.9]), both
+
+    compiled = jax.jit(jax.value_and_grad(changes, has_aux=True))
+    (_, found), slope = compiled(1.0)
+    near, far = ((compiled(1.0 + h)[0][0] - compiled(1.0 - h)[0][0]) / (2 * h) for h in (1e-3, 2e-3))
+    np.testing.assert_allclose(slope, (4 * near - far) / 3, rtol=1e-5)
+    expected = []
+    for part in (chebyshev.dispersion(width), chebyshev.gaussian(width)):
+        sign, total = -1.0 if expected else 1.0, []
+        for e, weights in (from_dense(*dense(pairs), r)[1:], alone(pairs, r)):
+            at = np.asarray(energies)[:, None]
+            total.append((part(jnp.asarray(at - e)) + sign * part(jnp.asarray(-at - e))) @ weights)
+        expected.append(total[0] - total[1])
+    np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-4 * np.abs(np.concatenate(expected)).max())
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+from spring_crystals import springs
 
-from jaxepi import hamiltonians, optics
+from jaxepi import hamiltonians, optics, sampling
 from jaxepi.optics.bethe_salpeter import Screening, chebyshev, exciton_spectrum, excitons
 from jaxepi.sampling import Snapshots
 from jaxepi.structure import Structure
@@ -22,14 +23,20 @@ ENERGIES = jnp.array([2.5, 3.7, 5.0])
 WIDE = optics.Gaussian(0.5)
 MESH = (2, 1, 1)  # Gamma and L: every band but one is degenerate
 OPTIONS = {"broadening": WIDE, "moments_count": 180, "conduction": 6, "polarisations": [[1, 2, 0]], "graph": GRAPH}
+CONSTANTS = springs(CELL)
+NOISE = sampling.white_noise(jax.random.key(0), 1, 2)
+STEPS = (1e-2, 1e-2, 1e-3, 1e-3, 1e-3, 2.0)
 SEED = jnp.array([1.0, -0.5, 0.7, 1.3, 0.4, -0.9])
 
 
-def spectrum(eps0=11.7, onsite=2.0, moved=0.0, scale=1.0):
+def spectrum(eps0=11.7, onsite=2.0, moved=0.0, scale=1.0, strain=0.0, temperature=300.0, warm=0.0):
+    """Of one snapshot, whose thermal displacement (of fixed noise) counts `warm` times."""
     direction = jnp.array([[0.0, 0, 0], [0.3, -0.1, 0.2]])
-    positions = (CELL.positions + moved * direction)[None]
+    cell = CELL.strained(strain * jnp.array([[1.0, 0.2, 0.0], [0.2, -0.4, 0.0], [0.0, 0.0, 0.5]]))
+    thermal = sampling.displacements(CONSTANTS, temperature, NOISE)[:1]
+    positions = (cell.positions + moved * direction)[None] + warm * thermal
     scaled = replace(HAMILTONIAN, params=jax.tree.map(lambda p: p * scale, HAMILTONIAN.params))
-    drawn = Snapshots(CELL, positions, 300.0)
+    drawn = Snapshots(cell, positions, temperature)
     found = exciton_spectrum(scaled, drawn, ENERGIES, MESH, Screening(eps0, onsite, 0.5), **OPTIONS)
     return jnp.concatenate([found.eps1, found.eps2], axis=1).ravel()
 
@@ -41,10 +48,9 @@ def test_the_expansion_is_lanczos_and_its_derivatives_are_right():
         return found @ SEED, found
 
     # One program for values and slopes: compiling is what takes the time.
-    both = jax.jit(jax.value_and_grad(projected, argnums=(0, 1, 2, 3), has_aux=True))
-    for args in ((11.7, 2.0, 0.0, 1.0), (11.7, 2.0, 0.1, 1.0)):
-        for i, found in enumerate(both(*args)[1]):
-            step = 1e-2 if i < 2 else 1e-3
+    both = jax.jit(jax.value_and_grad(projected, argnums=tuple(range(len(STEPS))), has_aux=True))
+    for args in ((11.7, 2.0, 0.0, 1.0, 0.0, 300.0, 0.0), (11.7, 2.0, 0.1, 1.0, 0.01, 300.0, 1.0)):
+        for i, (step, found) in enumerate(zip(STEPS, both(*args)[1], strict=True)):
             ends = [both(*(a + s * step * (i == j) for j, a in enumerate(args)))[0][0] for s in (-2, -1, 1, 2)]
             expected = (8 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12 * step)
             assert np.isfinite(found)
@@ -52,7 +58,7 @@ def test_the_expansion_is_lanczos_and_its_derivatives_are_right():
     other = excitons(HAMILTONIAN, CELL, MESH, Screening(11.7, 2.0, 0.5), 4, 6, 60, [[1, 2, 0]], graph=GRAPH)
     rest = other.spectrum(ENERGIES, WIDE)
     expected = jnp.concatenate([rest.eps1, rest.eps2], axis=1).ravel()
-    np.testing.assert_allclose(both(11.7, 2.0, 0.0, 1.0)[0][1], expected, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(both(11.7, 2.0, 0.0, 1.0, 0.0, 300.0, 0.0)[0][1], expected, rtol=2e-3, atol=2e-3)
 
 
 def test_too_few_moments_are_refused():
