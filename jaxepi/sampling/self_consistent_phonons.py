@@ -96,23 +96,13 @@ def self_consistent(
     if traced(potential, supercell, temperature):
         raise InputError("self-consistent force constants are found on the host: call it outside jit, vmap and grad")
     whole("iterations", iterations, 1)
-    if start is not None and (start.supercell.repeats, len(start.supercell)) != (supercell.repeats, len(supercell)):
-        raise InputError(
-            f"start has {start.supercell.repeats} cells of {len(start.base)} atoms, the supercell {supercell.repeats} of "
-            f"{len(supercell.base)}: give force constants of this supercell (sampling.resampled takes them there)"
-        )
     graph = potential.graph(supercell)
-    found = _bound(start if start is not None else force_constants(potential, supercell, graph))
+    found = _begun(start, potential, supercell, graph)
     kelvin = in_kelvin(temperature, "quantum", found.matrix.dtype)
     noise, groups = sobol_noise(found, key, count, _SCRAMBLES), sobol_groups(count, _SCRAMBLES)
-    turned, cells = _Symmetry.of(supercell), int(np.prod(supercell.repeats))
-    rest = float(potential.energy(supercell, graph))
-
-    def beyond_of(fc: ForceConstants) -> np.ndarray:
-        return (np.asarray(_beyond(potential, graph, fc, kelvin, noise, batch), dtype=float) - rest) / cells
-
-    mixing, history = _Anderson(), []
-    beyond = beyond_of(found)
+    given = _Given(potential, graph, kelvin, noise, batch, float(potential.energy(supercell, graph)))
+    turned, mixing, history = _Symmetry.of(supercell), _Anderson(), []
+    beyond = given.beyond(found)
     for _ in range(iterations):
         energy, error = _harmonic_energy(found, kelvin) + beyond.mean(), float(standard_error(beyond, groups))
         curvature, forces = _means(potential, graph, found, kelvin, noise, batch)
@@ -127,27 +117,49 @@ def self_consistent(
         if residual < tolerance:
             break
         for trial in _trials(found, np.asarray(wanted), mixing):
-            beyond = beyond_of(trial)
+            beyond = given.beyond(trial)
             if _harmonic_energy(trial, kelvin) + beyond.mean() < energy + max(error, 1e-12):
                 break
         found = trial
     force = float(np.abs(turned.forces(np.asarray(forces))).max())
-    result = SelfConsistent(
-        found,
-        history[-1][0],
-        error,
-        residual,
-        np.array(history),
-        force,
-        residual < tolerance,
-    )
-    if not result.converged:
+    converged = residual < tolerance
+    if not converged:
         warnings.warn(
             f"self-consistent force constants: after {iterations} iterations the last change is {residual:.2g} of them (asked: "
             f"{tolerance:g}); give more iterations or snapshots",
             stacklevel=2,
         )
-    return result
+    return SelfConsistent(found, history[-1][0], error, residual, np.array(history), force, converged)
+
+
+def _begun(start: ForceConstants | None, potential: Potential, supercell: Structure, graph: Graph) -> ForceConstants:
+    """Bound force constants to begin with.
+
+    Raises:
+        InputError: those of another supercell.
+    """
+    if start is not None and (start.supercell.repeats, len(start.supercell)) != (supercell.repeats, len(supercell)):
+        raise InputError(
+            f"start has {start.supercell.repeats} cells of {len(start.base)} atoms, the supercell {supercell.repeats} of "
+            f"{len(supercell.base)}: give force constants of this supercell (sampling.resampled takes them there)"
+        )
+    return _bound(start if start is not None else force_constants(potential, supercell, graph))
+
+
+class _Given(NamedTuple):
+    """What stays the same from iteration to iteration; `rest`: energy of the atoms at rest, eV."""
+
+    potential: Potential
+    graph: Graph
+    kelvin: Array
+    noise: Array
+    batch: int
+    rest: float
+
+    def beyond(self, fc: ForceConstants) -> np.ndarray:
+        """Energy of each snapshot beyond harmonic, a cell, eV."""
+        energies = _beyond(self.potential, self.graph, fc, self.kelvin, self.noise, self.batch)
+        return (np.asarray(energies, dtype=float) - self.rest) / int(np.prod(fc.supercell.repeats))
 
 
 @partial(jax.jit, static_argnames="batch")

@@ -186,8 +186,8 @@ def _vectors(rest: Structure, structure: Structure, mesh: tuple[int, int, int]) 
     dtype, counts = structure.cell.dtype, np.array(mesh, dtype=float)
     cells = jnp.asarray(np.array(list(np.ndindex(mesh))), dtype)
     combination = jnp.asarray(_reduction(rest, counts) * counts[None], dtype)
-    steps = np.array(list(np.ndindex(3, 3, 3))) - 1
-    steps = jnp.asarray(steps[((steps == 0) | np.asarray(structure.pbc)).all(axis=1)], dtype)
+    around = np.array(list(np.ndindex(3, 3, 3))) - 1
+    steps = jnp.asarray(around[((around == 0) | np.asarray(structure.pbc)).all(axis=1)], dtype)
     periodic = jnp.asarray(np.array(structure.pbc), dtype)
     found = _wrapped(rest.positions, rest.cell, structure.positions, structure.cell, combination, cells, periodic)
     return found[0], steps @ combination @ rest.cell, found[1], steps @ combination @ structure.cell
@@ -298,10 +298,10 @@ def exchange_table(
     waves = waves[np.linalg.norm(waves, axis=1) > 1e-9]
     dtype = structure.positions.dtype
     # Whole numbers of lattice vectors, which the cell carries along.
-    cells, waves = (jnp.asarray(np.rint(x), dtype) for x in (cells @ inverse, waves @ cell.T / (2 * np.pi)))
-    waves = 2 * math.pi * waves @ inverse_3x3(structure.cell).T
+    turns, orders = (jnp.asarray(np.rint(x), dtype) for x in (cells @ inverse, waves @ cell.T / (2 * np.pi)))
+    reciprocal = 2 * math.pi * inverse_3x3(structure.cell).T
     args = (structure.volume, jnp.asarray(width, dtype), jnp.asarray(onsite, dtype))
-    return _ewald(structure.positions, cells @ structure.cell, waves, *args)
+    return _ewald(structure.positions, turns @ structure.cell, orders @ reciprocal, *args)
 
 
 @jax.jit

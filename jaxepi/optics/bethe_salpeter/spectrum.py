@@ -74,8 +74,8 @@ class Excitons:
         if m > most:
             raise InputError(f"steps {m}: the recursion took {most}; give that at most")
         snapshots, polarisations = self.strength.shape
-        flat = (x[:, :, :m].reshape(snapshots * polarisations, m) for x in (self.alpha, self.beta))
-        values, weights = _lines(*flat, self.tamm_dancoff)
+        alpha, beta = (x[:, :, :m].reshape(snapshots * polarisations, m) for x in (self.alpha, self.beta))
+        values, weights = _lines(alpha, beta, self.tamm_dancoff)
         weights = weights * self.strength.reshape(-1, 1) / polarisations
         grid = self.rest.grid
         bins = jax.vmap(lambda e, w: deposit(grid, e, w[None])[0])(values, weights)
