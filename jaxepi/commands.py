@@ -169,7 +169,7 @@ def _bands(settings: w.BandsSettings, files: o.BandsFiles, _: str) -> None:
         found, near = bands.bands(loaded, settings.path, settings.points), None
     else:
         asked = (settings.near, settings.count, settings.path, settings.points)
-        found, near = bands.bands_near(loaded, *asked, progress=files.progress)
+        found, near = bands.bands_near(loaded, *asked, progress=files.progress, solver=settings.solver)
     edges = bands.edges_along(found)
     figure = plotting.bands(found.path, found.energies, *edges, settings.window, Path(settings.crystal).stem)
     plotting.save(figure, output, made_by)

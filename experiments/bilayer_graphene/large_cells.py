@@ -1,8 +1,12 @@
-"""What 13 orbitals an atom cost in twisted bilayers: S(R) from its tables, and sparse factors of H - E S.
+"""What forces, H(R) and S(R) and sparse factors cost in twisted bilayers.
 
-python large_cells.py [m ...] [--factors]; one row a twist (m, 1): processor seconds and peak memory of S of all edges within
-6.1 angstrom; with --factors only the fill of a matrix with one number a pair of atoms within that reach (SuperLU), and what 13
-orbitals an atom make of it: 169 times as many entries, of 16 bytes and an index of four.
+python large_cells.py [m,r ...] [--dtype float32] [--factors]
+
+One row a twist (m, r): processor seconds of one evaluation of all forces of graphene-pbe-d3 (in --dtype), and of H and S of
+graphene-pbe-e3 (network in single, assembly in double precision), without and with what compiles once a size; seconds an atom;
+peak memory so far; and the mean seconds of one label of GPAW in data/twisted.h5 (13 orbitals, one core) where there is one.
+With --factors instead the fill of a matrix with one number a pair of atoms within 6.1 angstrom (SuperLU), and what 13 orbitals
+an atom make of it: 169 times as many entries, of 16 bytes and an index of four.
 """
 
 import argparse
@@ -16,32 +20,55 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
 
-from jaxepi.datasets.hdf5 import read_functions
+from jaxepi import hamiltonians, potentials
 from jaxepi.graph import build_graph
-from jaxepi.hamiltonians.overlap import Overlap
 from jaxepi.materials import bilayers
 
-LABELS = Path(__file__).parent / "data/lcao.h5"
+LABELS = Path(__file__).parent / "data/twisted.h5"
 REACH, ORBITALS = 6.1, 13
+SIZES = ("1,1", "2,1", "4,1", "8,1", "16,1", "30,1")
 
 
-def overlaps(m, form, params):
-    """One row of S(R)."""
-    structure = bilayers.twisted(m, 1, 3.35, 2.467)
-    graph = build_graph(structure, REACH, 0.0, (form.relation,))
-    apply = jax.jit(lambda s, g, p: form.apply(p, s, g, g.tables[0]))
+def timed(function, *arguments):
+    """Processor seconds to compile and to run."""
     start = time.process_time()
-    compiled = apply.lower(structure, graph, params).compile()
+    compiled = jax.jit(function).lower(*arguments).compile()
     middle = time.process_time()
-    jax.block_until_ready(compiled(structure, graph, params))
-    times = (middle - start, time.process_time() - middle)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return [m, len(structure), graph.n_edges, *(f"{t:.1f}" for t in times), f"{memory:.1f}"]
+    jax.block_until_ready(compiled(*arguments))
+    return middle - start, time.process_time() - middle
 
 
-def factors(m):
+def memory():
+    """Peak so far, GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def labelled():
+    """Mean seconds of GPAW's labels by number of atoms."""
+    with h5py.File(LABELS) as file:
+        groups = file["groups"].values()
+        return {int(g["positions"].shape[1]): float(np.mean(g["seconds"])) for g in groups}
+
+
+def inference(m, r, dtype, known):
+    """One row of forces, H and S."""
+    structure = bilayers.twisted(m, r, 3.35, 2.467)
+    atoms = len(structure)
+    potential = potentials.load("graphene-pbe-d3").astype(dtype)
+    small = structure.astype(dtype)
+    forces = timed(lambda p, s, g: p.forces(s, g), potential, small, potential.graph(small))
+    after_forces = memory()
+    hamiltonian = hamiltonians.load("graphene-pbe-e3")
+    blocks = timed(lambda h, s, g: h.blocks(s, g), hamiltonian, structure, hamiltonian.graph(structure))
+    per_atom = (f"{1e3 * x / atoms:.2f}" for x in (forces[1], blocks[1]))
+    costs = (f"{forces[1]:.2f} (+{forces[0]:.0f})", f"{blocks[1]:.2f} (+{blocks[0]:.0f})", *per_atom)
+    dft = f"{known[atoms]:.0f}" if atoms in known else ""
+    return [f"{m},{r}", atoms, *costs, f"{after_forces:.1f}, {memory():.1f}", dft]
+
+
+def factors(m, r):
     """One row of the fill."""
-    graph = build_graph(bilayers.twisted(m, 1, 3.35, 2.467), REACH)
+    graph = build_graph(bilayers.twisted(m, r, 3.35, 2.467), REACH)
     n = graph.n_atoms
     pattern = sp.csc_matrix((np.full(graph.n_edges, -0.01), (graph.senders, graph.receivers)), shape=(n, n))
     matrix = (pattern + 3 * sp.identity(n, format="csc")).tocsc()
@@ -54,23 +81,25 @@ def factors(m):
         f"{seconds:.1f}",
         f"{count * ORBITALS**2 * 20 / 1e9:.1f}",
     )
-    return [m, n, *numbers]
+    return [f"{m},{r}", n, *numbers]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("m", type=int, nargs="*", default=[1, 2])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("twists", nargs="*", default=SIZES, help="m,r")
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of forces")
     parser.add_argument("--factors", action="store_true")
     given = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    with h5py.File(LABELS) as file:
-        form, params = Overlap.of(read_functions(file, next(iter(file["overlap_functions"])), str(LABELS)))
-    heads = ["m", "atoms", "edges", "s to compile", "s for S(R)", "peak memory, GB"]
+    heads = ["m, r", "atoms", "forces, s (+ to compile)", "H and S, s (+ to compile)", "forces, ms an atom"]
+    heads += ["H and S, ms an atom", "peak memory of forces, of all, GB", "GPAW, s"]
     if given.factors:
-        heads = ["m", "atoms", "entries, 1e6", "of the factors, 1e6", "s", "GB for 13 orbitals, complex double"]
+        heads = ["m, r", "atoms", "entries, 1e6", "of the factors, 1e6", "s", "GB for 13 orbitals, complex double"]
+    known = {} if given.factors else labelled()
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
-    for m in given.m:
-        row = factors(m) if given.factors else overlaps(m, form, params)
+    for twist in given.twists:
+        m, r = map(int, twist.split(","))
+        row = factors(m, r) if given.factors else inference(m, r, given.dtype, known)
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
 
 

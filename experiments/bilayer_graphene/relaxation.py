@@ -1,13 +1,23 @@
-"""Twisted bilayers relaxed by the force field: time, memory, corrugation; python relaxation.py [m ...] [--output FILE]."""
+"""Twisted bilayers relaxed by the force field: time, memory, corrugation, sliding.
+
+python relaxation.py [m ...] [--force EV_ANGSTROM] [--steps N] [--start FILE] [--output FILE] [--dtype float32]
+
+Layers that slide over each other feel a few meV/angstrom, so the largest force left must be smaller than that. In single
+precision coordinates of 100 angstrom leave 1 meV/angstrom, at random from atom to atom: what moves many atoms alike still
+relaxes, in half the memory. --start goes on from what --output wrote. The sliding is the largest displacement of an atom within
+its plane from the unrelaxed twist.
+"""
 
 import argparse
 import resource
+import sys
 import time
 
 import jax
 import numpy as np
 
 from jaxepi import potentials
+from jaxepi.datasets.structure_files import read_structure
 from jaxepi.layers import layers
 from jaxepi.materials import bilayers
 from jaxepi.potentials import relaxed_atoms
@@ -16,29 +26,44 @@ A, DISTANCE = 2.473, 3.35
 """Lattice constant of graphene-pbe-d3, and the distance at which the layers are held, angstrom."""
 
 
+def said(step, force):
+    """A line every ten steps."""
+    if step % 10 == 0:
+        print(f"step {step}: largest force {force:.4f} eV/angstrom", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("m", type=int, nargs="*", default=[6])
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--force", type=float, default=0.01)
+    parser.add_argument("--force", type=float, default=0.001)
+    parser.add_argument("--start", help="atoms of the last to go on from")
+    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of forces")
     parser.add_argument("--output", help="extended XYZ of the last")
     given = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     potential = potentials.load("graphene-pbe-d3")
     print(
-        "| m | angle | atoms | steps | largest force, eV/angstrom | s a step | peak memory, GB | height of a layer, angstrom |"
+        "| m | angle | atoms | steps | largest force, eV/angstrom | s a step | peak memory, GB | height of a layer, angstrom "
+        "| sliding, angstrom |"
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---" * 9 + "|")
     for m in given.m:
-        start = bilayers.twisted(m, 1, DISTANCE, A)
+        ideal = bilayers.twisted(m, 1, DISTANCE, A)
+        start = read_structure(given.start) if given.start and m == given.m[-1] else ideal
         began = time.process_time()
-        found = relaxed_atoms(potential, start, DISTANCE, given.force, given.steps, "float32")
+        found = relaxed_atoms(potential, start, DISTANCE, given.force, given.steps, given.dtype, progress=said)
         seconds = (time.process_time() - began) / max(found.steps, 1)
         z, layer = np.asarray(found.structure.positions)[:, 2], layers(found.structure)
         heights = "{:.3f}, {:.3f}".format(*(np.ptp(z[layer == i]) for i in (0, 1)))
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        moved = np.asarray(found.structure.positions - ideal.positions)[:, :2]
+        slid = np.linalg.norm(moved, axis=1).max()
         row = (m, f"{bilayers.angle(m):.3f}", len(start), found.steps, f"{found.force:.4f}")
-        print("| " + " | ".join(map(str, (*row, f"{seconds:.2f}", f"{memory:.1f}", heights))) + " |", flush=True)
+        print(
+            "| " + " | ".join(map(str, (*row, f"{seconds:.2f}", f"{memory:.1f}", heights, f"{slid:.3f}"))) + " |",
+            flush=True,
+        )
         if given.output:
             found.structure.to_ase().write(given.output)
 

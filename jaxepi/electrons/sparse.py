@@ -1,7 +1,8 @@
-"""A few states next to an energy in a large cell, by shift and invert on the sparse H(k) (SciPy, on the host).
+"""A few states next to an energy in a large cell, by shift and invert on the sparse H(k), on the host.
 
 Much faster than the dense spectrum of hundreds of atoms. Not differentiable: use `eigenvalues` for that. Every result says how
-well it solves (H - E S) c = 0.
+well it solves (H - E S) c = 0. SciPy's SuperLU comes with the package; PARDISO, where it is installed, keeps a quarter of the
+memory or less (`jaxepi.electrons.pardiso`).
 """
 
 import time
@@ -12,8 +13,11 @@ import numpy as np
 import scipy.linalg as sl
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float, Inexact, Int
 
+from jaxepi.electrons.bloch_products import BlochProducts, assembled
+from jaxepi.electrons.lanczos import INDEFINITE, nearest
+from jaxepi.electrons.pardiso import Factors, library
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
@@ -25,10 +29,6 @@ DENSE = 600
 
 LEAST = 1e-10
 """Combinations of orbitals whose overlap is smaller than this times the largest are left out of whole spectra."""
-
-INDEFINITE = (
-    "S(k) is not positive definite: the orbitals are linearly dependent, or the overlap is not that of this Hamiltonian"
-)
 
 
 class NearStates(NamedTuple):
@@ -50,13 +50,17 @@ class NearBands(NamedTuple):
 
     Attributes:
         energies: eV, shape (k, m). velocities: dE/dk, eV angstrom, shape (k, m, 3); of single degenerate states arbitrary.
-        residuals: largest at each k, eV. seconds: spent on each k.
+        residuals: largest at each k, eV. seconds: spent on each k. gigabytes: of the factors at each k, zero where the solver
+            does not say. below: how many states lie below the energy, -1 where the solver does not say (PARDISO says it
+            where k and -k are equivalent).
     """
 
     energies: Float[np.ndarray, "k m"]
     velocities: Float[np.ndarray, "k m 3"]
     residuals: Float[np.ndarray, " k"]
     seconds: Float[np.ndarray, " k"]
+    gigabytes: Float[np.ndarray, " k"]
+    below: Int[np.ndarray, " k"]
 
 
 def sparse_bloch(
@@ -71,42 +75,16 @@ def sparse_bloch(
     phase = np.exp(1j * angle) if angle.any() else np.ones(len(angle))
     if derivative is not None:
         phase = 1j * np.asarray(vectors)[:, derivative] * phase
-    assemble = _assembler(blocks, graph)
+    itself = np.arange(len(blocks.species))
+    senders, receivers = (np.concatenate([itself, np.asarray(x)]) for x in (graph.senders, graph.receivers))
 
     def matrix(diagonal: Any, edges: Any) -> sp.csc_matrix:
         own = np.asarray(diagonal) * (derivative is None)
-        return assemble(own, phase[:, None, None] * np.asarray(edges))
+        values = np.concatenate([own, phase[:, None, None] * np.asarray(edges)])
+        return assembled(blocks, senders, receivers, values).tocsc()
 
     h = matrix(blocks.onsite, blocks.hopping)
     return h, None if blocks.overlap is None else matrix(blocks.own_overlap, blocks.overlap)
-
-
-def _assembler(blocks: Blocks, graph: Graph) -> Callable[[np.ndarray, np.ndarray], sp.csc_matrix]:
-    """What makes a matrix of blocks of atoms and edges."""
-    index, size = blocks.basis.index(blocks.species), blocks.size
-    n, width = index.shape
-    itself = np.arange(n)
-    senders, receivers = (np.concatenate([itself, np.asarray(x)]) for x in (graph.senders, graph.receivers))
-    if size == n * width:  # no padding: blocks are not taken apart before they are summed
-        order = np.argsort(senders, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(senders, minlength=n))])
-
-        def whole(own: np.ndarray, edges: np.ndarray) -> sp.csc_matrix:
-            values = np.concatenate([own, edges])[order]
-            found = sp.bsr_matrix((values, receivers[order], starts), shape=(size, size), blocksize=(width, width))
-            found.sum_duplicates()
-            return found.tocsc()
-
-        return whole
-    rows, columns = (index[senders][:, :, None], index[receivers][:, None, :])
-    rows, columns = (np.broadcast_to(x, (len(x), width, width)).ravel() for x in (rows, columns))
-    kept = (rows < size) & (columns < size)
-
-    def padded(own: np.ndarray, edges: np.ndarray) -> sp.csc_matrix:
-        values = np.concatenate([own, edges]).ravel()
-        return sp.csc_matrix((values[kept], (rows[kept], columns[kept])), shape=(size, size))
-
-    return padded
 
 
 def states_near(h: sp.csc_matrix, s: sp.csc_matrix | None, energy: float, count: int) -> NearStates:
@@ -178,33 +156,83 @@ def bands_near(
     energy: float,
     count: int = 8,
     graph: Graph | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, NearBands], None] | None = None,
+    solver: str = "superlu",
 ) -> NearBands:
     """States next to an energy at fractional k points of a large cell, with velocities and residuals.
 
     Args:
         points: shape (k, 3), or `KPoints`. energy: eV. count: of states at each k. graph: built from the structure when left
-            out. progress: called after each point with how many are done.
+            out. progress: called after each point with how many are done and what was found at this one. solver: of the sparse
+            equations; "pardiso" keeps one factor in single precision, and states are refined in double precision to 1e-8 eV.
 
     Raises:
-        InputError: as `states_near`, and as `Hamiltonian.blocks`.
+        InputError: as `states_near`, and as `Hamiltonian.blocks`; a solver that is not known or not installed.
     """
+    if solver not in SOLVERS:
+        raise InputError(f"solver {solver!r}: choose one of {', '.join(SOLVERS)}")
     graph = hamiltonian.graph(structure) if graph is None else graph
     points = np.asarray(fractional(points), dtype=float)
-    blocks, vectors = hamiltonian.blocks(structure, graph), np.asarray(graph.vectors(structure))
+    rows, at = [], SOLVERS[solver](hamiltonian.blocks(structure, graph), graph, structure, energy, count)
+    for i, k in enumerate(points):
+        began = time.perf_counter()
+        energies, velocities, residual, gigabytes, below = at(k)
+        rows.append((energies, velocities, residual, time.perf_counter() - began, gigabytes, below))
+        if progress is not None:
+            progress(i + 1, _joined(rows[-1:]))
+    return _joined(rows)
+
+
+def _joined(rows: list[tuple[Any, ...]]) -> NearBands:
+    return NearBands(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+Point = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, float, float, int]]
+"""Of fractional k: energies, velocities, the largest residual, gigabytes of factors, states below."""
+
+
+def _by_superlu(blocks: Blocks, graph: Graph, structure: Structure, energy: float, count: int) -> Point:
+    vectors = np.asarray(graph.vectors(structure))
     periodic = np.asarray(structure.cell)[np.array(structure.pbc)]
     axes = np.flatnonzero(np.abs(periodic).max(axis=0, initial=0.0) > 1e-6)
-    rows = []
-    for i, k in enumerate(points @ np.asarray(structure.reciprocal, dtype=float)):
-        began = time.perf_counter()
-        found = states_near(*sparse_bloch(blocks, graph, vectors, k), energy, count)
+
+    def at(k: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float, int]:
+        cartesian = k @ np.asarray(structure.reciprocal, dtype=float)
+        found = states_near(*sparse_bloch(blocks, graph, vectors, cartesian), energy, count)
         velocities = np.zeros((count, 3))
         for axis in axes.tolist():
-            velocities[:, axis] = _slopes(found, *sparse_bloch(blocks, graph, vectors, k, axis))
-        rows.append((found.energies, velocities, found.residuals.max(), time.perf_counter() - began))
-        if progress is not None:
-            progress(i + 1)
-    return NearBands(*(np.array(column) for column in zip(*rows, strict=True)))
+            velocities[:, axis] = _slopes(found, *sparse_bloch(blocks, graph, vectors, cartesian, axis))
+        return found.energies, velocities, float(found.residuals.max()), 0.0, -1
+
+    return at
+
+
+def _by_pardiso(blocks: Blocks, graph: Graph, structure: Structure, energy: float, count: int) -> Point:
+    if not 0 < count <= blocks.size:
+        raise InputError(f"{count} states of {blocks.size} orbitals: give a number from 1 to {blocks.size}")
+    library()
+    sums = BlochProducts(blocks, graph, structure.cell)
+
+    def at(k: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float, int]:
+        phases = sums.phases(k)
+        dtype = np.result_type(phases.dtype, sums.h[0].dtype, np.float64)
+
+        def product(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return sums.products(x, phases)
+
+        factors = Factors(sums.upper(k, energy))
+        try:
+            energies, vectors, residuals = nearest(product, factors.solve, sums.size, energy, count, dtype)
+        finally:
+            factors.close()
+        velocities = sums.slopes(k, energies, vectors)
+        return energies, velocities, float(residuals.max()), factors.gigabytes, factors.negative
+
+    return at
+
+
+SOLVERS = {"superlu": _by_superlu, "pardiso": _by_pardiso}
+"""Of sparse equations, by name."""
 
 
 def _slopes(found: NearStates, dh: sp.csc_matrix, ds: sp.csc_matrix | None) -> Float[np.ndarray, " m"]:

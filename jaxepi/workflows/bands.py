@@ -117,11 +117,12 @@ def bands_near(
     path: str | None = None,
     count: int = 30,
     progress: bool = False,
+    solver: str = "superlu",
 ) -> tuple[Bands, NearBands]:
     """The states next to an energy (eV) along a path, of a large cell; and with them what `NearBands` says more.
 
     Args:
-        states: at each point. path, count: as of `bands`. progress: a bar on stderr.
+        states: at each point. path, count: as of `bands`. progress: a bar on stderr. solver: of `electrons.bands_near`.
 
     Raises:
         InputError: as `bands`, and as `electrons.bands_near`.
@@ -129,7 +130,9 @@ def bands_near(
     cell, hamiltonian = crystal.primitive, crystal.hamiltonian
     along = kpoints.path(cell, path, count)
     with progress_bar(total=len(along.points), unit="k point", shown=progress) as bar:
-        found = electrons.bands_near(hamiltonian, cell, along.points, energy, states, progress=lambda _: bar.update(1))
+        found = electrons.bands_near(
+            hamiltonian, cell, along.points, energy, states, progress=lambda *_: bar.update(1), solver=solver
+        )
     why = f"of {hamiltonian.basis.size(cell.species)} states at each point the {states} next to {energy:g} eV are known"
     return Bands(along, electrons.plausible(found.energies, _whose(crystal)), None, why), found
 
