@@ -74,6 +74,7 @@ class Factors:
             10: 8,  # pivots below 1e-8 of the largest entry are raised to that
             18: -1,  # count the entries of the factor
             21: 1,  # Bunch-Kaufman pivots of one and two rows
+            24: 1,  # the two-level factorisation, which leaves a tenth of the error that the other leaves
             28: 1,  # single precision
             35: 1,  # counted from zero
         }.items():

@@ -215,7 +215,7 @@ def _by_pardiso(blocks: Blocks, graph: Graph, structure: Structure, energy: floa
 
     def at(k: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float, int]:
         phases = sums.phases(k)
-        dtype = np.result_type(phases.dtype, sums.h[0].dtype, np.float64)
+        dtype = np.result_type(phases.dtype, sums.rows[0].dtype, np.float64)
 
         def product(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return sums.products(x, phases)

@@ -189,11 +189,7 @@ class BandsSettings(ElectronSettings):
         metavar="E",
     )
     count: int = setting(8, "states at each point, with `near`", least=1, most=10_000, metavar="N")
-    solver: str = setting(
-        "superlu",
-        "of the sparse equations of `near`; pardiso takes less memory, and needs pip install 'jaxepi[mkl]'",
-        choices=("superlu", "pardiso"),
-    )
+    solver: str = setting("superlu", "of the equations of `near`; pardiso is MKL's", choices=("superlu", "pardiso"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
