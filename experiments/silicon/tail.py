@@ -1,18 +1,20 @@
 """What limits silicon's tail from snapshots: their number, the cell, the k points or the broadening.
 
-    python experiments/silicon/tail.py [--pairs N] [--large N] [--twists N] [--temperature K] [--franta FOLDER]
-        [--work WORK]
+    python experiments/silicon/tail.py [--pairs N] [--large N] [--twists N] [--meshes N ...] [--temperature K]
+        [--franta FOLDER] [--work WORK]
 
 Independent particles, in antithetic pairs of quantum snapshots of silicon-hse06 with its own forces: N of 64 atoms, and --large
 of 216, each with k points of its own. Absorption over measurement (excitons.py), all transitions
 shifted by what the thermal gap lacks to the measured one, +- standard error over pairs. Beside it the second order of the
 infinite cell, which snapshots of any cell would come to but for higher orders, and what Elliott's factor makes of that. Kept
-snapshot by snapshot in WORK.
+snapshot by snapshot in WORK. With --meshes instead: the first snapshot of 64 atoms with the attraction of electron and hole, on
+meshes of so many k points a direction, moved by half divisions, one direction of light, lines of 50 meV.
 """
 
 import argparse
 import os
 import platform
+import time
 from datetime import date
 from pathlib import Path
 
@@ -22,6 +24,7 @@ import numpy as np
 jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp  # noqa: E402
+from excitons import AT as EXCITONS_AT  # noqa: E402
 from excitons import HERE, RYDBERG, reference  # noqa: E402
 
 import jaxepi as je  # noqa: E402
@@ -71,6 +74,32 @@ def row(what: str, spectrum: je.optics.Spectrum, values: np.ndarray) -> None:
     print(f"{what:44s}" + "".join(f"{r:7.2f} +-{e:5.2f}" for r, e in each), flush=True)
 
 
+def meshes(options: argparse.Namespace) -> None:
+    """One snapshot with attraction on ever finer meshes, which hold ever more of the pair's relative motion."""
+    result = study(options, 2, options.pairs, 8)
+    shift = measured.gap("silicon").at(options.temperature) - result.thermal_gaps[0]
+    drawn = result.snapshots[0]
+    one = je.sampling.Snapshots(drawn.structure, drawn.positions[:1], drawn.temperature)
+    known, at = reference(options, options.temperature), EXCITONS_AT[2:]
+    values = np.ones(len(at)) if known is None else known[1][2:]
+    silicon, line = je.materials.load("silicon", hamiltonian="silicon-hse06"), je.optics.Gaussian(WIDTHS[0])
+    print(f"{'one snapshot of 64 atoms':36s}" + "".join(f"{e:7.1f}" for e in at))
+    for n in options.meshes:
+        begun = time.process_time()
+        args = silicon.hamiltonian, one, n, silicon.screening
+        found = je.optics.excitons(*args, steps=160, polarisations=[[1, 0, 0]], shift=(0.5,) * 3, precision="float32")
+        energies = jnp.linspace(1.0, 5.0, 401)
+        both = [
+            x.spectrum(energies, line, shift).absorption().ravel() for x in (found.independent, found.transitions())
+        ]
+        alone, pairs = (np.interp(at, np.asarray(energies), np.asarray(x)) for x in both)
+        rows = {"independent": alone / values, "with attraction": pairs / values, "one over the other": pairs / alone}
+        for what, ratio in rows.items():
+            print(f"{f'{n}^3 points, {what}':36s}" + "".join(f"{r:7.2f}" for r in ratio))
+        eps1, seconds = float(found.transitions().static_eps1()[0]), time.process_time() - begun
+        print(f"    eps1(0) {eps1:.2f}, {seconds:.0f} s of processor", flush=True)
+
+
 def first(spectrum: je.optics.Spectrum, pairs: int) -> je.optics.Spectrum:
     n = 2 * pairs
     return replace(spectrum, eps1=spectrum.eps1[:n], eps2=spectrum.eps2[:n], groups=spectrum.groups[:n])
@@ -84,9 +113,18 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=300.0)
     parser.add_argument("--franta", type=Path, default=HERE / "data", help="folder of si_eps_<T>K_franta2017.csv")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder of the results (default: beside this)")
+    parser.add_argument("--meshes", type=int, nargs="+", help="k points a direction of one snapshot with attraction")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}")
+    if options.meshes:
+        meshes(options)
+    else:
+        limits(options)
+
+
+def limits(options: argparse.Namespace) -> None:
+    """Snapshots of both cells, and the second order, in lines of three widths."""
     temperature = options.temperature
     small = study(options, 2, options.pairs, 8)
     studies = [(64, small)] + ([(216, study(options, 3, options.large, options.twists))] if options.large else [])
