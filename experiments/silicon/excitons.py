@@ -4,8 +4,8 @@
         [--mesh N] [--pairs N] [--temperatures K ...] [--franta FOLDER] [--work WORK]
 
 `rest`: primitive cell of silicon-hse06 and si-niquet2009, lattice at rest, Gaussian of 0.1 eV, beside values measured at 10 K
-(Franta 2017) and the effect of the on-site attraction. `sum-rule`: what the attraction does to the f-sum, and why.
-`spectra`: 64 atoms in antithetic pairs of quantum snapshots (forces of silicon-hse06), kept snapshot by snapshot in WORK by the
+(Franta 2017) and the effect of the on-site attraction. `sum-rule`: what the attraction does to the f-sum, by mesh, bands and
+dipoles, beyond Tamm-Dancoff too. `spectra`: 64 atoms in antithetic pairs of quantum snapshots (forces of silicon-hse06), kept snapshot by snapshot in WORK by the
 study engine: absorption over Green (2008) at 300 K, and over Franta (2017) at the temperatures of which FOLDER has a
 si_eps_<T>K_franta2017.csv, independent, with phonon energies, with attraction and with both, +- standard error over pairs; all
 transitions are shifted by what the thermal gap lacks to the measured one. `peaks`: E1, E2 and eps1(0) of the same snapshots,
@@ -29,6 +29,7 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp  # noqa: E402
 
 import jaxepi as je  # noqa: E402
+from jaxepi.hamiltonians import dipoles  # noqa: E402
 from jaxepi.materials import measured  # noqa: E402
 from jaxepi.optics.bethe_salpeter.pairs import product  # noqa: E402
 from jaxepi.optics.bethe_salpeter.setup import Setup  # noqa: E402
@@ -319,29 +320,30 @@ def slopes(options: argparse.Namespace) -> None:
 
 
 def sum_rule(options: argparse.Namespace) -> None:
-    """The f-sum with the attraction: <r|H|r>, whatever bands there are; and beyond Tamm-Dancoff."""
-    silicon = je.materials.load("silicon", hamiltonian="silicon-hse06")
-    n = options.points[0]
-    setup = Setup.of(silicon.hamiltonian, silicon.primitive, n, 4, 16, [[1, 0, 0]], (0.0, 0.0, 0.0), "float64")
-    graph = silicon.hamiltonian.graph(silicon.primitive)
-    pairs, _ = setup.pairs(silicon.hamiltonian, silicon.primitive, graph, silicon.screening, True, None)
-    r, points = pairs.dipoles[0], len(setup.points)
-    kinetic = replace(pairs, attraction=jnp.zeros_like(pairs.attraction), exchange=None)
-    free = float((r.conj() * product(kinetic, r)).sum().real)
-    alone = float((r.conj() * product(pairs, r)).sum().real)
-    amplitude = jnp.einsum("koc,kcv,kjv->ojk", pairs.electrons, r, pairs.holes.conj()).reshape(20, 20, n, n, n)
-    psi = np.fft.ifftn(np.asarray(amplitude), axes=(2, 3, 4)).reshape(20, 20, points).real * points**0.5
-    cells = np.array(list(np.ndindex(n, n, n)))
-    inverse = np.ravel_multi_index((-cells % n).T, (n, n, n))
-    mirrored = psi.transpose(1, 0, 2)[:, :, inverse]
-    atoms = np.array(pairs.atoms)
-    w = np.asarray(pairs.attraction)[atoms][:, atoms]
-    same = (atoms[:, None] == atoms[None])[:, :, None] & (cells == 0).all(axis=1)
-    onsite, beside = ((w * psi**2)[same].sum(), (w * psi**2)[~same].sum())
-    whole = 0.5 * (w * (psi - mirrored) ** 2).sum()
-    print(f"silicon-hse06, {n}^3 points, all bands: <r|H|r> with attraction over without {alone / free:.4f}")
-    print(f"    of what it takes: pairs on one atom {onsite / free:.4f}, on two {beside / free:.4f}")
-    print(f"    beyond Tamm-Dancoff, where <r|A - B|r> holds local fields no more: {1 - whole / free:.4f}", flush=True)
+    """The f-sum <r|H|r>, over that of the electrons: what the attraction does to it, on meshes, with bands and dipoles."""
+    loaded = je.materials.load("silicon", hamiltonian="silicon-hse06")
+    bare = dipoles.with_dipoles(loaded.hamiltonian, jnp.zeros(len(dipoles.free(loaded.hamiltonian))))
+    n, models = options.points[0], {"": loaded.hamiltonian, ", no dipoles inside atoms": bare}
+    cases = [(m, 16, 2.0, "") for m in options.points]
+    cases += (
+        [(n, c, 2.0, "") for c in (5, 8)] + [(n, 16, u, "") for u in (0.0, 1.0, 3.0)] + [(n, 16, 2.0, list(models)[1])]
+    )
+    print(f"{'f-sum of silicon-hse06':52s} independent   Tamm-Dancoff   beyond   over independent")
+    for m, conduction, onsite, model in cases:
+        cell, hamiltonian = loaded.primitive, models[model]
+        graph, screening = hamiltonian.graph(cell), replace(loaded.screening, onsite=onsite)
+        setup = Setup.of(hamiltonian, cell, m, 4, conduction, [[1, 0, 0]], (0.5, 0.5, 0.5), "float64", halved=True)
+        pairs, _ = setup.pairs(hamiltonian, cell, graph, screening, True, None)
+        free = replace(pairs, attraction=jnp.zeros_like(pairs.attraction), exchange=None)
+        r, density = pairs.dipoles[0], hamiltonian.basis.occupied(cell.species) * setup.degeneracy / cell.volume
+        whole = 2 * jnp.pi**2 * je.units.COULOMB * je.units.HBAR2_PER_ELECTRON_MASS * density / setup.scale(cell)
+        sums = [
+            float(jnp.vdot(r, product(held, r, sign)).real / whole)
+            for held, sign in ((free, 0), (pairs, 0), (pairs, -1))
+        ]
+        text = f"{m}^3 points, 4 x {conduction} bands, U {onsite:g} eV{model}"
+        print(f"{text:52s} {sums[0]:11.3f}   {sums[1]:12.3f}   {sums[2]:6.3f}", end="")
+        print(f"   {sums[1] / sums[0]:.3f} {sums[2] / sums[0]:.3f}", flush=True)
 
 
 def main() -> None:

@@ -187,3 +187,46 @@ def test_two_bands_without_common_orbitals_do_not_couple():
     two = Pairs(electrons, holes, energies, 0 * energies, x[None], w, None, atoms=(0, 0), mesh=(2, 2, 2), chunk=2)
     with jax.disable_jit():
         np.testing.assert_allclose(product(two, x, 1), product(two, x, -1), atol=1e-14)
+
+
+@pytest.mark.slow
+def test_the_sum_rule_is_that_of_the_bands_whose_exchange_is_the_attraction():
+    """A chain in the field of its own W: beyond Tamm-Dancoff E eps2 has the area that hoppings without exchange give."""
+    n, x = 41, np.array([0.0, 0.37])
+    cells = (np.arange(n) + n // 2) % n - n // 2
+    apart = cells + x[:, None, None] - x[None, :, None]
+    apart -= n * np.round(apart / n)
+    w = 1.5 / np.sqrt(apart**2 + 0.5)
+    bare = np.zeros((2, 2, n))
+    bare[0, 0, 0], bare[1, 1, 0] = 1.5, -1.5
+    bare[0, 1, 0] = bare[1, 0, 0] = -1.0
+    bare[1, 0, 1] = bare[0, 1, n - 1] = -0.6  # to the next cell, and back
+
+    def of_k(matrix):
+        return np.moveaxis(np.fft.fft(matrix, axis=2), 2, 0)
+
+    density = np.zeros((2, 2, n))
+    for _ in range(200):
+        h = bare - w * density
+        energies, states = np.linalg.eigh(of_k(h))
+        taken = states[:, :, :1] @ states[:, :, :1].conj().transpose(0, 2, 1)
+        density = np.fft.ifft(np.moveaxis(taken, 0, 2), axis=2)
+    np.testing.assert_allclose(h, bare - w * density, atol=1e-12)
+    holes, electrons = states[:, :, :1], states[:, :, 1:]
+    gaps = (energies[:, 1] - energies[:, 0])[:, None, None]
+    r = electrons.conj().transpose(0, 2, 1) @ of_k(-apart * h) @ holes / gaps
+    upper, lower = (energies[:, i, None, None] + 0j for i in (1, 0))
+    fields = np.array([[2.0, 0.7], [0.7, 3.0]])
+    arrays = (jnp.asarray(a) for a in (electrons, holes, upper, lower, r[None], w, fields))
+    chain = Pairs(*arrays, atoms=(0, 1), mesh=(n, 1, 1), chunk=2)
+
+    def area(matrix):
+        return -0.5 * n * (density.conj() * matrix * apart**2).sum().real
+
+    r = jnp.asarray(r)
+    independent = float((gaps * np.abs(r) ** 2).sum())
+    alone, whole = (float(jnp.vdot(r, product(chain, r, sign)).real) for sign in (0, -1))
+    np.testing.assert_allclose(independent, area(h), rtol=1e-6)
+    np.testing.assert_allclose(whole, area(bare), rtol=1e-6)
+    assert whole < 0.8 * independent
+    assert abs(alone / area(bare) - 1) > 0.02
