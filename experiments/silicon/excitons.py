@@ -5,12 +5,13 @@
 
 `rest`: primitive cell of silicon-hse06 and si-niquet2009, lattice at rest, Gaussian of 0.1 eV, beside values measured at 10 K
 (Franta 2017) and the effect of the on-site attraction. `sum-rule`: what the attraction does to the f-sum, by mesh, bands and
-dipoles, beyond Tamm-Dancoff too. `spectra`: 64 atoms in antithetic pairs of quantum snapshots (forces of silicon-hse06), kept snapshot by snapshot in WORK by the
-study engine: absorption over Green (2008) at 300 K, and over Franta (2017) at the temperatures of which FOLDER has a
-si_eps_<T>K_franta2017.csv, independent, with phonon energies, with attraction and with both, +- standard error over pairs; all
-transitions are shifted by what the thermal gap lacks to the measured one. `peaks`: E1, E2 and eps1(0) of the same snapshots,
-not shifted, beside what FOLDER has of Franta and of Aspnes. `second-order`: the tail by perturbation theory, in the same
-columns (tail.py has it in narrower lines). `slopes`: d ln alpha/dT in the tail, by differentiation and by finite differences.
+dipoles, beyond Tamm-Dancoff too. `spectra`: 64 atoms in antithetic pairs of quantum snapshots (forces of silicon-hse06), kept
+snapshot by snapshot in WORK by the study engine: absorption over Green (2008) at 300 K, and over Franta (2017) at the
+temperatures of which FOLDER has a si_eps_<T>K_franta2017.csv, independent, with phonon energies, with attraction and with both,
++- standard error over pairs; all transitions are shifted by what the thermal gap lacks to the measured one. `peaks`: E1, E2 and
+eps1(0) of the same snapshots, not shifted, beside what FOLDER has of Franta and of Aspnes. `second-order`: the tail by
+perturbation theory, in the same columns (tail.py has it in narrower lines). `slopes`: d ln alpha/dT in the tail, by
+differentiation and by finite differences.
 """
 
 import argparse
