@@ -1,9 +1,10 @@
 """What excitons cost: silicon's primitive cell on k meshes, and a snapshot of 64 atoms. Processor time, compilation included.
 
-    python scripts/benchmark_excitons.py [--primitive N ...] [--snapshot N ...] [--steps N]
+    python scripts/benchmark_excitons.py [--primitive N ...] [--snapshot N ...] [--steps N] [--coupled]
 
 Single precision, one direction of light: 4 x 5 bands of the primitive cell, all filled and 160 empty ones of the snapshot.
-Steps of the snapshot are few and their time is printed for one, beside that of its states, which are found once.
+Steps of the snapshot are few and their time is printed for one, beside that of its states, which are found once. --coupled: the
+same beyond Tamm-Dancoff.
 """
 
 import argparse
@@ -21,7 +22,13 @@ import jaxepi as je  # noqa: E402
 
 
 def timed(
-    silicon: je.materials.Material, structure: je.Structure, mesh: int, bands: tuple, steps: int, shift: float
+    silicon: je.materials.Material,
+    structure: je.Structure,
+    mesh: int,
+    bands: tuple,
+    steps: int,
+    shift: float,
+    coupled: bool,
 ) -> list:
     """Processor time at the start, after each report, and at the end, seconds."""
     times = [time.process_time()]
@@ -36,6 +43,7 @@ def timed(
         shift=(shift,) * 3,
         precision="float32",
         progress=lambda done, of: times.append(time.process_time()),
+        tamm_dancoff=not coupled,
     )
     return [*times, time.process_time()]
 
@@ -45,11 +53,12 @@ def main() -> None:
     parser.add_argument("--primitive", type=int, nargs="*", default=[8, 12, 16], help="points a direction")
     parser.add_argument("--snapshot", type=int, nargs="*", default=[2, 3, 4], help="points a direction")
     parser.add_argument("--steps", type=int, default=200, help="of the primitive cell")
+    parser.add_argument("--coupled", action="store_true", help="beyond Tamm-Dancoff")
     options = parser.parse_args()
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}")
     silicon = je.materials.load("silicon", hamiltonian="silicon-hse06")
     for n in options.primitive:
-        times = timed(silicon, silicon.primitive, n, (4, 5), options.steps, 0.0)
+        times = timed(silicon, silicon.primitive, n, (4, 5), options.steps, 0.0, options.coupled)
         step = (times[-2] - times[1]) / (options.steps - 20)
         print(
             f"primitive cell, {n}^3 points: {times[-1] - times[0]:.0f} s, {1e3 * step:.0f} ms a step; {_memory()}",
@@ -62,7 +71,7 @@ def main() -> None:
         ]
     )
     for n in options.snapshot:
-        times = timed(silicon, moved, n, (128, 160), 60, 0.5)
+        times = timed(silicon, moved, n, (128, 160), 60, 0.5, options.coupled)
         step = (times[3] - times[1]) / 40
         first = times[1] - times[0] - 20 * step
         print(f"64 atoms, {n}^3 points: states {first:.0f} s, {step:.2f} s a step; {_memory()}", flush=True)
