@@ -7,7 +7,8 @@
 The ab initio side are the 2-atom crystals of the data set, at rest and strained; each k mesh is a calculation of its own, so
 energies on different meshes share a zero only through their filled bands. Of thermal cells, the errors of the lowest levels
 against displacement (their drift is what a model invents of the shift with temperature), and the second differences of these
-levels by mode; of pairs of opposite strains, slopes and splittings of levels.
+levels by mode; of pairs of opposite displacements, their mean shifts, which are of second order; of pairs of opposite strains,
+slopes and splittings of levels.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from jaxepi.kpoints import find
 from jaxepi.sampling.harmonic import variance
 from jaxepi.structure import Structure
 from jaxepi.training.bands import edges as edges_of
-from jaxepi.training.bands import spectra
+from jaxepi.training.bands import pairs, spectra
 
 NAMED = {"Gamma": (0.0, 0.0, 0.0), "X": (0.0, 0.5, 0.5), "L": (0.0, 0.0, 0.5), "0.75 X": (0.375, 0.375, 0.0)}
 NAMED["0.875 X"] = (0.4375, 0.4375, 0.0)
@@ -153,6 +154,21 @@ def thermal_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list
     return rows
 
 
+def pair_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[str]:
+    """Mean shifts of the lowest levels in pairs of opposite displacements, ab initio and model on the same cells, meV."""
+    found = pairs.shifts(data, level, partial(edges_of.predicted, model))
+    rows = [f"pairs of opposite displacements: shift from rest, meV, {level}, model"] if found else []
+    for atoms, name in dict.fromkeys((r.atoms, r.level) for r in found):
+        each = (
+            f"{'all' if np.isnan(r.temperature) else f'{r.temperature:g} K'} ({r.pairs}) {1e3 * r.label:+.1f} +- "
+            f"{1e3 * r.scatter:.1f}, {1e3 * r.model:+.1f} (apart by {1e3 * r.difference:+.1f} +- {1e3 * r.uncertainty:.1f})"
+            for r in found
+            if (r.atoms, r.level) == (atoms, name)
+        )
+        rows.append(f"    {atoms} atoms, {name}: {'; '.join(each)}")
+    return rows
+
+
 def mode_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[str]:
     """Second differences of the lowest levels by mode, times zero-point squares, ab initio and model, meV."""
     rows = []
@@ -264,7 +280,7 @@ def main() -> int:
     print(f"{options.model} against {options.level}, a = {options.a} angstrom")
     data = datasets.read(options.data)
     print("\n".join(named_rows(model, data, options.level, options.a)))
-    for rows in (strained_rows, slope_rows, drift_rows, thermal_rows, mode_rows):
+    for rows in (strained_rows, slope_rows, drift_rows, thermal_rows, pair_rows, mode_rows):
         print("\n".join(rows(model, data, options.level)), flush=True)
     if species != (14, 14):
         print(direct(model, cell))

@@ -157,7 +157,7 @@ def drift(
     for one in empty:
         error = (one.of(model) - top.of(model)) - (one.of(labels[rows]) - top.of(labels[rows]))
         gap = float(one.of(labels[rest]) - top.of(labels[rest]))
-        name = _named(one, group, gap)
+        name = named(one, group, gap)
         for low, high in itertools.pairwise(BINS):
             inside = error[(size[rows] >= low) & (size[rows] < high)]
             if len(inside):
@@ -203,7 +203,7 @@ def thermal_means(group: Configurations, level: str, found: Predicted) -> list[T
     both = [labels[[rest, *rows]], found([rest, *rows])[:, :, : labels.shape[2]]]
     for one in empty:
         label, model = ((e := one.of(x) - top.of(x))[1:] - e[0] for x in both)
-        name = _named(one, group, float(one.of(labels[rest]) - top.of(labels[rest])))
+        name = named(one, group, float(one.of(labels[rest]) - top.of(labels[rest])))
         for kelvin in np.unique(group.temperature[rows]):
             own = group.temperature[rows] == kelvin
             count = int(own.sum())
@@ -273,7 +273,7 @@ def by_mode(
         error = (both - design @ solution) @ np.array([-1.0, 1.0])
         spread = (error**2).sum() / (len(rows) - design.shape[1])
         uncertainty = np.sqrt(spread * np.diag(np.linalg.inv(design.T @ design)))
-        name = _named(one, group, float(one.of(labels[rest]) - top.of(labels[rest])))
+        name = named(one, group, float(one.of(labels[rest]) - top.of(labels[rest])))
         for i, own in enumerate(sets):
             shift = solution[1 + i]
             frequency = float(thz[own].mean())
@@ -283,7 +283,8 @@ def by_mode(
     return out
 
 
-def _named(one: Level, group: Configurations, gap: float) -> str:
+def named(one: Level, group: Configurations, gap: float) -> str:
+    """A level in words: its place above the valence top at rest (eV), how many states, at one of its k points."""
     return f"{gap:.3f} eV, {one.states} states at {_point(group.kpoints[one.points[0]])}"
 
 
