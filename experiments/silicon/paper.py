@@ -1,10 +1,11 @@
 """Figures 2 to 4 of the optical paper with learned models: silicon's force field and Hamiltonian (HSE06).
 
     python experiments/silicon/paper.py [--quick] [--work WORK]
-    python experiments/silicon/paper.py --figures 3 --cells 8 64 512 4096
+    python experiments/silicon/paper.py --figures 2 --cells 64 250
+    python experiments/silicon/paper.py --figures 3 --cells 8 64 216 --points 6
 
 2: absorption at 300 K for growing supercells, with the lattice at rest, against Green 2008. 3: five snapshots of the 8-atom
-cell and of 64 atoms (and 512; 4096 by the filtered solver): their mean and spread. 4: Tauc plots and gaps at 100 to 400 K with
+cell and of larger ones (4096 atoms by the filtered solver): their mean and spread. 4: Tauc plots and gaps at 100 to 400 K with
 classical molecular dynamics and with quantum statistics, against the measured gap. Results lie in WORK and are resumed; tables
 and figures are written beside this file (paper-2.csv, paper-2.png, ...). `--quick` stops at 64 atoms (minutes).
 """
@@ -42,14 +43,9 @@ SIZES: dict[str, tuple[str, dict[str, Any]]] = {
     "250 atoms": ("paper-2-250", {"cell": "primitive", "supercell": 5, "twists": 4}),
     "512 atoms": ("paper-2-512", {"supercell": 4, "twists": 1, **FIVE}),
 }
-SPREAD: dict[str, tuple[str, dict[str, Any]]] = {
-    "8 atoms": ("paper-3-8", {"supercell": 1, "kmesh": 8, **FIVE}),
-    "64 atoms": ("paper-3-64", {"supercell": 2, "kmesh": 4, **FIVE}),
-    "512 atoms": ("paper-3-512", {"supercell": 4, "kmesh": 2, **FIVE}),
-    "4096 atoms": ("paper-3-4096", {"supercell": 8, "kmesh": 1, "solver": "filtered", **FIVE}),
-}
-"""Supercells of figures 2 and 3: file of the study, and its settings. Figure 3 has the same k points of the crystal in all
-cells and snapshots, so that the spread is that of the atoms alone."""
+SPREAD = {"8 atoms": 1, "64 atoms": 2, "216 atoms": 3, "512 atoms": 4, "4096 atoms": 8}
+"""Supercells of figure 2 (file of the study, settings) and of figure 3 (repeats of the cubic cell). Figure 3 has the same k
+points of the crystal in all cells and snapshots, so that the spread is that of the atoms alone."""
 TEMPERATURES = (100.0, 200.0, 300.0, 400.0)
 ENERGIES = np.array([1.2, 1.3, 1.5, 1.8, 2.2, 2.6, 3.0, 3.4, 4.0])
 
@@ -64,8 +60,8 @@ def write(name: str, header: str, columns: str, rows: list[str]) -> None:
     (HERE / name).write_text(f"# {header}\n{columns}\n" + "\n".join(rows) + "\n")
 
 
-def supercells(work: Path, quick: bool) -> None:
-    """Figure 2."""
+def supercells(work: Path, cells: list[int]) -> None:
+    """Figure 2, with supercells of so many atoms."""
     green = measured.absorption("silicon")[0]
     reference = np.exp(np.interp(ENERGIES, green.energies, np.log(green.absorption)))
     rows, last = [], None
@@ -75,7 +71,7 @@ def supercells(work: Path, quick: bool) -> None:
         + "".join(f"{e:7.1f}" for e in ENERGIES)
     )
     for name, (file, changes) in SIZES.items():
-        if quick and name != "64 atoms":
+        if int(name.split()[0]) not in cells:
             continue
         last = run(file, work, **changes)
         grid, spectrum = np.asarray(last.spectra[0].energies), last.spectra[0]
@@ -86,7 +82,8 @@ def supercells(work: Path, quick: bool) -> None:
             f"{name},{e:g},{a:.4g},{s:.2g},{m:.4g},{a / m:.4g}"
             for e, a, s, m in zip(ENERGIES, alpha, error, reference, strict=True)
         ]
-    assert last is not None
+    if last is None:
+        raise SystemExit(f"figure 2 has cells of {', '.join(n.split()[0] for n in SIZES)} atoms alone")
     still = np.asarray(last.equilibrium.absorption())
     onset = float(np.asarray(last.equilibrium.energies)[np.argmax(still > 100.0)])
     direct = float(last.edges.direct) if last.edges is not None else np.nan
@@ -100,14 +97,19 @@ def supercells(work: Path, quick: bool) -> None:
     plotting.save(figure, HERE / "paper-2.png")
 
 
-def spread(work: Path, cells: tuple[int, ...]) -> None:
-    """Figure 3, with cells of so many atoms."""
+def spread(work: Path, cells: list[int], points: int) -> None:
+    """Figure 3, with cells of so many atoms, on so many k points of the cubic cell along each axis."""
     rows, results = [], {}
-    print("\nfive snapshots at 300 K: relative standard deviation of the absorption")
-    for name, (file, changes) in SPREAD.items():
-        if int(name.split()[0]) not in cells:
+    print(
+        f"\nfive snapshots at 300 K, {points}^3 k points of the cubic cell: relative standard deviation of the absorption"
+    )
+    for name, repeats in SPREAD.items():
+        atoms = int(name.split()[0])
+        if atoms not in cells:
             continue
-        results[name] = run(file, work, **changes)
+        solver = "filtered" if atoms > 512 else BASE.solver
+        changes = {"supercell": repeats, "kmesh": points // repeats, "solver": solver, **FIVE}
+        results[name] = run(f"paper-3-{atoms}" + (f"-{points}" if points != 8 else ""), work, **changes)
         spectrum = results[name].spectra[0]
         grid, mean = np.asarray(spectrum.energies), np.asarray(spectrum.absorption())
         relative = np.interp(ENERGIES, grid, np.asarray(spectrum.spread()) / mean)
@@ -158,22 +160,24 @@ def main() -> None:
     parser.add_argument(
         "--figures", type=int, nargs="+", default=[2, 3, 4], choices=(2, 3, 4), help="which (default: all)"
     )
-    parser.add_argument(
-        "--cells",
-        type=int,
-        nargs="+",
-        choices=[int(name.split()[0]) for name in SPREAD],
-        help="atoms of the cells of figure 3 (default: 8 64 512; quick: 8 64)",
-    )
+    known = sorted({int(name.split()[0]) for name in (*SIZES, *SPREAD)})
+    text = "atoms of the cells of figures 2 and 3 (default: 64 250 512 and 8 64 512; quick: 64 and 8 64)"
+    parser.add_argument("--cells", type=int, nargs="+", choices=known, help=text)
+    text = "k points of the cubic cell of figure 3 along each axis, a multiple of the repeats of each (default: 8)"
+    parser.add_argument("--points", type=int, default=8, help=text)
     options = parser.parse_args()
+    cells = options.cells or ([8, 64] if options.quick else [8, 64, 250, 512])
+    uneven = [name for name, n in SPREAD.items() if int(name.split()[0]) in cells and options.points % n]
+    if 3 in options.figures and uneven:
+        parser.error(f"--points {options.points} is no multiple of the repeats of {', '.join(uneven)}")
     options.work.mkdir(parents=True, exist_ok=True)
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores; {BASE.potential}, {BASE.hamiltonian}")
     if 4 in options.figures:
         temperatures(options.work)
     if 3 in options.figures:
-        spread(options.work, tuple(options.cells or ((8, 64) if options.quick else (8, 64, 512))))
+        spread(options.work, cells, options.points)
     if 2 in options.figures:
-        supercells(options.work, options.quick)
+        supercells(options.work, cells)
 
 
 if __name__ == "__main__":
