@@ -161,7 +161,8 @@ def pair_rows(model: Hamiltonian, data: datasets.DataSet, level: str) -> list[st
     for atoms, name in dict.fromkeys((r.atoms, r.level) for r in found):
         each = (
             f"{'all' if np.isnan(r.temperature) else f'{r.temperature:g} K'} ({r.pairs}) {1e3 * r.label:+.1f} +- "
-            f"{1e3 * r.scatter:.1f}, {1e3 * r.model:+.1f} (apart by {1e3 * r.difference:+.1f} +- {1e3 * r.uncertainty:.1f})"
+            f"{1e3 * r.scatter:.1f}, {1e3 * r.model:+.1f} (apart by {1e3 * r.difference:+.1f} +- {1e3 * r.uncertainty:.1f}; "
+            f"errors of both halves by +-{1e3 * r.odd:.1f} from their mean)"
             for r in found
             if (r.atoms, r.level) == (atoms, name)
         )

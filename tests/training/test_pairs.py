@@ -57,6 +57,7 @@ def test_what_is_odd_drops_out_of_the_mean_of_a_pair(data):
     assert [r.label for r in own] == pytest.approx([np.mean(means), *means])
     assert own[0].scatter == pytest.approx(abs(means[0] - means[1]) / 2)
     assert [r.difference for r in own] == pytest.approx([0.004] * 3)
+    assert [r.odd for r in own] == pytest.approx([0.01] * 3)
     assert own[0].uncertainty == pytest.approx(0.0, abs=1e-9)
     assert np.isnan(own[1].uncertainty)
 

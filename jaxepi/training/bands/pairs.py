@@ -23,7 +23,8 @@ class PairShift(NamedTuple):
         atoms, level: of the cell; the level's place above the valence top at rest, or that of the valence top, which is
             measured from the mean of all filled bands. temperature: kelvin; nan: all pairs. pairs: how many. label, model:
             means over the pairs. scatter: standard error of the labels' mean. difference, uncertainty: model less label, and
-            the standard error of that; both nan for one pair.
+            the standard error of that; standard errors are nan for one pair. odd: root mean square of half of what the errors
+            of u and -u differ by.
     """
 
     atoms: int
@@ -35,6 +36,7 @@ class PairShift(NamedTuple):
     scatter: float
     difference: float
     uncertainty: float
+    odd: float
 
 
 def opposite(group: Configurations) -> list[tuple[int, int]]:
@@ -70,7 +72,7 @@ def shifts(data: DataSet, level: str, found: Bands) -> list[PairShift]:
             each = []
             for e, origin in ((labels, still), (model, calm)):
                 moved = _place(one, top, group, e) - _place(one, top, group, origin)
-                each.append(moved.reshape(-1, 2).mean(axis=1))
+                each.append(moved.reshape(-1, 2))
             name = "valence top" if one is None else edges.named(one, group, float(one.of(still) - top.of(still)))
             sets = [np.full(len(kelvin), True)] + [kelvin == t for t in np.unique(kelvin)]
             for own, t in zip(sets, [np.nan, *np.unique(kelvin)], strict=True):
@@ -86,11 +88,13 @@ def _place(one: edges.Level | None, top: edges.Level, group: Configurations, ene
     return np.asarray(top.of(energies) - np.average(filled, axis=-1, weights=group.weights))
 
 
-def _mean(atoms: int, name: str, kelvin: float, label: np.ndarray, model: np.ndarray) -> PairShift:
-    count = len(label)
+def _mean(atoms: int, name: str, kelvin: float, labels: np.ndarray, models: np.ndarray) -> PairShift:
+    """One row, of shifts of shape (pairs, 2)."""
+    label, model, count = labels.mean(axis=1), models.mean(axis=1), len(labels)
+    odd = float((np.diff(models - labels, axis=1) ** 2).mean() ** 0.5 / 2)
     scatter, unsure = (float(x.std(ddof=1) / count**0.5) if count > 1 else float("nan") for x in (label, model - label))
     means = float(label.mean()), float(model.mean())
-    return PairShift(atoms, name, float(kelvin), count, *means, scatter, means[1] - means[0], unsure)
+    return PairShift(atoms, name, float(kelvin), count, *means, scatter, means[1] - means[0], unsure, odd)
 
 
 def _at_rest(data: DataSet, group: Configurations, level: str) -> tuple[Configurations, int] | None:
