@@ -5,8 +5,9 @@ python large_cells.py [m,r ...] [--dtype float32] [--factors]
 One row a twist (m, r): processor seconds of one evaluation of all forces of graphene-pbe-d3 (in --dtype), and of H and S of
 graphene-pbe-e3 (network in single, assembly in double precision), without and with what compiles once a size; seconds an atom;
 peak memory so far; and the mean seconds of one label of GPAW in data/twisted.h5 (13 orbitals, one core) where there is one.
-With --factors instead the fill of a matrix with one number a pair of atoms within 6.1 angstrom (SuperLU), and what 13 orbitals
-an atom make of it: 169 times as many entries, of 16 bytes and an index of four.
+With --factors instead what sparse factors of 13 orbitals an atom take, all pairs within 6.1 angstrom coupled, at a k that is
+complex and at one that is real: SuperLU's from one number a pair of atoms (169 times as many entries, of 16 bytes and an index
+of four), PARDISO's as it says itself once it has found an order, in single precision.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spl
 
 from jaxepi import hamiltonians, potentials
+from jaxepi.electrons.pardiso import Factors
 from jaxepi.graph import build_graph
 from jaxepi.materials import bilayers
 
@@ -70,18 +72,23 @@ def factors(m, r):
     """One row of the fill."""
     graph = build_graph(bilayers.twisted(m, r, 3.35, 2.467), REACH)
     n = graph.n_atoms
-    pattern = sp.csc_matrix((np.full(graph.n_edges, -0.01), (graph.senders, graph.receivers)), shape=(n, n))
-    matrix = (pattern + 3 * sp.identity(n, format="csc")).tocsc()
+    pattern = sp.csr_matrix((np.full(graph.n_edges, -0.01, np.float32), (graph.senders, graph.receivers)), shape=(n, n))
+    matrix = (pattern + 3 * sp.identity(n, dtype=np.float32)).tocsr()
     start = time.process_time()
-    found = spl.splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-    seconds, count = time.process_time() - start, found.L.nnz + found.U.nnz
-    numbers = (
-        f"{matrix.nnz / 1e6:.2f}",
-        f"{count / 1e6:.2f}",
-        f"{seconds:.1f}",
-        f"{count * ORBITALS**2 * 20 / 1e9:.1f}",
-    )
-    return [f"{m},{r}", n, *numbers]
+    found = spl.splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    count = found.L.nnz + found.U.nnz
+    numbers = [f"{matrix.nnz / 1e6:.2f}", f"{count / 1e6:.2f}", f"{count * ORBITALS**2 * 20 / 1e9:.1f}"]
+    del found
+    whole = sp.kron(sp.triu(matrix), np.ones((ORBITALS, ORBITALS), np.float32), format="bsr").tocsr()
+    upper = sp.triu(whole, format="csr")
+    del whole
+    for dtype in (np.complex64, np.float32):
+        start = time.process_time()
+        ordered = Factors(upper.astype(dtype), only_ordered=True)
+        seconds = time.process_time() - start
+        numbers += [f"{ordered.entries / 1e6:.0f}", f"{ordered.gigabytes:.1f}", f"{seconds:.0f}"]
+        ordered.close()
+    return [f"{m},{r}", n, *numbers, f"{memory():.1f}"]
 
 
 def main() -> None:
@@ -94,7 +101,9 @@ def main() -> None:
     heads = ["m, r", "atoms", "forces, s (+ to compile)", "H and S, s (+ to compile)", "forces, ms an atom"]
     heads += ["H and S, ms an atom", "peak memory of forces, of all, GB", "GPAW, s"]
     if given.factors:
-        heads = ["m, r", "atoms", "entries, 1e6", "of the factors, 1e6", "s", "GB for 13 orbitals, complex double"]
+        heads = ["m, r", "atoms", "pairs, 1e6", "SuperLU: of both factors, 1e6 pairs", "GB, complex double"]
+        heads += ["PARDISO, complex: entries, 1e6", "GB, single", "s to order"]
+        heads += ["PARDISO, real: entries, 1e6", "GB, single", "s to order", "peak memory so far, GB"]
     known = {} if given.factors else labelled()
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for twist in given.twists:

@@ -51,8 +51,9 @@ class Factors:
         entries: of the factor. gigabytes: what PARDISO took for it at most.
     """
 
-    def __init__(self, upper: sp.csr_matrix):
+    def __init__(self, upper: sp.csr_matrix, only_ordered: bool = False):
         """Args: upper: the upper triangle of A with its diagonal; its rounding to single precision is what is factorised.
+            only_ordered: to know entries and gigabytes beforehand; there is nothing to solve with.
 
         Raises:
             InputError: MKL is not installed, a matrix that is singular, or too little memory.
@@ -80,7 +81,8 @@ class Factors:
         }.items():
             self._set[place - 1] = value
         nothing = np.zeros(0, kind)
-        self._run(12, 1, nothing, nothing)
+        for phase in (11,) if only_ordered else (11, 22):
+            self._run(phase, 1, nothing, nothing)
         self.negative, self.entries = int(self._set[22]) if kind is np.float32 else -1, int(self._set[17])
         self.gigabytes = float(max(self._set[14], self._set[15] + self._set[16])) / 1e6
 

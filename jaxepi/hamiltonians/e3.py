@@ -37,8 +37,8 @@ from jaxepi.nn import Features, directions, hermitian, to_edges
 from jaxepi.settings import as_json, from_table
 from jaxepi.structure import Structure
 
-CHUNK = 16384
-"""Edges whose features are made at a time."""
+WHOLE, CHUNK = 16384, 2048
+"""Up to so many edges are made at once, those of larger cells in chunks: a chunk of 16384 takes 6 GB and is slower."""
 
 SPREAD_SPLINES = 12
 """Functions of distance of the size of what the network gives."""
@@ -254,7 +254,7 @@ def _senders(vectors: Float[Array, "n m 3"]) -> Array:
 def in_chunks(function: Callable[..., Array], *arrays: Array) -> Array:
     """function(*arrays) of rows, so many at a time that memory stays small."""
     count = len(arrays[0])
-    if count <= CHUNK:
+    if count <= WHOLE:
         return function(*arrays)
     missing = -count % CHUNK
     # The last chunk is filled with its own last row: nothing is at zero distance.
