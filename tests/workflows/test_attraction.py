@@ -47,7 +47,7 @@ def test_spectra_with_attraction_are_kept_beside_the_others(tmp_path, monkeypatc
     """Strength moves down, and a second call reads what is there; phonon energies leave its amount, and carry it on."""
     monkeypatch.setattr(quanta, "CONSTANTS", 2)
     monkeypatch.setattr(quanta, "PAIRS", 4)
-    asked = dataclasses.replace(SMALL, phonon_energies=True, kmesh=None, exciton_mesh=3)
+    asked = dataclasses.replace(SMALL, phonon_energies=True, kmesh=None, exciton_mesh=3, tamm_dancoff=False)
     found = absorption.absorption(asked, tmp_path / "spectra.h5")
     again = absorption.load(tmp_path / "spectra.h5")
     (attracted,), (without,) = found.attracted, found.spectra
@@ -66,6 +66,7 @@ def test_spectra_with_attraction_are_kept_beside_the_others(tmp_path, monkeypatc
     assert len(table) == 6 * 51
     assert set(zip(table["attraction"], table["phonon_energies"], strict=True)) == {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert "with both" in report.summary(found)
+    assert "beyond Tamm-Dancoff" in report.summary(found)
 
 
 @pytest.mark.slow

@@ -170,8 +170,10 @@ def _lines(alpha: Array, beta: Array, tamm_dancoff: bool) -> tuple[Array, Array]
     values, weights = lanczos.ritz(alpha, beta)
     if tamm_dancoff:
         return values, weights
-    energies = jnp.sqrt(jnp.where(values > 0, values, jnp.inf))
-    return energies, weights / energies
+    # Zeros stand where the space was used up, without weight.
+    there = values > 0
+    energies = jnp.sqrt(jnp.where(there, values, 1.0))
+    return energies, jnp.where(there, weights / energies, 0.0)
 
 
 def _refuse_unstable(alpha: Array, beta: Array, tamm_dancoff: bool) -> None:
