@@ -5,10 +5,12 @@
         --twisted experiments/bilayer_graphene/data/twisted.h5 \\
         --differences experiments/bilayer_graphene/checks/lcao-differences.h5
 
-First the set that the model learned from, by split, then twisted bilayers, which no model learns from: what it is worth in
-another cell. Errors are mean absolute ones of all elements, before and after the best multiple of S of every configuration.
-Bands are compared after that multiple is taken off, at Gamma, K and one general point of every test configuration (of both
-sets), in a window around the middle of the two states that meet at the Fermi level. Of finite differences +-Q, |error of dH| is
+First the sets that the model may have learned from, by split, then twisted bilayers, which no model learns from: what it is
+worth in another cell. Errors are mean absolute ones of all elements, before and after the best multiple of S of every
+configuration. Bands are compared after that multiple is taken off, at Gamma, K and one general point of every test
+configuration, in a window around the middle of the two states that meet at the Fermi level, by size of the cell. Where small
+eigenvalues of S make an error of H send a state of far above among the bands, the first column of theirs shows it; the last one
+is free of a shift of all bands of a cell, which no difference of energies feels. Of finite differences +-Q, |error of dH| is
 divided by |dH|, both less their best multiples of S, and as they are.
 """
 
@@ -29,6 +31,7 @@ from jaxepi import datasets, hamiltonians  # noqa: E402
 from jaxepi.errors import InputError  # noqa: E402
 from jaxepi.hamiltonians.e3 import Equivariant  # noqa: E402
 from jaxepi.training.matrices import evaluation, labels  # noqa: E402
+from jaxepi.training.matrices.eigenbasis import bloch  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "bilayer_graphene"
 POINTS = {"Gamma": (0.0, 0.0, 0.0), "K": (1 / 3, 1 / 3, 0.0), "general": (0.137, 0.291, 0.0)}
@@ -39,57 +42,53 @@ TRANSFER = 1.3
 """Errors of cells of a kind that training never saw may be so many times those of the test."""
 
 
-def matrix(held: labels.Matrices, c: int, onsite: np.ndarray, edges: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """H(k) or S(k) of one configuration, cell gauge."""
-    atoms, mine = slice(held.first[c], held.first[c + 1]), np.flatnonzero(held.edge_of == c)
-    n, o = held.first[c + 1] - held.first[c], onsite.shape[1]
-    out = np.zeros((n, n, o, o), complex)
-    phase = np.exp(2j * np.pi * held.shifts[mine] @ k)[:, None, None]
-    np.add.at(out, (held.senders[mine] - held.first[c], held.receivers[mine] - held.first[c]), phase * edges[mine])
-    out[np.arange(n), np.arange(n)] += onsite[atoms]
-    return out.swapaxes(1, 2).reshape(n * o, n * o)
-
-
 def bands(held: labels.Matrices, onsite: np.ndarray, hopping: np.ndarray, window: float, split: str) -> list[str]:
-    """Errors of bands within a window, and the smallest eigenvalue of S."""
+    """Errors of bands within a window by size of the cell, and the smallest eigenvalue of S."""
     on, hop, mu = evaluation.aligned(held, onsite, hopping)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in POINTS}
-    inside: dict[str, list[np.ndarray]] = {name: [] for name in POINTS}
-    moved = 0.0
-    least, most = np.inf, 0.0
+    found: dict[tuple[int, str], list[np.ndarray]] = {}
+    moved, least, most = 0.0, np.inf, 0.0
     for c in held.rows(split):
-        filled = 2 * (held.first[c + 1] - held.first[c])  # four electrons an atom
+        filled = 2 * int(held.sizes[c])  # four electrons an atom
         levels = {}
         for name, point in POINTS.items():
             k = np.array(point)
-            s = matrix(held, c, held.own_overlap, held.overlap, k)
+            s, label, error = (
+                bloch(held, c, a, b, k)
+                for a, b in ((held.own_overlap, held.overlap), (held.onsite, held.hopping), (on, hop))
+            )
             values, vectors = np.linalg.eigh(s)
             least, most = min(least, values[0]), max(most, values[-1])
-            label = matrix(held, c, held.onsite, held.hopping, k)
-            error = matrix(held, c, on, hop, k)
             kept = vectors[:, values > PROJECTED] / np.sqrt(values[values > PROJECTED])
-            levels[name] = [scipy.linalg.eigh(h, s, eigvals_only=True) for h in (label, label + error)]
-            levels[name] += [np.linalg.eigvalsh(kept.conj().T @ h @ kept) for h in (label, label + error)]
-        fermi = levels["K"][0][filled - 1 : filled + 1].mean()
-        for name, (a, b, c1, c2) in levels.items():
-            near = np.abs(a - fermi) < window
-            found[name].append((b - a)[near])
-            near = np.abs(c1 - fermi) < window
-            inside[name].append((c2 - c1)[near])
-            filled_ones = slice(0, filled)
-            moved = max(moved, np.abs((c1 - a[: len(c1)])[filled_ones]).max())
-    rows = [f"Bands of {split} within {window:g} eV of the Fermi level, root mean square (largest) error, meV:"]
-    for name in POINTS:
-        e, p = (1e3 * np.concatenate(x[name]) for x in (found, inside))
-        text = ", ".join(f"{np.sqrt((x**2).mean()):.2f} ({np.abs(x).max():.1f})" for x in (e, p))
-        rows.append(f"    {name:8} {text}, {len(e)} states")
-    rows.append(
-        f"    (second: without the eigenvectors of S below {PROJECTED:g}, which moves filled states of the labels by "
-        f"{1e3 * moved:.1f} meV at most)"
-    )
-    rows.append(f"Smallest eigenvalue of S(k) {least:.2e}, largest {most:.1f}")
-    rows.append(f"Multiples of S taken off: mean {1e3 * mu.mean():+.2f}, scatter {1e3 * mu.std():.2f} meV")
-    return rows
+            both = (label, label + error)
+            whole = [scipy.linalg.eigh(h, s, eigvals_only=True) for h in both]
+            levels[name] = whole, [np.linalg.eigvalsh(kept.conj().T @ h @ kept) for h in both]
+        fermi = [levels["K"][0][i][filled - 1 : filled + 1].mean() for i in range(2)]
+        for name, (whole, inside) in levels.items():
+            rows = []
+            for a, b in (whole, inside, inside):
+                rows.append((b - a)[np.abs(a - fermi[0]) < window])
+            rows[2] = rows[2] - (fermi[1] - fermi[0])
+            found.setdefault((int(held.sizes[c]), name), []).append(rows)
+            moved = max(moved, np.abs((inside[0] - whole[0][: len(inside[0])])[:filled]).max())
+    out = [
+        f"Bands of {split} within {window:g} eV of the Fermi level, root mean square (largest) error, meV: all orbitals, "
+        f"without the eigenvectors of S below {PROJECTED:g}, and these from the cell's own Fermi level",
+        f"{'atoms':>6} {'cells':>6} {'point':8}{'states':>7}"
+        + "".join(f"{n:>18}" for n in ("all", "without", "from it")),
+    ]
+    sizes = sorted({n for n, _ in found})
+    for size in (*sizes, *((None,) if len(sizes) > 1 else ())):
+        for name in POINTS:
+            mine = [rows for (n, point), each in found.items() if point == name and size in (n, None) for rows in each]
+            errors = [1e3 * np.concatenate([rows[i] for rows in mine]) for i in range(3)]
+            text = "".join(
+                f"{f'{np.sqrt((x**2).mean()):.2f} ({np.abs(x).max():.1f})' if len(x) else '':>18}" for x in errors
+            )
+            out.append(f"{size or 'all':>6} {len(mine):6d} {name:8}{len(errors[0]):7d}{text}")
+    out.append(f"    (that without moves filled states of the labels by {1e3 * moved:.1f} meV at most)")
+    out.append(f"Smallest eigenvalue of S(k) {least:.2e}, largest {most:.1f}")
+    out.append(f"Multiples of S taken off: mean {1e3 * mu.mean():+.2f}, scatter {1e3 * mu.std():.2f} meV")
+    return out
 
 
 def differences(model: hamiltonians.Hamiltonian, module: Equivariant, path: Path, level: str) -> list[str]:
@@ -157,6 +156,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a shipped equivariant Hamiltonian by name, or a file")
     parser.add_argument("--data", type=Path, default=FOLDER / "data" / "lcao.h5")
+    parser.add_argument("--thermal", type=Path, default=FOLDER / "data" / "lcao-thermal.h5")
     parser.add_argument("--twisted", type=Path, default=FOLDER / "data" / "twisted.h5")
     parser.add_argument("--differences", type=Path, default=FOLDER / "checks" / "lcao-differences.h5")
     parser.add_argument("--level", default="pbe-d3")
@@ -171,6 +171,7 @@ def main() -> int:
     found, bilayers = compared(model, options.data, options.level, options.window)
     print("\n".join(found))
     print("\n".join(differences(model, module, options.differences, options.level)))
+    print("\n".join(["", *compared(model, options.thermal, options.level, options.window)[0]]))
     found, twisted = compared(model, options.twisted, options.level, options.window)
     print("\n".join(["", *found, transferred(bilayers, twisted)]))
     return 0

@@ -54,6 +54,18 @@ class OverlapFunctions:
             found.update(np.ascontiguousarray(table, dtype="<f8").tobytes())
         return found.hexdigest()[:16]
 
+    def agrees(self, other: "OverlapFunctions", within: float = 1e-6) -> bool:
+        """Whether both are of one basis: equal integrals at all distances of atoms, to rounding of the code that made them.
+
+        Tables of one basis may differ near zero distance, where no atoms are.
+        """
+        if (self.shells, self.projectors) != (other.shells, other.projectors):
+            return False
+        direction = np.array([0.48, 0.6, 0.64])
+        vectors = np.linspace(0.8, max(self.reach + other.reach) * Bohr, 200)[:, None] * direction
+        pairs = ((f.orbitals(vectors), f.projections(vectors), f.correction) for f in (self, other))
+        return all(np.abs(a - b).max(initial=0.0) <= within for a, b in zip(*pairs, strict=True))
+
     def orbitals(self, vectors: Float[np.ndarray, "v 3"]) -> Float[np.ndarray, "v o o"]:
         """T of orbitals whose second atom is at `vectors` (angstrom) from the first."""
         return self._between(vectors, self.shells, self.shells, self.orbital, self.reach[0], symmetric=True)

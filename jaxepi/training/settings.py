@@ -244,11 +244,24 @@ class BlockLossSettings(Settings):
 
     onsite: float = setting(1.0, "of on-site blocks", **WEIGHT)
     hopping: float = setting(1.0, "of hoppings", **WEIGHT)
+    eigenbasis: float = setting(
+        0.0, "of the error of H(k) between the label's own states (`jaxepi.training.matrices.eigenbasis`)", **WEIGHT
+    )
+    eigenbasis_width: float = setting(
+        2.0, "energy from the Fermi level at which a state counts half, eV", above=0, most=1e3
+    )
+    eigenbasis_points: int = setting(4, "k points of a configuration, of which a step takes one", least=1, most=100)
+    eigenbasis_from: float = setting(
+        0.5,
+        "part of the epochs after which that weight begins to rise; it is whole half-way from there",
+        least=0,
+        below=1,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.onsite + self.hopping > 0:
-            raise InputError("onsite and hopping are both zero: nothing is left to learn from")
+        if not self.onsite + self.hopping + self.eigenbasis > 0:
+            raise InputError("onsite, hopping and eigenbasis are all zero: nothing is left to learn from")
 
 
 @dataclasses.dataclass(frozen=True)

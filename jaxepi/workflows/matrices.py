@@ -240,23 +240,22 @@ def _basis(groups: Sequence[Configurations]) -> tuple[Overlap, dict[str, Any], A
     numbers = sorted({z for group in groups for z in group.species})
     if len(numbers) > 1:
         raise InputError(f"atomic numbers {numbers}: tables of the overlap are of one element; train on sets of one")
-    digests = set()
+    first = groups[0].blocks
+    assert first is not None
     for group in groups:
         assert group.blocks is not None
-        if group.blocks.functions is None:
+        if group.blocks.functions is None or first.functions is None:
             raise InputError(
                 "the data holds S(R) itself and no functions that make it; an equivariant Hamiltonian carries them: label "
                 "with overlap_functions"
             )
-        digests.add((group.blocks.functions.digest, group.blocks.shells))
-    if len(digests) > 1:
-        raise InputError(f"the sets hold blocks of {len(digests)} bases; train on those of one")
-    first = groups[0]
-    assert first.blocks is not None
-    assert first.blocks.functions is not None
-    overlap, tables = Overlap.of(first.blocks.functions)
-    electrons = 2.0 * first.occupied / len(first.species)
-    return overlap, tables, e3.carried(overlap, first.blocks.shells, numbers[0], electrons)
+        same = group.blocks.functions.digest == first.functions.digest or group.blocks.functions.agrees(first.functions)
+        if group.blocks.shells != first.shells or not same:
+            raise InputError("the sets hold blocks of several bases; train on those of one")
+    assert first.functions is not None
+    overlap, tables = Overlap.of(first.functions)
+    electrons = 2.0 * groups[0].occupied / len(groups[0].species)
+    return overlap, tables, e3.carried(overlap, first.shells, numbers[0], electrons)
 
 
 def _thinned(held: labels.Matrices, train: int, seed: int) -> labels.Matrices:

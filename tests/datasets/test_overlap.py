@@ -1,5 +1,7 @@
 """S(R) from functions of distance: Gaussians whose overlap is known, rotations, and the round trip through a file."""
 
+import dataclasses
+
 import h5py
 import numpy as np
 import pytest
@@ -54,6 +56,15 @@ def test_two_s_gaussians_overlap_as_they_should():
     vectors = np.random.default_rng(2).normal(size=(10, 3))
     exact = np.exp(-((np.linalg.norm(vectors, axis=1) / Bohr) ** 2) / 2)
     np.testing.assert_allclose(one.orbitals(vectors)[:, 0, 0], exact, atol=1e-8)
+
+
+def test_tables_that_differ_where_no_atoms_are_make_one_basis(functions):
+    first = functions.orbital.copy()
+    first[:, 0] *= 1.001
+    assert functions.agrees(dataclasses.replace(functions, orbital=first))
+    assert not functions.agrees(dataclasses.replace(functions, orbital=1.001 * functions.orbital))
+    assert not functions.agrees(dataclasses.replace(functions, projector=1.001 * functions.projector))
+    assert not functions.agrees(dataclasses.replace(functions, shells=("s", "p", "p")))
 
 
 def test_blocks_are_hermitian_and_turn_with_the_structure(functions):

@@ -5,12 +5,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+import scipy.linalg as sl
 from small_orbitals import LEVEL, labelled, model, random_numbers
 
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.nn import SCALAR
-from jaxepi.training.matrices import calibration, evaluation, labels, least_squares
+from jaxepi.training.matrices import calibration, eigenbasis, evaluation, labels, least_squares
 from jaxepi.training.matrices.problem import BlockProblem
 from jaxepi.training.settings import BlockLossSettings
 
@@ -97,7 +98,7 @@ def test_the_loss_of_a_batch_is_that_of_the_table(groups):
     np.testing.assert_allclose(scores["onsite_mev"], 1e3 * np.abs(on[held.atoms("validation")]).mean(), rtol=1e-8)
     np.testing.assert_allclose(scores["hopping_mev"], 1e3 * np.abs(hop[near]).mean(), rtol=1e-8)
     # Training begins with layers that all give numbers of one size, and with little of what is left.
-    batch = jax.tree.map(lambda x: x[int(problem.plans("train")[0])], problem.arrays["batches"])
+    batch = jax.tree.map(lambda x: x[problem.plans("train")[0][0]], problem.arrays["batches"])
     given = tuple(t["vectors"] for t in batch["near"]), tuple(t["receivers"] for t in batch["near"])
     first = problem.calibrated()
     features, own = h.module.atoms.apply({"params": first["atoms"]}, batch["species"], *given)
@@ -106,3 +107,65 @@ def test_the_loss_of_a_batch_is_that_of_the_table(groups):
     assert len(some) >= 2
     np.testing.assert_allclose(some, calibration.START, rtol=1e-3)
     assert 0.1 < np.sqrt(np.mean(np.square(features[SCALAR]))) < 10
+
+
+def independent(held):
+    """The same with orbitals that hardly overlap: random tables make no positive S(k)."""
+    itself = np.broadcast_to(np.eye(held.onsite.shape[1]), held.onsite.shape) + 0.02 * held.own_overlap
+    return dataclasses.replace(held, overlap=0.02 * held.overlap, own_overlap=itself)
+
+
+def test_bands_move_by_the_diagonal_of_the_error_between_states(held):
+    """First order of the energies, their weights, and a multiple of S."""
+    held = independent(held)
+    generator, k = np.random.default_rng(3), np.array([0.21, -0.13, 0.34])
+    c, filled = 0, int(held.sizes[0])
+    x, w = eigenbasis.states(held, c, k, filled, 1.5)
+    noise = generator.normal(size=held.onsite.shape)
+    onsite = noise + noise.swapaxes(1, 2)
+    noise = generator.normal(size=held.hopping.shape)
+    hopping = noise + noise[held.reverse].swapaxes(1, 2)
+    error = x.conj().T @ eigenbasis.bloch(held, c, onsite, hopping, k) @ x
+    h, s = (
+        eigenbasis.bloch(held, c, a, b, k) for a, b in ((held.onsite, held.hopping), (held.own_overlap, held.overlap))
+    )
+    step = 1e-6 * eigenbasis.bloch(held, c, onsite, hopping, k)
+    up, down = (sl.eigh(h + sign * step, s, eigvals_only=True) for sign in (1, -1))
+    np.testing.assert_allclose((up - down) / 2e-6, np.diagonal(error).real / w, atol=1e-5)
+    energies = sl.eigh(h, s, eigvals_only=True)
+    middle = energies[filled - 1 : filled + 1].mean()
+    np.testing.assert_allclose(w, 1.5 / (1.5 + np.abs(energies - middle)), rtol=1e-9)
+    own = x.conj().T @ s @ x
+    np.testing.assert_allclose(own, np.diag(w), atol=1e-10)
+
+
+def test_the_loss_between_states_is_that_of_whole_matrices(groups):
+    """What a batch assembles on the device is what the host makes of the predicted blocks, less a multiple of S."""
+    h = model(1)
+    held = independent(labels.gathered(groups, h.module, LEVEL))
+    fitted = least_squares.fit(h.module, held, "two-centre", 1e-9)
+    params = {**h.params, "baseline": fitted.params, "spread": least_squares.spread(h.module, held, fitted)}
+    loss = BlockLossSettings(onsite=0.0, hopping=0.0, eigenbasis=1.0, eigenbasis_points=2, eigenbasis_width=1.5)
+    problem = BlockProblem(h.module, params, held, fitted, loss, 8, "float64")
+    plans = [plan for split in ("train", "validation") for plan in problem.plans(split)]
+    call = jax.jit(problem.outputs)
+    outputs = [jax.device_get(call(problem.initial(), problem.arrays, plan)) for plan in plans]
+    on, hop, _ = evaluation.aligned(held, *problem.collect(plans, outputs))
+    expected = {}
+    for c in range(len(held)):
+        filled = int(problem.filled[c])
+        k = eigenbasis.points(held, c, 2, filled, 1.5, problem.seed)[0]
+        x, w = eigenbasis.states(held, c, k, filled, 1.5)
+        expected[c] = np.linalg.norm(x.conj().T @ eigenbasis.bloch(held, c, on, hop, k) @ x) / w.sum()
+    for plan, (value, sums, _) in zip(plans, outputs, strict=True):
+        mine = [expected[c] for c in problem.batches[int(plan[0])]]
+        np.testing.assert_allclose(sums["bands_absolute"], sum(mine), rtol=1e-6)
+        np.testing.assert_allclose(value, np.mean(mine) / float(problem.arrays["unit"]), rtol=1e-6)
+    early = {**problem.arrays, "progress": np.asarray(0.5)}
+    assert float(call(problem.initial(), early, plans[0])[0]) == 0.0
+    late = {**problem.arrays, "progress": np.asarray(0.7)}
+    one, whole = (
+        jax.grad(lambda p, a=a: problem.loss(p, a, plans[0])[0])(problem.initial()) for a in (late, problem.arrays)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, 0.8 * b, atol=1e-12), one, whole)
+    assert max(float(np.abs(g).max()) for g in jax.tree.leaves(whole)) > 1e-6

@@ -34,6 +34,7 @@ SETS: dict[str, Callable[[int], list[ase.Atoms]]] = {
     "monolayer-3x3": functools.partial(carbon.monolayers, count=40, repeats=3, mesh=3),
     "bilayer-thermal": functools.partial(carbon.thermal, count=100, repeats=4, mesh=2),
     "bilayer-thermal-2x4": functools.partial(carbon.thermal, count=100, repeats=(2, 4), mesh=(12, 6)),
+    "bilayer-thermal-2x2": functools.partial(carbon.thermal, count=100, repeats=2, mesh=4),
     "bilayer-twisted": carbon.twisted,
     "graphene-strained": functools.partial(carbon.strained_layers, count=36, mesh=8),
     "bilayer-sizes": checks.bilayer_sizes,

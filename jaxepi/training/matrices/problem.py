@@ -2,7 +2,8 @@
 
 Flows in: `Matrices`, what the baseline gives, a module. Flows out: the `Problem` that the loop trains. Blocks are compared up
 to mu S, the best multiple of every configuration (the zero of energy is no part of H), which has a closed form. On-site blocks,
-2% of the numbers and most of the error, are averaged apart from hoppings.
+2% of the numbers and most of the error, are averaged apart from hoppings. Where the loss asks for it, H(k) is compared in the
+eigenbasis of the label too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxepi.errors import InputError
 from jaxepi.graph import FAR
 from jaxepi.hamiltonians.e3 import Equivariant
 from jaxepi.nn import hermitian
+from jaxepi.training.matrices import eigenbasis
 from jaxepi.training.matrices.calibration import calibrated
+from jaxepi.training.matrices.evaluation import aligned
 from jaxepi.training.matrices.labels import Matrices
 from jaxepi.training.matrices.least_squares import Fitted
 from jaxepi.training.packing import Shape, bins
@@ -58,6 +62,13 @@ class BlockProblem:
             self._of[split] = list(range(len(self.batches), len(self.batches) + len(packed)))
             self.batches += packed
         self.most = max(len(b) for b in self.batches)
+        electrons = np.array([dict(module.basis.electrons).get(z, 0.0) for z in module.basis.species])[held.species]
+        self.filled = np.rint(np.bincount(held.atom_of, electrons, len(held)) / 2).astype(int)
+        self.points = loss.eigenbasis_points if loss.eigenbasis else 0
+        if self.points and not (self.filled > 0).all():
+            raise InputError(
+                "the basis does not say its electrons, so no Fermi level is known: set [loss] eigenbasis = 0"
+            )
         near = held.near
         train = held.atoms("train")
         edges = np.concatenate([t.edges[t.mask & train[:, None]] for t in near])
@@ -73,7 +84,7 @@ class BlockProblem:
 
     def calibrated(self) -> dict[str, Any]:
         """Parameters to train whose layers give numbers of the size of one on the first batch."""
-        batch = jax.tree.map(lambda x: x[int(self.plans("train")[0])], self.arrays["batches"])
+        batch = jax.tree.map(lambda x: x[self.plans("train")[0][0]], self.arrays["batches"])
         vectors, receivers = (tuple(t[name] for t in batch["near"]) for name in ("vectors", "receivers"))
         return calibrated(self.module, self.initial(), batch["species"], vectors, receivers)
 
@@ -81,9 +92,12 @@ class BlockProblem:
     def arrays(self) -> dict[str, Any]:
         """All batches, on the device."""
         parts = [self._batch(members) for members in self.batches]
+        if self.points:
+            parts = [p | self._states(members) for p, members in zip(parts, self.batches, strict=True)]
         stacked = jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *parts)
         spread = jax.tree.map(lambda x: jnp.asarray(x, self.dtype), self.params["spread"])
-        return {"batches": stacked, "spread": spread, "progress": jnp.ones((), self.dtype)}
+        unit = np.asarray(self._unit(parts) if self.points else 1.0, self.dtype)
+        return {"batches": stacked, "spread": spread, "unit": unit, "progress": jnp.ones((), self.dtype)}
 
     def _batch(self, members: Int[np.ndarray, "k"]) -> dict[str, Any]:
         """One batch on the host: atoms of some configurations, padded by atoms that have no neighbours."""
@@ -138,8 +152,10 @@ class BlockProblem:
         overlap = np.where(mask[..., None, None], held.overlap[chosen], 0.0)
         vectors = np.tile(np.array([FAR, 0.0, 0.0]), (self.room, width, 1))
         vectors[:n] = table.vectors[atoms]
+        shifts = np.where(mask[..., None], held.shifts[chosen], 0).astype(float)
         return {
             "vectors": vectors.astype(self.dtype),
+            "shifts": padded(shifts),
             "receivers": receivers.astype(np.int32),
             "mask": padded(mask, False),
             "reverse": reverse.reshape(-1).astype(np.int32),
@@ -147,15 +163,51 @@ class BlockProblem:
             "overlap": padded(overlap),
         }
 
+    def _states(self, members: Int[np.ndarray, "k"]) -> dict[str, np.ndarray]:
+        """The label's eigenbasis at the k points of a batch, and the error of the baseline in it."""
+        held, o, width = self.held, self.held.onsite.shape[1], self.settings.eigenbasis_width
+        size, count = self.room * o, self.points
+        basis, left = (np.zeros((count, size, size), np.result_type(self.dtype, np.complex64)) for _ in range(2))
+        weights, k_of, begin = np.zeros((count, size)), np.zeros((count, self.room, 3)), 0
+        error = self.fitted.onsite - held.onsite, self.fitted.hopping - held.hopping
+        for c in members.tolist():
+            filled, end = int(self.filled[c]), begin + int(held.sizes[c])
+            own = slice(begin * o, end * o)
+            for p, k in enumerate(eigenbasis.points(held, c, count, filled, width, self.seed)):
+                x, w = eigenbasis.states(held, c, k, filled, width)
+                basis[p, own, own], weights[p, own], k_of[p, begin:end] = x, w, k
+                left[p, own, own] = x.conj().T @ eigenbasis.bloch(held, c, *error, k) @ x
+            begin = end
+        return {"basis": basis, "left": left, "weights": weights.astype(self.dtype), "k": k_of.astype(self.dtype)}
+
+    def _unit(self, parts: Sequence[Mapping[str, np.ndarray]]) -> float:
+        """Mean error between states that the baseline leaves in training, eV."""
+        mu, o = aligned(self.held, self.fitted.onsite, self.fitted.hopping)[2], self.held.onsite.shape[1]
+        found = []
+        for number in self._of["train"]:
+            part, begin = parts[number], 0
+            for c in self.batches[number]:
+                own = slice(begin * o, (begin + int(self.held.sizes[c])) * o)
+                weights = part["weights"][:, own]
+                error = part["left"][:, own, own] - mu[c] * weights[:, None] * np.eye(weights.shape[1])
+                found.append(np.linalg.norm(error, axis=(1, 2)) / weights.sum(axis=1))
+                begin += int(self.held.sizes[c])
+        return max(float(np.mean(found)), 1e-6)
+
     def plans(self, split: str, epoch: int | None = None) -> list[np.ndarray]:
-        """Batches of a split by number, shuffled by seed and epoch; in fixed order without an epoch."""
+        """Batches of a split by number, each with that of its k point, shuffled by seed and epoch; in fixed order and at the
+        first k point without an epoch."""
         numbers = np.array(self._of[split], np.int32)
-        order = numbers if epoch is None else np.random.default_rng((self.seed, epoch)).permutation(numbers)
-        return [np.asarray(i) for i in order]
+        points = np.zeros_like(numbers)
+        if epoch is not None:
+            generator = np.random.default_rng((self.seed, epoch))
+            numbers = generator.permutation(numbers)
+            points = generator.integers(max(self.points, 1), size=len(numbers), dtype=np.int32)
+        return list(np.column_stack([numbers, points]))
 
     def blocks(self, params: Any, arrays: Any, plan: Any) -> tuple[Array, tuple[Array, ...]]:
         """What the network adds in a batch: to on-site blocks, and to the slots of every kind, Hermitian."""
-        batch = jax.tree.map(lambda x: x[plan], arrays["batches"])
+        batch = jax.tree.map(lambda x: x[plan[0]], arrays["batches"])
         whole = {**params, "spread": arrays["spread"]}
         vectors = tuple(t["vectors"] for t in batch["near"])
         receivers = tuple(t["receivers"] for t in batch["near"])
@@ -164,9 +216,11 @@ class BlockProblem:
         return hermitian(onsite), hopping
 
     def loss(self, params: Any, arrays: Any, plan: Any) -> tuple[Array, dict[str, Array]]:
-        """Mean of mean absolute and root mean square errors, on-site and hopping apart, in units of the baseline's."""
-        batch = jax.tree.map(lambda x: x[plan], arrays["batches"])
-        errors = self._errors(batch, *self.blocks(params, arrays, plan))
+        """Mean of mean absolute and root mean square errors, on-site and hopping apart, in units of the baseline's, and the
+        error between states."""
+        batch = jax.tree.map(lambda x: x[plan[0]], arrays["batches"])
+        found = self.blocks(params, arrays, plan)
+        errors, mu = self._errors(batch, *found)
         loss, sums = jnp.zeros((), self.dtype), dict[str, Array]()
         weights = (self.settings.onsite, self.settings.hopping)
         for name, weight, unit, (error, count) in zip(("onsite", "hopping"), weights, self.units, errors, strict=True):
@@ -174,10 +228,29 @@ class BlockProblem:
             mean = 0.5 * (absolute / count + jnp.sqrt(square / count + 1e-12))
             loss = loss + weight / unit * mean
             sums |= {f"{name}_absolute": absolute, f"{name}_count": count}
+        if self.points:
+            each = self._bands(batch, *found, mu, plan[1])
+            count = jnp.max(jnp.where(batch["real"], batch["configuration"], 0)) + 1
+            start = self.settings.eigenbasis_from
+            ramp = jnp.clip(2 * (arrays["progress"] - start) / (1 - start), 0.0, 1.0)
+            total = jnp.sum(each)
+            loss = loss + self.settings.eigenbasis / arrays["unit"] * ramp * total / count.astype(total.dtype)
+            sums |= {"bands_absolute": total, "bands_count": count.astype(total.dtype)}
         return loss, sums
 
-    def _errors(self, batch: Any, onsite: Array, hopping: tuple[Array, ...]) -> list[tuple[Array, Array]]:
-        """Errors of on-site blocks and of near hoppings after the best mu S of every configuration, with their numbers."""
+    def _bands(self, batch: Any, onsite: Array, hopping: tuple[Array, ...], mu: Array, point: Any) -> Array:
+        """Weighted error between the label's states at one k point of every configuration of a batch, eV."""
+        basis, left, weights, k = (batch[n][point] for n in ("basis", "left", "weights", "k"))
+        added = eigenbasis.assembled(onsite, batch["near"], hopping, k)
+        shift = jnp.diag(jnp.repeat(mu[batch["configuration"]], onsite.shape[1]) * weights)
+        error = basis.conj().T @ added @ basis + left - shift.astype(left.dtype)
+        return eigenbasis.spread_of(error, weights, batch["configuration"], self.most)
+
+    def _errors(
+        self, batch: Any, onsite: Array, hopping: tuple[Array, ...]
+    ) -> tuple[list[tuple[Array, Array]], Float[Array, " c"]]:
+        """Errors of on-site blocks and of near hoppings after the best mu S of every configuration, with their numbers, and
+        these mu."""
         width, of = onsite.shape[1], batch["configuration"]
         real = batch["real"].astype(onsite.dtype)[:, None, None]
         error = (onsite - batch["onsite"]) * real
@@ -188,13 +261,14 @@ class BlockProblem:
             e = (found.reshape(shape) - t["hopping"]) * t["mask"].astype(found.dtype)[..., None, None]
             edges.append(e)
             share = share + jax.ops.segment_sum(jnp.sum(e * t["overlap"], axis=(1, 2, 3)), of, self.most)
-        mu = ((share + batch["far"]) / batch["size"])[of]
+        each = (share + batch["far"]) / batch["size"]
+        mu = each[of]
         error = error - mu[:, None, None] * batch["own_overlap"] * real
         edges = [e - mu[:, None, None, None] * t["overlap"] for e, t in zip(edges, batch["near"], strict=True)]
         count = jnp.sum(real) * width**2
         held = sum(jnp.sum(t["mask"], dtype=jnp.int32) for t in batch["near"])
         joined = jnp.concatenate([e.reshape(-1) for e in edges])
-        return [(error, count), (joined, jnp.maximum(held, 1).astype(onsite.dtype) * width**2)]
+        return [(error, count), (joined, jnp.maximum(held, 1).astype(onsite.dtype) * width**2)], each
 
     def outputs(self, params: Any, arrays: Any, plan: Any) -> tuple[Array, dict[str, Array], Any]:
         """Loss, sums and blocks of a batch."""
@@ -202,8 +276,9 @@ class BlockProblem:
         return loss, sums, self.blocks(params, arrays, plan)
 
     def summary(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """Mean absolute errors of a training epoch, meV."""
-        return {f"{n}_mev": 1e3 * sums[f"{n}_absolute"] / sums[f"{n}_count"] for n in ("onsite", "hopping")}
+        """Mean errors of a training epoch, meV."""
+        names = ("onsite", "hopping", *(("bands",) if self.points else ()))
+        return {f"{n}_mev": 1e3 * sums[f"{n}_absolute"] / sums[f"{n}_count"] for n in names}
 
     def scores(self, split: str, plans: Sequence[Any], outputs: Sequence[Any]) -> dict[str, float]:
         """Loss and mean absolute errors after mu S (hoppings: of the near edges), meV."""
@@ -215,7 +290,7 @@ class BlockProblem:
         held = self.held
         onsite, hopping = self.fitted.onsite.copy(), self.fitted.hopping.copy()
         for plan, (_, _, (own, parts)) in zip(plans, outputs, strict=True):
-            members = self.batches[int(plan)]
+            members = self.batches[int(plan[0])]
             atoms = np.concatenate([np.arange(held.first[c], held.first[c + 1]) for c in members])
             onsite[atoms] += np.asarray(own, np.float64)[: len(atoms)]
             for table, part in zip(held.near, parts, strict=True):
