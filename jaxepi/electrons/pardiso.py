@@ -73,9 +73,10 @@ class Factors:
             1: 1,  # what follows is no default
             2: 2,  # nested dissection (METIS)
             10: 8,  # pivots below 1e-8 of the largest entry are raised to that
+            11: 1,  # rows and columns scaled, and
+            13: 1,  # large entries matched into pivots: what single precision needs in indefinite matrices
             18: -1,  # count the entries of the factor
             21: 1,  # Bunch-Kaufman pivots of one and two rows
-            24: 1,  # the two-level factorisation, which leaves a tenth of the error that the other leaves
             28: 1,  # single precision
             35: 1,  # counted from zero
         }.items():
