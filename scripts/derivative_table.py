@@ -1,11 +1,10 @@
-"""Derivatives of gaps, edges, spectral functions and absorption by temperature, masses, strain, parameters, and their cost.
+"""Derivatives of gaps, edges, spectral functions and absorption by temperature, masses, strain and parameters, and their cost.
 
     python scripts/derivative_table.py
     python scripts/derivative_table.py --only A eps2 --step 1e-4
 
 Silicon, 16 atoms, force constants of Stillinger and Weber's potential, electrons of Vogl, Hjalmarson and Dow, one quantum
-snapshot at 300 K with its partner (fixed random numbers), and second order on the same wave vectors; eps2 of independent
-particles, and with the attraction of electron and hole and local fields. All stages are functions
+snapshot at 300 K with its partner (fixed random numbers), and second order on the same wave vectors. All stages are functions
 of five numbers: temperature, masses and strain (uniaxial) go through the force constants, displacements and electrons; so do
 the depth of the potential and a factor of all hoppings. Printed: relative difference of exact derivatives from central finite
 differences with the same random numbers, and what all five derivatives of an output cost, in times of computing the output
@@ -91,13 +90,6 @@ class Chain:
             axis=(0, 1)
         )
 
-    def excitons(self, x: jax.Array) -> jax.Array:
-        hamiltonian, constants, kelvin = self.at(x)
-        drawn = self.snapshots(constants, kelvin)
-        args = hamiltonian, drawn, jnp.array(PHOTONS), 1, optics.Screening(11.7, 2.0, 0.5), optics.Gaussian(0.3)
-        found = optics.exciton_spectrum(*args, conduction=48, moments_count=240, graph=self.graph)
-        return found.eps2.mean(axis=0).ravel()
-
     def absorption(self, x: jax.Array) -> jax.Array:
         hamiltonian, constants, kelvin = self.at(x)
         drawn = self.snapshots(constants, kelvin)
@@ -136,7 +128,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--step", type=float, default=1e-3, help="of finite differences, relative")
-    parser.add_argument("--only", nargs="+", default=["second", "snapshots", "A", "eps2", "excitons"])
+    parser.add_argument("--only", nargs="+", default=["second", "snapshots", "A", "eps2"])
     options = parser.parse_args()
     chain = Chain()
     print(machine())
@@ -147,7 +139,6 @@ def main() -> None:
         "snapshots": ([f"{e}, snapshots" for e in edges], chain.snapshot_edges, True),
         "A": ([f"A(k, top {e:+.1f} eV)" for e in ENERGIES], chain.spectral, True),
         "eps2": ([f"eps2({e:g} eV)" for e in PHOTONS], chain.absorption, True),
-        "excitons": ([f"eps2({e:g} eV), excitons" for e in PHOTONS], chain.excitons, True),
     }
     for name in options.only:
         table(name, *families[name][:2], options.step, families[name][2])
