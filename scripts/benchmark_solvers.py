@@ -175,6 +175,8 @@ def compare(options: argparse.Namespace, found: dict[str, dict]) -> None:
             + " ".join(f"{100 * x:.1f}%" for x in claimed)
         )
         high = (e > 2.0) & (e <= min(3.0, options.ceiling, 3.0 if exact == "dense" else options.joint))
+        if not high.any():
+            return
         print(
             f"       2 to {e[high].max():.1f} eV: mean of each energy {100 * np.abs(ratio[:, high] - 1).mean():.1f}%",
             flush=True,

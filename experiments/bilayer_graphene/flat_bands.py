@@ -6,8 +6,8 @@ python flat_bands.py m --points GAMMA,K,M,0.5,... [--hamiltonian NAME] [--struct
 The first prints one row a twist (m, 1), with the p_z model or with 13 orbitals an atom, beside the continuum model's velocity
 (1 - 3 alpha^2)/(1 + 6 alpha^2), alpha = w/(hbar v k_theta), w = 0.110 eV (Bistritzer and MacDonald, PNAS 108, 12233 (2011)).
 The second finds eight states at single points along K-Gamma-M, given by name or as fractions (0 to 1 from K to Gamma, 1 to 2
-from there to M), and writes each to flat-bands-mM-NAME.csv as it is found, and a figure of all that stand there; points that
-stand there already are left out.
+from there to M), and writes each to flat-bands-mM-NAME-STRUCTURE-EV.csv as it is found, and a figure of all that stand
+there; points that stand there already are left out.
 """
 
 import argparse
@@ -78,9 +78,9 @@ def row(m, structure, name, energy, bare):
     print("| " + " | ".join(map(str, (m, *numbers))) + " |", flush=True)
 
 
-def along(m, structure, name, energy, places):
+def along(m, structure, name, energy, places, what):
     """States at places of K-Gamma-M that the table lacks."""
-    file = Path(f"flat-bands-m{m}-{name}.csv")
+    file = Path(f"flat-bands-m{m}-{name}-{what}-{energy:g}.csv")
     known = np.loadtxt(file, delimiter=",", ndmin=2) if file.exists() else np.zeros((0, 9))
     missing = [p for p in places if not np.isclose(known[:, 0], p).any()]
     rows = [*known]
@@ -100,7 +100,7 @@ def along(m, structure, name, energy, places):
     if missing:
         points = np.array([point(p) for p in missing])
         electrons.bands_near(load(name), structure, points, energy, 8, progress=kept, solver=MODELS[name].solver)
-    draw(np.array(sorted(rows, key=lambda r: r[0])), energy, file.with_suffix(".png"))
+    draw(np.array(sorted(rows, key=lambda r: r[0])), energy, Path(f"{file.stem}.png"))
 
 
 def draw(table, energy, file):
@@ -130,7 +130,8 @@ def main() -> None:
     if given.points is not None:
         m, places = given.m[-1], [float(NAMES.get(p, p)) for p in given.points.upper().split(",")]
         structure = read_structure(given.structure) if given.structure else twist(m, model)
-        along(m, structure, given.hamiltonian, energy, places)
+        what = Path(given.structure).stem if given.structure else "rest"
+        along(m, structure, given.hamiltonian, energy, places, what)
         return
     layer = one_layer(model)
     found = electrons.bands_near(load(given.hamiltonian), layer, [K * 0.999], energy, 2)

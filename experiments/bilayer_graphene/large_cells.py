@@ -74,7 +74,6 @@ def factors(m, r):
     n = graph.n_atoms
     pattern = sp.csr_matrix((np.full(graph.n_edges, -0.01, np.float32), (graph.senders, graph.receivers)), shape=(n, n))
     matrix = (pattern + 3 * sp.identity(n, dtype=np.float32)).tocsr()
-    start = time.process_time()
     found = spl.splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
     count = found.L.nnz + found.U.nnz
     numbers = [f"{matrix.nnz / 1e6:.2f}", f"{count / 1e6:.2f}", f"{count * ORBITALS**2 * 20 / 1e9:.1f}"]

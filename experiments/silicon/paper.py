@@ -82,8 +82,7 @@ def supercells(work: Path, cells: list[int]) -> None:
             f"{name},{e:g},{a:.4g},{s:.2g},{m:.4g},{a / m:.4g}"
             for e, a, s, m in zip(ENERGIES, alpha, error, reference, strict=True)
         ]
-    if last is None:
-        raise SystemExit(f"figure 2 has cells of {', '.join(n.split()[0] for n in SIZES)} atoms alone")
+    assert last is not None
     still = np.asarray(last.equilibrium.absorption())
     onset = float(np.asarray(last.equilibrium.energies)[np.argmax(still > 100.0)])
     direct = float(last.edges.direct) if last.edges is not None else np.nan
@@ -116,7 +115,8 @@ def spread(work: Path, cells: list[int], points: int) -> None:
         print(f"{name:12s}" + "".join(f"{r:7.2f}" for r in relative))
         alpha = np.exp(np.interp(ENERGIES, grid, np.log(mean)))
         rows += [f"{name},{e:g},{a:.4g},{r:.3g}" for e, a, r in zip(ENERGIES, alpha, relative, strict=True)]
-    header = "five snapshots of silicon at 300 K; absorption in 1/cm, standard deviation relative to it"
+    header = f"five snapshots of silicon at 300 K, {points}^3 k points of the cubic cell; absorption in 1/cm, "
+    header += "standard deviation relative to it"
     write("paper-3.csv", header, "case,energy_ev,absorption,relative_deviation", rows)
     spectra, title = [r.spectra[0] for r in results.values()], "silicon at 300 K, five snapshots"
     figure = plotting.absorption(spectra, [300.0] * len(spectra), title=title, labels=tuple(results))
@@ -170,6 +170,10 @@ def main() -> None:
     uneven = [name for name, n in SPREAD.items() if int(name.split()[0]) in cells and options.points % n]
     if 3 in options.figures and uneven:
         parser.error(f"--points {options.points} is no multiple of the repeats of {', '.join(uneven)}")
+    for figure, table in ((2, SIZES), (3, SPREAD)):
+        there = [int(name.split()[0]) for name in table]
+        if figure in options.figures and not set(cells) & set(there):
+            parser.error(f"figure {figure} has cells of {', '.join(map(str, there))} atoms alone")
     options.work.mkdir(parents=True, exist_ok=True)
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores; {BASE.potential}, {BASE.hamiltonian}")
     if 4 in options.figures:

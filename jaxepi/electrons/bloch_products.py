@@ -61,7 +61,7 @@ class BlochProducts:
         return np.exp(2j * np.pi * turns)
 
     def upper(self, k: Float[np.ndarray, " 3"], energy: float) -> sp.csr_matrix:
-        """The upper triangle of H(k) - E S(k), single precision."""
+        """The upper triangle of H(k) - E S(k), shape (N, N), single precision, eV; k fractional, energy in eV."""
         phases = self.phases(k)
         n, width = self.index.shape
         owners = np.repeat(np.arange(n), np.diff(self.starts))
@@ -83,7 +83,7 @@ class BlochProducts:
         return _triangle(found.tocsr(), (self.index < self.size).ravel())
 
     def products(self, x: Inexact[np.ndarray, "N m"], phases: Any) -> tuple[np.ndarray, np.ndarray]:
-        """H x and S x, of these phases of all neighbours."""
+        """H x (eV) and S x of x (N, m), with the phases of all neighbours, shape (e,)."""
         dtype = np.result_type(x.dtype, phases.dtype, self.rows[0].dtype)
         n, width = self.index.shape
         padded = np.concatenate([x, np.zeros((1, x.shape[1]))]).astype(dtype)[self.index]
@@ -127,7 +127,8 @@ def _triangle(matrix: sp.csr_matrix, valid: np.ndarray) -> sp.csr_matrix:
 
 
 def assembled(blocks: Blocks, senders: np.ndarray, receivers: np.ndarray, values: np.ndarray) -> Any:
-    """A sparse matrix of the orbitals, of blocks between pairs of atoms; what stands twice is summed."""
+    """A sparse matrix of the orbitals, shape (N, N), of blocks between pairs of atoms, shape (p, o, o); what stands twice is
+    summed."""
     index, size = blocks.basis.index(blocks.species), blocks.size
     n, width = index.shape
     if size == n * width:  # no padding: blocks are not taken apart before they are summed

@@ -68,10 +68,10 @@ def nearest(
             return found
         new = _orthonormal(space, following)
         if not new[0].shape[1]:  # nothing else is there
-            return found
+            break
     raise InputError(
-        f"{count} states next to {energy:g} eV do not converge (residual {found[2].max():.1g} eV): move the energy, or ask "
-        "for more or fewer"
+        f"{len(found[0])} of {count} states next to {energy:g} eV are found, with residuals up to {found[2].max():.1g} eV: "
+        "move the energy, or ask for more or fewer"
     )
 
 

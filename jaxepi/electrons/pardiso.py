@@ -82,8 +82,12 @@ class Factors:
         }.items():
             self._set[place - 1] = value
         nothing = np.zeros(0, kind)
-        for phase in (11,) if only_ordered else (11, 22):
-            self._run(phase, 1, nothing, nothing)
+        try:
+            for phase in (11,) if only_ordered else (11, 22):
+                self._run(phase, 1, nothing, nothing)
+        except InputError:
+            self.close()
+            raise
         self.negative, self.entries = int(self._set[22]) if kind is np.float32 else -1, int(self._set[17])
         self.gigabytes = float(max(self._set[14], self._set[15] + self._set[16])) / 1e6
 

@@ -38,7 +38,8 @@ from jaxepi.settings import as_json, from_table
 from jaxepi.structure import Structure
 
 WHOLE, CHUNK = 16384, 2048
-"""Up to so many edges are made at once, those of larger cells in chunks: a chunk of 16384 takes 6 GB and is slower."""
+"""Up to so many edges are made at once, as training differentiates them; those of larger cells in chunks of a third of the
+memory, which no derivative through `lax.map` needs to keep."""
 
 SPREAD_SPLINES = 12
 """Functions of distance of the size of what the network gives."""

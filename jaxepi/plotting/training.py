@@ -19,15 +19,16 @@ def parity(
     """Predictions against labels, a panel a quantity, with the root mean squared error of every split.
 
     Args:
-        pairs: quantity ("energy" eV/atom, "forces" eV/angstrom, "stress" eV/angstrom^3, "eigenvalues", "gap" eV) -> split ->
-            labels and predictions, shape (k,). most: points drawn a split and panel; errors are those of all.
+        pairs: quantity ("energy" eV/atom, "forces" eV/angstrom, "stress" eV/angstrom^3, "eigenvalues", "gap", "on-site",
+            "hopping" eV) -> split -> labels and predictions, shape (k,). most: points drawn a split and panel; errors are
+            those of all.
     """
     from matplotlib.ticker import MaxNLocator
 
-    units = {"energy": "meV/atom", "forces": "eV/Å", "stress": "eV/Å$^3$", "eigenvalues": "eV", "gap": "eV"}
+    units = {"energy": "meV/atom", "forces": "eV/Å", "stress": "eV/Å$^3$"}
     figure, panels = panels_in_rows(1, len(pairs), 4.2 * len(pairs), 4.4)
     for axes, (quantity, splits) in zip(panels, pairs.items(), strict=True):
-        energy, unit = quantity == "energy", units.get(quantity, "")
+        energy, unit = quantity == "energy", units.get(quantity, "eV")
         everything = np.concatenate([label for label, _ in splits.values()])
         zero, size = (everything.min(), 1e3) if energy else (0.0, 1.0)
         for split, (label, found) in splits.items():
@@ -53,7 +54,8 @@ def learning_curve(history: Sequence[Mapping[str, float | int]], title: str = ""
         history: rows with `epoch`, `learning_rate`, and measures in pairs `name`, `validation_name`.
     """
     words = {"loss": "loss", "energy_mev": "energy (meV/atom)", "forces_mev": "forces (meV/Å)"}
-    words |= {"stress_mev": "stress (meV/Å$^3$)"}
+    words |= {"stress_mev": "stress (meV/Å$^3$)", "onsite_mev": "on-site blocks (meV)", "hopping_mev": "hoppings (meV)"}
+    words |= {"states_mev": "between states (meV)"}
     names = [n for n in history[0] if f"validation_{n}" in history[0]]
     names = [n for n in names if np.isfinite([row[n] for row in history]).any()]
     figure, panels = panels_in_rows((len(names) + 1) // 2, 2, 9.0, 2.9 * ((len(names) + 1) // 2))

@@ -111,7 +111,7 @@ class AbsorptionSettings(SolverSettings, ElectronSettings, TrajectorySettings):
     )
     tamm_dancoff: bool = setting(
         True,
-        "with excitons: leave out what couples pairs that are made to pairs that are taken away (a third of the cost)",
+        "with excitons: leave out what couples pairs that are made to pairs that are taken away (less than half of the cost)",
     )
     dielectric_constant: float | None = setting(
         None,

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import small_orbitals
 
 from jaxepi import electrons, materials
 from jaxepi.electrons import pardiso
@@ -81,6 +82,35 @@ def test_products_of_lattice_translations_are_those_of_the_bloch_sums():
         np.testing.assert_allclose(np.linalg.eigvalsh(h), np.linalg.eigvalsh(atomic.toarray()), atol=1e-10)
         triangle = sums.upper(np.array(k), 0.3).toarray()
         np.testing.assert_allclose(triangle, np.triu(h - 0.3 * s), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_products_of_several_orbitals_that_overlap_are_those_of_the_bloch_sums():
+    """H and S themselves, turned to the other gauge atom by atom, and slopes against the change of what they are slopes of."""
+    model, cell = small_orbitals.model(0), small_orbitals.bilayer(2)
+    graph = model.graph(cell)
+    blocks = model.blocks(cell, graph)
+    sums, k = BlochProducts(blocks, graph, cell.cell), np.array([0.13, 0.31, 0.0])
+    wave = k @ np.asarray(cell.reciprocal)
+    phases = sums.phases(k)
+    h, s = sums.products(np.eye(sums.size, dtype=complex), phases)
+    turn = np.repeat(np.exp(1j * np.asarray(cell.positions) @ wave), sums.size // len(cell))
+    for ours, atomic in zip((h, s), electrons.sparse_bloch(blocks, graph, graph.vectors(cell), wave), strict=True):
+        np.testing.assert_allclose(ours, turn[:, None] * atomic.toarray() * turn.conj(), atol=1e-10)
+    np.testing.assert_allclose(sums.upper(k, 0.3).toarray(), np.triu(h - 0.3 * s), atol=1e-4)
+    rng = np.random.default_rng(0)
+    c, energies = rng.normal(size=(2, sums.size, 3)), np.array([0.2, -0.4, 1.1])
+    c = c[0] + 1j * c[1]
+    found = sums.slopes(k, energies, c)
+    for axis in range(2):
+        step = np.zeros(3)
+        step[axis] = 1e-5
+        values = []
+        for sign in (1, -1):
+            at = k + sign * step @ np.linalg.inv(np.asarray(cell.reciprocal))
+            x, y = sums.products(c, sums.phases(at))
+            values.append(np.einsum("nm,nm->m", c.conj(), x - y * energies).real)
+        np.testing.assert_allclose(found[:, axis], (values[0] - values[1]) / 2e-5, rtol=1e-6, atol=1e-5)
 
 
 def test_a_solver_that_is_unknown_or_not_installed_is_refused(monkeypatch):

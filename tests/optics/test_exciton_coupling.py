@@ -9,7 +9,7 @@ import pytest
 from jaxepi import hamiltonians, optics
 from jaxepi.errors import InputError
 from jaxepi.optics import lanczos
-from jaxepi.optics.bethe_salpeter import Screening, chebyshev, excitons
+from jaxepi.optics.bethe_salpeter import Screening, chebyshev, exciton_spectrum, excitons
 from jaxepi.optics.bethe_salpeter.pairs import Pairs, product
 from jaxepi.optics.bethe_salpeter.setup import Setup
 from jaxepi.optics.bethe_salpeter.spectrum import run
@@ -146,9 +146,22 @@ def test_an_attraction_that_the_gap_cannot_bear_is_refused():
     for strength in (16.0, 40.0):
         with pytest.raises(InputError, match="make pairs by itself"):
             excitons(HAMILTONIAN, MOVED, 2, Screening(1.0, strength, 0.5), 2, 3, 20, shift=(0.3, 0.1, 0.2), **options)
+        with pytest.raises(InputError, match="make pairs by itself"):
+            exciton_spectrum(
+                HAMILTONIAN, MOVED, ENERGIES, 2, Screening(1.0, strength, 0.5), optics.Gaussian(0.5), 2, 3, 60,
+                shift=(0.3, 0.1, 0.2), **options,
+            )  # fmt: skip
     # A spectrum that is there: more steps than pairs, which end with zeros.
     found = excitons(HAMILTONIAN, MOVED, 2, STRONG, 2, 3, 120, shift=(0.3, 0.1, 0.2), **options)
     assert not found.tamm_dancoff
+    # The expansion is the same spectrum, and not that of Tamm-Dancoff.
+    wide, settings = optics.Gaussian(0.5), {"shift": (0.3, 0.1, 0.2), **options}
+    expanded = exciton_spectrum(HAMILTONIAN, MOVED, ENERGIES, 2, STRONG, wide, 2, 3, 60, **settings)
+    lines = [one.spectrum(ENERGIES, wide).eps2 for one in (found, excitons(
+        HAMILTONIAN, MOVED, 2, STRONG, 2, 3, 120, **{**settings, "tamm_dancoff": True}
+    ))]  # fmt: skip
+    np.testing.assert_allclose(expanded.eps2, lines[0], rtol=5e-3, atol=2e-3 * np.abs(lines[0]).max())
+    assert np.abs(lines[1] - lines[0]).max() > 0.02 * np.abs(lines[0]).max()
     assert np.isfinite(found.spectrum(ENERGIES, optics.Gaussian(0.1)).eps2).all()
     sums = [float(one.f_sum()[0]) for one in (found.independent, found.transitions())]
     assert 0.5 * sums[0] < sums[1] < sums[0]
@@ -160,7 +173,7 @@ def test_the_expansion_is_the_dense_spectrum_and_its_derivative_is_right(pairs):
 
     def changes(strength):
         scaled = replace(pairs, attraction=strength * pairs.attraction)
-        eps1, eps2, _ = chebyshev.changed(scaled, energies, width, 90, tamm_dancoff=False)
+        eps1, eps2, _, _ = chebyshev.changed(scaled, energies, width, 90, tamm_dancoff=False)
         both = jnp.concatenate([eps1, eps2])
         return both @ jnp.array([1.0, -0.5, 0.7, 1.3, 0.4, -0.9]), both
 

@@ -159,7 +159,7 @@ def test_the_loss_between_states_is_that_of_whole_matrices(groups):
         expected[c] = np.linalg.norm(x.conj().T @ eigenbasis.bloch(held, c, on, hop, k) @ x) / w.sum()
     for plan, (value, sums, _) in zip(plans, outputs, strict=True):
         mine = [expected[c] for c in problem.batches[int(plan[0])]]
-        np.testing.assert_allclose(sums["bands_absolute"], sum(mine), rtol=1e-6)
+        np.testing.assert_allclose(sums["states_absolute"], sum(mine), rtol=1e-6)
         np.testing.assert_allclose(value, np.mean(mine) / float(problem.arrays["unit"]), rtol=1e-6)
     early = {**problem.arrays, "progress": np.asarray(0.5)}
     assert float(call(problem.initial(), early, plans[0])[0]) == 0.0

@@ -16,6 +16,7 @@ from jaxepi.checkpoint import read_checkpoint
 from jaxepi.errors import InputError
 from jaxepi.files import locked
 from jaxepi.potentials import learned
+from jaxepi.training.settings import BlockLossSettings, LossSettings
 from jaxepi.workflows import fitting, training
 
 pytestmark = pytest.mark.slow
@@ -176,13 +177,21 @@ def test_forces_alone_leave_the_reference_energies_of_the_checkpoint(home, finis
     np.testing.assert_array_equal(found["reference"], before["reference"])
 
 
-@pytest.mark.parametrize(("energy_start", "bound"), [(0.0, False), (0.1, True)])
-def test_epochs_bind_a_run_on_a_plateau_only_where_energies_gain_weight(home, energy_start, bound):
+@pytest.mark.parametrize(
+    ("loss", "bound"),
+    [
+        (LossSettings(), False),
+        (LossSettings(energy_start=0.1), True),
+        (BlockLossSettings(), False),
+        (BlockLossSettings(eigenbasis=1.0), True),
+    ],
+)
+def test_epochs_bind_a_run_on_a_plateau_only_where_a_weight_grows(home, loss, bound):
     settings = training.configured(home / "config.toml")
     settings = dataclasses.replace(
         settings,
         optimizer=dataclasses.replace(settings.optimizer, schedule="plateau"),
-        loss=dataclasses.replace(settings.loss, energy_start=energy_start),
+        loss=loss,
     )
     assert ("epochs" in fitting.fingerprint(settings, {}, "", None)["run"]) == bound
 

@@ -22,7 +22,7 @@ from jaxepi.kpoints import mesh as regular_mesh
 from jaxepi.optics import lanczos
 from jaxepi.optics.bethe_salpeter.interaction import Interaction
 from jaxepi.optics.bethe_salpeter.pairs import Pairs, check_memory, product
-from jaxepi.optics.bethe_salpeter.setup import Setup, at_rest, gapped
+from jaxepi.optics.bethe_salpeter.setup import WEAKER, Setup, at_rest, gapped
 from jaxepi.optics.broadening import Broadening, EnergyGrid, Gaussian, PhotonEnergies, check_width, photon_energies
 from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions, transitions
 from jaxepi.optics.spectrum import Spectrum
@@ -50,7 +50,7 @@ def moments(
 ) -> Float[Array, "p n"]:
     """<r|T_n((H - centre)/half)|r> for n below `count`; without the interaction where not `attract`.
 
-    Beyond Tamm-Dancoff <r|M T_n((K M - centre)/half)|r> with M = A - B and K = A + B: of squared energies.
+    Beyond Tamm-Dancoff <r|M T_n((P M - centre)/half)|r> with M = A - B and P = A + B: of squared energies.
     """
     free = jnp.zeros_like(pairs.attraction)
     operator = pairs if attract else replace(pairs, attraction=free, exchange=None)
@@ -86,11 +86,12 @@ def coefficients(
 ) -> Float[Array, "w n"]:
     """c_n of functions of an energy: shape(x) = sum_n c_n T_n((x - centre)/half) on the interval of H."""
     nodes = 2 * count
-    angle = jnp.asarray(np.pi * (np.arange(nodes) + 0.5) / nodes, half.dtype)
-    orders = jnp.arange(count, dtype=half.dtype)
-    cosines = jnp.cos(angle[:, None] * orders[None])
+    angle = np.pi * (np.arange(nodes) + 0.5) / nodes
+    cosines = jnp.cos(jnp.asarray(angle, half.dtype)[:, None] * jnp.arange(count, dtype=half.dtype)[None])
     weight = jnp.full(count, 2.0 / nodes, half.dtype).at[0].set(1.0 / nodes)
-    return (shape(centre + half * jnp.cos(angle)) @ cosines) * weight[None]
+    # From the lower end, so that no node is zero by round-off where that end is.
+    above = jnp.asarray(1 + np.cos(angle), half.dtype)
+    return (shape((centre - half) + half * above) @ cosines) * weight[None]
 
 
 def gaussian(width: Array) -> Callable[[Array], Array]:
@@ -174,12 +175,13 @@ def exciton_spectrum(
         broadening: Gaussian of 0.1 eV by default. moments_count: of the expansion, about 4.3 half widths of all pair energies
             over the width of a line. valence, conduction: active bands, all filled ones and a quarter more empty ones by
             default; a degenerate set that this cuts has no derivative.
-        graph: needed where the structure is being traced; of the crystal whose nearest images are taken.
+        graph: needed where the structure is being traced: nearest images and sums of local fields are then those of its
+            crystal. With a known cell they are the structure's own, whatever the graph.
         others: as `excitons`.
 
     Raises:
-        InputError: as `excitons`; a line that is no Gaussian; moments too few for the width (NaN under tracing): says how
-            many are needed.
+        InputError: as `excitons`, but for pairs of no real energy beyond Tamm-Dancoff alone; a line that is no Gaussian;
+            moments too few for the width: says how many are needed. What values alone show is NaN under tracing.
     """
     if isinstance(snapshots, Structure):
         snapshots = at_rest(snapshots)
@@ -202,14 +204,15 @@ def exciton_spectrum(
     free = _independent(setup, transitions(hamiltonian, snapshots, points, grid, graph=graph))
     width = jnp.asarray(number("broadening", broadening.width, "eV"), dtype)
 
-    def change(positions: Array) -> tuple[Array, Array, Array]:
+    def change(positions: Array) -> tuple[Array, Array, Array, Array]:
         one = structure.with_positions(positions)
         pairs, _ = setup.pairs(hamiltonian, one, graph, interaction, exchange, None)
         scale = setup.scale(one).astype(dtype) / len(setup.polarisations)
-        eps1, eps2, half = changed(pairs, energies, width, count, tamm_dancoff)
-        return scale * eps1, scale * eps2, half
+        eps1, eps2, half, stable = changed(pairs, energies, width, count, tamm_dancoff)
+        return scale * eps1, scale * eps2, half, stable
 
-    eps1, eps2, half = jax.lax.map(change, snapshots.positions)
+    eps1, eps2, half, stable = jax.lax.map(change, snapshots.positions)
+    eps1, eps2 = refuse_or_nan((eps1, eps2), stable.all(), lambda: f"pairs have no real energies: {WEAKER}")
     eps1, eps2 = refuse_or_nan((eps1, eps2), *_enough(half.max(), width, count))
     independent = free.spectrum(energies, broadening)
     return replace(
@@ -231,13 +234,17 @@ def _independent(setup: Setup, free: Transitions) -> Transitions:
 
 def changed(
     pairs: Pairs, energies: Float[Array, " w"], width: Array, count: int, tamm_dancoff: bool
-) -> tuple[Float[Array, " w"], Float[Array, " w"], Array]:
-    """What the interaction changes of eps1 and eps2, over their scale, and the half width of the pairs' energies, eV."""
+) -> tuple[Float[Array, " w"], Float[Array, " w"], Array, Array]:
+    """What the interaction changes of eps1 and eps2, over their scale, the half width of the pairs' energies, eV, and whether
+    these are real."""
     centre, half = bounds(pairs, tamm_dancoff)
-    difference = sum(
-        sign * moments(pairs, pairs.dipoles, centre, half, count, attract, tamm_dancoff).sum(axis=0)
-        for sign, attract in ((1.0, True), (-1.0, False))
+    attracted, free = (
+        moments(pairs, pairs.dipoles, centre, half, count, attract, tamm_dancoff).sum(axis=0)
+        for attract in (True, False)
     )
+    difference = attracted - free
+    # |T_n| <= 1 on the interval: larger moments, or NaN, are of pairs outside it, whose squared energies are negative.
+    stable = jnp.abs(attracted).max() <= 1.001 * attracted[0]
 
     def part(line: Callable[[Array], Array], parity: float) -> Array:
         def shape(x: Array) -> Array:
@@ -249,7 +256,7 @@ def changed(
 
     # eps2 is odd in the energy; its transform (1/pi) P int eps2(w)/(w - E) dw is even. Terms of a square count twice.
     of_energies = half if tamm_dancoff else 0.5 * jnp.sqrt(2 * half)
-    return part(dispersion(width), 1.0), part(gaussian(width), -1.0), of_energies
+    return part(dispersion(width), 1.0), part(gaussian(width), -1.0), of_energies, jnp.asarray(tamm_dancoff) | stable
 
 
 def _enough(half: Array, width: Array, count: int) -> tuple[Array, Callable[[], str]]:

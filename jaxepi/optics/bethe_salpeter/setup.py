@@ -41,6 +41,9 @@ from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.tree import replace
 
+WEAKER = "with this attraction the crystal would make pairs by itself; give a larger eps0, or less on one atom (onsite)"
+"""What helps where pairs have no real energies."""
+
 T = TypeVar("T")
 
 COMPLEX = {"float64": "complex128", "float32": "complex64"}

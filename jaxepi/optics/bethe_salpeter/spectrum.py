@@ -20,7 +20,7 @@ from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.optics import lanczos
 from jaxepi.optics.bethe_salpeter.interaction import Interaction
 from jaxepi.optics.bethe_salpeter.pairs import Pairs, check_memory, product
-from jaxepi.optics.bethe_salpeter.setup import Setup, at_rest
+from jaxepi.optics.bethe_salpeter.setup import WEAKER, Setup, at_rest
 from jaxepi.optics.broadening import Broadening, EnergyGrid, PhotonEnergies
 from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions
 from jaxepi.optics.spectrum import Spectrum
@@ -45,7 +45,7 @@ class Excitons:
         alpha, beta: diagonal and next diagonal of the pairs' Hamiltonian in Lanczos' basis, eV, shape (s, p, m); beyond
             Tamm-Dancoff of its square, eV^2.
         strength: total squared dipoles of the active pairs, as they enter eps2, eV, shape (s, p): the integral of eps2; beyond
-            Tamm-Dancoff that of E eps2, eV^2.
+            Tamm-Dancoff that of E eps2, eV^2. Files name eV for all three.
         rest: transitions outside the active bands, which stay independent. independent: all transitions, on the same mesh.
         tamm_dancoff: whether pairs do not couple to those that are taken away (static).
     """
@@ -128,8 +128,8 @@ def excitons(
         shift: of the mesh, in units of one division. precision: of states and products, "float32" halves memory and time;
             energies are found in that of the structure.
         memory_gb: bound on the working memory. progress: called with steps done and steps in all.
-        tamm_dancoff: leave out what couples pairs that are made to pairs that are taken away. With it, a step is two products
-            of half as much again.
+        tamm_dancoff: leave out what couples pairs that are made to pairs that are taken away. Without (False), a step is two
+            products, each half as much again.
 
     Raises:
         InputError: a metal, an interaction that is not physical or too strong for the gap, a mesh or bands that there are not,
@@ -182,16 +182,14 @@ def _refuse_unstable(alpha: Array, beta: Array, tamm_dancoff: bool) -> None:
     Raises:
         InputError: says how low the lowest one lies.
     """
-    remedy = (
-        "with this attraction the crystal would make pairs by itself; give a larger eps0, or less on one atom (onsite)"
-    )
     if not bool(jnp.isfinite(alpha).all() & jnp.isfinite(beta).all()):
-        raise InputError(f"pairs have no real energies: {remedy}")
+        raise InputError(f"pairs have no real energies: {WEAKER}")
     energies, weights = (np.asarray(x) for x in lanczos.ritz(alpha, beta))
     if weights[energies <= 0].sum() > 1e-6:
         lowest = energies[weights > 1e-6].min()
-        unit = "eV" if tamm_dancoff else "eV^2, squared"
-        raise InputError(f"the lowest pair has {lowest:.2f} {unit}: {remedy}")
+        square = "" if tamm_dancoff else "the square of "
+        unit = "eV" if tamm_dancoff else "eV^2"
+        raise InputError(f"{square}the lowest pair's energy is {lowest:.2f} {unit}: {WEAKER}")
 
 
 def run(

@@ -63,7 +63,11 @@ def states(
 
 
 def points(held: Matrices, c: int, count: int, filled: int, width: float, seed: int) -> Float[np.ndarray, "p 3"]:
-    """Fractional k points of a configuration, drawn by the seed."""
+    """Fractional k points of a configuration, drawn by the seed.
+
+    Args:
+        count: p. filled, width, and what is raised: as in `states`.
+    """
     drawn = np.random.default_rng((seed, 2, c)).random((CANDIDATES * count, 3)) - 0.5
     many = [states(held, c, k, filled, width)[1].sum() for k in drawn]
     return drawn[np.sort(np.argsort(many)[-count:])]
@@ -92,10 +96,12 @@ def assembled(
 def spread_of(
     errors: Complex[Array, "N N"], weights: Float[Array, "N"], configuration: Any, count: int
 ) -> Float[Array, " c"]:
-    """Weighted root mean square error of a band, eV: of each configuration of a batch, zero where there is none.
+    """Weighted root mean square of the errors between label states, c_n^+ dH c_m, eV: of each configuration of a batch, shape
+    (c,), zero where there is none. No error of a band, which is one element of the diagonal.
 
     Args:
-        errors: in the weighted basis. weights: w_n, zero where a batch is padded. configuration: of each atom.
+        errors: in the weighted basis, eV. weights: w_n, zero where a batch is padded. configuration: of each atom, shape (n,).
+            count: c.
     """
     orbitals = len(weights) // len(configuration)
     of = jnp.repeat(configuration, orbitals)

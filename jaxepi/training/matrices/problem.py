@@ -235,11 +235,11 @@ class BlockProblem:
             ramp = jnp.clip(2 * (arrays["progress"] - start) / (1 - start), 0.0, 1.0)
             total = jnp.sum(each)
             loss = loss + self.settings.eigenbasis / arrays["unit"] * ramp * total / count.astype(total.dtype)
-            sums |= {"bands_absolute": total, "bands_count": count.astype(total.dtype)}
+            sums |= {"states_absolute": total, "states_count": count.astype(total.dtype)}
         return loss, sums
 
     def _bands(self, batch: Any, onsite: Array, hopping: tuple[Array, ...], mu: Array, point: Any) -> Array:
-        """Weighted error between the label's states at one k point of every configuration of a batch, eV."""
+        """Weighted root mean square of the errors between the label's states at one k point, of every configuration, eV."""
         basis, left, weights, k = (batch[n][point] for n in ("basis", "left", "weights", "k"))
         added = eigenbasis.assembled(onsite, batch["near"], hopping, k)
         shift = jnp.diag(jnp.repeat(mu[batch["configuration"]], onsite.shape[1]) * weights)
@@ -277,7 +277,7 @@ class BlockProblem:
 
     def summary(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Mean errors of a training epoch, meV."""
-        names = ("onsite", "hopping", *(("bands",) if self.points else ()))
+        names = ("onsite", "hopping", *(("states",) if self.points else ()))
         return {f"{n}_mev": 1e3 * sums[f"{n}_absolute"] / sums[f"{n}_count"] for n in names}
 
     def scores(self, split: str, plans: Sequence[Any], outputs: Sequence[Any]) -> dict[str, float]:
