@@ -67,12 +67,13 @@ class Shells:
         for i, first in enumerate(self.l):
             row = []
             for j, second in enumerate(self.l):
-                held = {}
-                for irrep in shell_irreps(first, second):
-                    if irrep in tensors:
-                        held[irrep] = tensors[irrep][..., self.columns[irrep].index((i, j))]
-                    else:
-                        held[irrep] = jnp.zeros((like.shape[0], irrep.dim), like.dtype)
-                row.append(block(first, second, held))
+                # No zeros for what is left out: the compiler would multiply them out for all edges.
+                held = {
+                    irrep: tensors[irrep][..., self.columns[irrep].index((i, j))]
+                    for irrep in shell_irreps(first, second)
+                    if irrep in tensors
+                }
+                empty = jnp.zeros((like.shape[0], 2 * first + 1, 2 * second + 1), like.dtype)
+                row.append(block(first, second, held) if held else empty)
             rows.append(jnp.concatenate(row, axis=2))
         return jnp.concatenate(rows, axis=1)

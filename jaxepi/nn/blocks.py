@@ -23,11 +23,13 @@ def shell_irreps(l1: int, l2: int) -> tuple[Irrep, ...]:
 
 
 def block(l1: int, l2: int, tensors: Mapping[Irrep, Float[Array, "*e _"]]) -> Float[Array, "*e a b"]:
-    """The block between two shells from its tensors, one an irrep of `shell_irreps`."""
+    """The block between two shells from its tensors, at least one of the irreps of `shell_irreps`; those that are left out are
+    zero."""
     terms = []
     for irrep in shell_irreps(l1, l2):
-        x = tensors[irrep]
-        terms.append(jnp.einsum("abm,...m->...ab", jnp.asarray(coupling(l1, l2, irrep.l), x.dtype), x))
+        if irrep in tensors:
+            x = tensors[irrep]
+            terms.append(jnp.einsum("abm,...m->...ab", jnp.asarray(coupling(l1, l2, irrep.l), x.dtype), x))
     return sum(terms[1:], terms[0])
 
 
