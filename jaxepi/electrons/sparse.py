@@ -16,8 +16,7 @@ import scipy.sparse.linalg as spl
 from jaxtyping import Array, Float, Inexact, Int
 
 from jaxepi.electrons.bloch_products import BlochProducts, assembled
-from jaxepi.electrons.lanczos import INDEFINITE, nearest
-from jaxepi.electrons.pardiso import Factors, library
+from jaxepi.electrons.pardiso import Factors, library, refined
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
 from jaxepi.hamiltonians.base import Blocks, Hamiltonian
@@ -29,6 +28,11 @@ DENSE = 600
 
 LEAST = 1e-10
 """Combinations of orbitals whose overlap is smaller than this times the largest are left out of whole spectra."""
+
+
+INDEFINITE = (
+    "S(k) is not positive definite: the orbitals are linearly dependent, or the overlap is not that of this Hamiltonian"
+)
 
 
 class NearStates(NamedTuple):
@@ -119,10 +123,22 @@ def _inverted(h: sp.csc_matrix, s: sp.csc_matrix | None, energy: float, count: i
         raise InputError(
             f"{energy:g} eV is itself an energy of this cell: H - E S has no inverse; move it by 1e-4 eV"
         ) from error
-    inverse = spl.LinearOperator(h.shape, factors.solve, dtype=h.dtype)
-    start = np.cos(1.0 + np.arange(h.shape[0])).astype(h.dtype)  # fixed, so that results repeat bit by bit
+    return _nearest(factors.solve, s, h.shape[0], h.dtype, energy, count)
+
+
+def _nearest(
+    solve: Callable[[np.ndarray], np.ndarray], s: Any, size: int, dtype: Any, energy: float, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Energies, ascending, and vectors, c^+ S c = 1, of the states next to an energy.
+
+    Args:
+        solve: (H - E S)^-1 times a vector. s: what multiplies vectors by S, or None.
+    """
+    inverse = spl.LinearOperator((size, size), solve, dtype=dtype)
+    start = np.cos(1.0 + np.arange(size)).astype(dtype)  # fixed, so that results repeat bit by bit
     try:
-        energies, vectors = spl.eigsh(h, k=count, M=s, sigma=energy, OPinv=inverse, v0=start)
+        # Of H itself the iteration asks for nothing but its shape.
+        energies, vectors = spl.eigsh(inverse, k=count, M=s, sigma=energy, OPinv=inverse, v0=start)
     except spl.ArpackNoConvergence as error:
         raise InputError(
             f"{count} states next to {energy:g} eV do not converge: ask for more or fewer ({error})"
@@ -211,22 +227,32 @@ def _by_pardiso(blocks: Blocks, graph: Graph, structure: Structure, energy: floa
     if not 0 < count <= blocks.size:
         raise InputError(f"{count} states of {blocks.size} orbitals: give a number from 1 to {blocks.size}")
     library()
+    if blocks.size <= DENSE or count >= blocks.size - 1:
+        return _by_superlu(blocks, graph, structure, energy, count)
     sums = BlochProducts(blocks, graph, structure.cell)
 
     def at(k: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float, int]:
         phases = sums.phases(k)
         dtype = np.result_type(phases.dtype, sums.rows[0].dtype, np.float64)
 
-        def product(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return sums.products(x, phases)
+        def shifted(x: np.ndarray) -> np.ndarray:
+            h, s = sums.products(x[:, None], phases)
+            return (h - energy * s)[:, 0]
 
+        def overlap(x: np.ndarray) -> np.ndarray:
+            return sums.products(x.reshape(sums.size, -1), phases)[1].reshape(x.shape)
+
+        operator = spl.LinearOperator((sums.size, sums.size), overlap, matmat=overlap, dtype=dtype)
         factors = Factors(sums.upper(k, energy))
         try:
-            energies, vectors, residuals = nearest(product, factors.solve, sums.size, energy, count, dtype)
+            solve = refined(factors.solve, shifted, energy)
+            s = operator if sums.overlaps else None
+            energies, vectors = _nearest(solve, s, sums.size, dtype, energy, count)
         finally:
             factors.close()
-        velocities = sums.slopes(k, energies, vectors)
-        return energies, velocities, float(residuals.max()), factors.gigabytes, factors.negative
+        h, moved = sums.products(vectors, phases)
+        residual = float(np.linalg.norm(h - moved * energies, axis=0).max())
+        return energies, sums.slopes(k, energies, vectors), residual, factors.gigabytes, factors.negative
 
     return at
 

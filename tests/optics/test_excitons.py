@@ -182,7 +182,7 @@ def test_a_metal_is_refused():
 
 @pytest.mark.slow
 def test_an_attraction_that_the_gap_cannot_bear_is_refused():
-    with pytest.raises(InputError, match="the lowest pair.s energy is -"):
+    with pytest.raises(InputError, match=r"the lowest pair's energy is -"):
         excitons(HAMILTONIAN, CELL, 2, Screening(1.0, 25.0), steps=30, polarisations=[[1, 0, 0]], graph=GRAPH)
 
 
