@@ -9,9 +9,9 @@ First the sets that the model may have learned from, by split, then twisted bila
 worth in another cell. Errors are mean absolute ones of all elements, before and after the best multiple of S of every
 configuration. Bands are compared after that multiple is taken off, at Gamma, K and one general point of every test
 configuration, in a window around the middle of the two states that meet at the Fermi level, by size of the cell. Where small
-eigenvalues of S make an error of H send a state of far above among the bands, the first column of theirs shows it; the last one
-is free of a shift of all bands of a cell, which no difference of energies feels. Of finite differences +-Q, |error of dH| is
-divided by |dH|, both less their best multiples of S, and as they are.
+eigenvalues of S make an error of H send a state of far above among the bands, the first column of theirs shows it, and the
+second, first order, does not; the last one is free of a shift of all bands of a cell, which no difference of energies feels. Of
+finite differences +-Q, |error of dH| is divided by |dH|, both less their best multiples of S, and as they are.
 """
 
 import argparse
@@ -38,6 +38,9 @@ POINTS = {"Gamma": (0.0, 0.0, 0.0), "K": (1 / 3, 1 / 3, 0.0), "general": (0.137,
 PROJECTED = 1e-3
 """Eigenvectors of S below this are nearly combinations of the others: an error of H counts there 1/S times."""
 
+BOND = 1.9
+"""Longer than any bond, shorter than distances of second neighbours, angstrom."""
+
 TRANSFER = 1.3
 """Errors of cells of a kind that training never saw may be so many times those of the test."""
 
@@ -46,7 +49,7 @@ def bands(held: labels.Matrices, onsite: np.ndarray, hopping: np.ndarray, window
     """Errors of bands within a window by size of the cell, and the smallest eigenvalue of S."""
     on, hop, mu = evaluation.aligned(held, onsite, hopping)
     found: dict[tuple[int, str], list[np.ndarray]] = {}
-    moved, least, most = 0.0, np.inf, 0.0
+    moved, least, most, largest = 0.0, np.inf, 0.0, (0.0, -1, "")
     for c in held.rows(split):
         filled = 2 * int(held.sizes[c])  # four electrons an atom
         levels = {}
@@ -59,33 +62,45 @@ def bands(held: labels.Matrices, onsite: np.ndarray, hopping: np.ndarray, window
             values, vectors = np.linalg.eigh(s)
             least, most = min(least, values[0]), max(most, values[-1])
             kept = vectors[:, values > PROJECTED] / np.sqrt(values[values > PROJECTED])
+            own, states = scipy.linalg.eigh(label, s)
+            first = own + np.einsum("im,ij,jm->m", states.conj(), error, states).real
             both = (label, label + error)
-            whole = [scipy.linalg.eigh(h, s, eigvals_only=True) for h in both]
-            levels[name] = whole, [np.linalg.eigvalsh(kept.conj().T @ h @ kept) for h in both]
+            whole = own, scipy.linalg.eigh(both[1], s, eigvals_only=True)
+            levels[name] = whole, (own, first), [np.linalg.eigvalsh(kept.conj().T @ h @ kept) for h in both]
         fermi = [levels["K"][0][i][filled - 1 : filled + 1].mean() for i in range(2)]
-        for name, (whole, inside) in levels.items():
-            rows = []
-            for a, b in (whole, inside, inside):
-                rows.append((b - a)[np.abs(a - fermi[0]) < window])
-            rows[2] = rows[2] - (fermi[1] - fermi[0])
+        for name, (whole, first, inside) in levels.items():
+            rows = [(b - a)[np.abs(a - fermi[0]) < window] for a, b in (whole, first, inside, inside)]
+            rows[3] = rows[3] - (fermi[1] - fermi[0])
             found.setdefault((int(held.sizes[c]), name), []).append(rows)
             moved = max(moved, np.abs((inside[0] - whole[0][: len(inside[0])])[:filled]).max())
+            largest = max(largest, (float(np.abs(rows[2]).max(initial=0.0)), int(c), name))
     out = [
         f"Bands of {split} within {window:g} eV of the Fermi level, root mean square (largest) error, meV: all orbitals, "
-        f"without the eigenvectors of S below {PROJECTED:g}, and these from the cell's own Fermi level",
+        f"c^+ dH c alone, without the eigenvectors of S below {PROJECTED:g}, and these from the cell's own Fermi level",
         f"{'atoms':>6} {'cells':>6} {'point':8}{'states':>7}"
-        + "".join(f"{n:>18}" for n in ("all", "without", "from it")),
+        + "".join(f"{n:>18}" for n in ("all", "first order", "without", "from it")),
     ]
     sizes = sorted({n for n, _ in found})
     for size in (*sizes, *((None,) if len(sizes) > 1 else ())):
         for name in POINTS:
             mine = [rows for (n, point), each in found.items() if point == name and size in (n, None) for rows in each]
-            errors = [1e3 * np.concatenate([rows[i] for rows in mine]) for i in range(3)]
+            errors = [1e3 * np.concatenate([rows[i] for rows in mine]) for i in range(4)]
             text = "".join(
                 f"{f'{np.sqrt((x**2).mean()):.2f} ({np.abs(x).max():.1f})' if len(x) else '':>18}" for x in errors
             )
             out.append(f"{size or 'all':>6} {len(mine):6d} {name:8}{len(errors[0]):7d}{text}")
     out.append(f"    (that without moves filled states of the labels by {1e3 * moved:.1f} meV at most)")
+    error, worst, name = largest
+    near = held.lengths < BOND
+    bonds = held.lengths[near & (held.edge_of == worst)]
+    known = held.lengths[near & (held.split == "train")[held.edge_of]]
+    most_of = (
+        "; 98% of those in training are {:.3f} to {:.3f}".format(*np.percentile(known, [1, 99])) if len(known) else ""
+    )
+    out.append(
+        f"Largest error without them: {1e3 * error:.1f} meV at {name} of configuration {worst} ({held.what[worst]}, "
+        f"{held.sizes[worst]} atoms), with bonds of {bonds.min():.3f} to {bonds.max():.3f} angstrom{most_of}"
+    )
     out.append(f"Smallest eigenvalue of S(k) {least:.2e}, largest {most:.1f}")
     out.append(f"Multiples of S taken off: mean {1e3 * mu.mean():+.2f}, scatter {1e3 * mu.std():.2f} meV")
     return out

@@ -61,7 +61,7 @@ def row(m, structure, name, energy, bare):
     found = electrons.bands_near(load(name), structure, np.array(points), energy, 8, solver=model.solver)
     direction = K @ np.asarray(structure.reciprocal)
     slopes = np.abs(found.velocities @ direction / np.linalg.norm(direction))
-    dirac = found.energies[2][np.sort(np.argsort(np.abs(found.energies[2] - energy))[:4])].mean()
+    dirac = found.energies[2][np.argsort(np.abs(found.energies[2] - energy))[:4]].mean()
     inner = [np.argsort(np.abs(e - dirac))[:4] for e in found.energies]
     velocity = slopes[0, inner[0]].mean()
     chosen = np.array([e[i] for e, i in zip(found.energies[1:], inner[1:], strict=True)])

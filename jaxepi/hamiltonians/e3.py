@@ -37,9 +37,8 @@ from jaxepi.nn import Features, directions, hermitian, to_edges
 from jaxepi.settings import as_json, from_table
 from jaxepi.structure import Structure
 
-WHOLE, CHUNK = 16384, 2048
-"""Up to so many edges are made at once, as training differentiates them; those of larger cells in chunks of a third of the
-memory, which no derivative through `lax.map` needs to keep."""
+CHUNK = 2048
+"""Edges that are made at a time, more than batches of training have: eight times as many take three times the memory."""
 
 SPREAD_SPLINES = 12
 """Functions of distance of the size of what the network gives."""
@@ -255,7 +254,7 @@ def _senders(vectors: Float[Array, "n m 3"]) -> Array:
 def in_chunks(function: Callable[..., Array], *arrays: Array) -> Array:
     """function(*arrays) of rows, so many at a time that memory stays small."""
     count = len(arrays[0])
-    if count <= WHOLE:
+    if count <= CHUNK:
         return function(*arrays)
     missing = -count % CHUNK
     # The last chunk is filled with its own last row: nothing is at zero distance.

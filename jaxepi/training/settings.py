@@ -152,6 +152,11 @@ class LossSettings(Settings):
         if self.energy_start and not self.energy:
             raise InputError(f"energy_start {self.energy_start} grows to energy 0; give energy a positive weight")
 
+    @property
+    def grows(self) -> bool:
+        """Whether the loss changes with the part of the epochs that is done."""
+        return self.energy_start > 0
+
 
 @dataclasses.dataclass(frozen=True)
 class BandLossSettings(Settings):
@@ -236,6 +241,11 @@ class BandLossSettings(Settings):
         """Whether H(R) or S(R) count."""
         return self.hamiltonian + self.overlap > 0
 
+    @property
+    def grows(self) -> bool:
+        """Whether the loss changes with the part of the epochs that is done."""
+        return False
+
 
 @dataclasses.dataclass(frozen=True)
 class BlockLossSettings(Settings):
@@ -262,6 +272,11 @@ class BlockLossSettings(Settings):
         super().__post_init__()
         if not self.onsite + self.hopping + self.eigenbasis > 0:
             raise InputError("onsite, hopping and eigenbasis are all zero: nothing is left to learn from")
+
+    @property
+    def grows(self) -> bool:
+        """Whether the loss changes with the part of the epochs that is done."""
+        return self.eigenbasis > 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,16 +106,14 @@ def _named(value: Any) -> Any:
 def fingerprint(settings: TrainingSettings, config: Mapping[str, Any], data_hash: str, start: Any) -> dict[str, Any]:
     """What a run must share to go on from a state: all but how long it may take and where the files are.
 
-    The number of epochs decides the learning rates of a cosine schedule, the weight of energies that grows (`energy_start`) and
-    that of errors between states (`eigenbasis`), and nothing else.
+    The number of epochs decides the learning rates of a cosine schedule and weights of a loss that grows, and nothing else.
 
     Args:
         start: the model of the checkpoint to begin from, or None: the initial parameters then follow from the seed.
     """
     own = settings.asdict()
     free = ["max_minutes", "save_minutes"]
-    grows = any(getattr(settings.loss, name, 0.0) > 0 for name in ("energy_start", "eigenbasis"))
-    free += ["epochs"] if settings.optimizer.schedule == "plateau" and not grows else []
+    free += ["epochs"] if settings.optimizer.schedule == "plateau" and not settings.loss.grows else []
     own["run"]["start"] = "" if start is None else results.fingerprint(start)
     own["run"] = {n: v for n, v in own["run"].items() if n not in free}
     own["data"] = {n: v for n, v in own["data"].items() if n != "sets"}

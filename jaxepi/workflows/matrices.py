@@ -75,6 +75,10 @@ class _Study:
         if not jax.config.read("jax_enable_x64"):
             raise InputError("the baseline needs double precision: set jax_enable_x64 first (the command line does)")
         c = from_table(EquivariantSettings, settings.model, "model")
+        if settings.loss.eigenbasis and not c.interactions:
+            raise InputError(
+                "[loss] eigenbasis is learned by the network, and [model] interactions = 0 has none; leave either out"
+            )
         groups = [group for entry in settings.data.sets for group in _with_blocks(settings, entry)]
         overlap, tables, basis = _basis(groups)
         held = labels.gathered(groups, e3.configured(settings.model, basis, overlap), settings.data.level, progress)

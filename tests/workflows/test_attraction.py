@@ -67,6 +67,14 @@ def test_spectra_with_attraction_are_kept_beside_the_others(tmp_path, monkeypatc
     assert set(zip(table["attraction"], table["phonon_energies"], strict=True)) == {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert "with both" in report.summary(found)
     assert "beyond Tamm-Dancoff" in report.summary(found)
+    # What pairs that are taken away add is in both spectra.
+    silicon = materials.load("silicon", hamiltonian="si-vogl1983")
+    for part, given in ((attraction.at_rest, ()), (attraction.of_snapshot, (at_rest(silicon.primitive), 0))):
+        coupled, alone = (
+            float(part(dataclasses.replace(asked, tamm_dancoff=t), silicon, *given, silicon.screening).static_eps1()[0])
+            for t in (False, True)
+        )
+        assert coupled > 1.002 * alone
 
 
 @pytest.mark.slow

@@ -175,8 +175,7 @@ def exciton_spectrum(
         broadening: Gaussian of 0.1 eV by default. moments_count: of the expansion, about 4.3 half widths of all pair energies
             over the width of a line. valence, conduction: active bands, all filled ones and a quarter more empty ones by
             default; a degenerate set that this cuts has no derivative.
-        graph: needed where the structure is being traced: nearest images and sums of local fields are then those of its
-            crystal. With a known cell they are the structure's own, whatever the graph.
+        graph: needed where the structure is being traced.
         others: as `excitons`.
 
     Raises:

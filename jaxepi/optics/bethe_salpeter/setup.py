@@ -12,7 +12,7 @@ from jaxtyping import Array
 from jaxepi import units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import known, refuse_or_nan
+from jaxepi.guards import refuse_or_nan
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.kpoints import mesh as regular_mesh
 from jaxepi.linalg import call_lapack
@@ -81,7 +81,7 @@ class Setup:
         mesh: divisions. points: fractional, in the order of the Fourier transform, shape (K, 3); one of each pair k and -k
             where `halved`. weights: how many points of the mesh each stands for. bands: the active ones.
         polarisations: unit vectors, shape (p, 3). precision: of states and products. atoms: of each orbital.
-        degeneracy: of spin. rest: the lattice at rest.
+        degeneracy: of spin.
     """
 
     mesh: tuple[int, int, int]
@@ -92,7 +92,6 @@ class Setup:
     precision: str
     atoms: tuple[int, ...]
     degeneracy: int
-    rest: Structure
 
     @classmethod
     def of(
@@ -132,7 +131,7 @@ class Setup:
             points, weights = merged.points, np.rint(merged.weights * len(points))
         atoms = orbital_atoms(hamiltonian, structure)
         degeneracy = hamiltonian.basis.spin_degeneracy
-        return cls(mesh, points, weights, bands, directions / length[:, None], precision, atoms, degeneracy, structure)
+        return cls(mesh, points, weights, bands, directions / length[:, None], precision, atoms, degeneracy)
 
     def memory(self) -> dict[str, float]:
         """Bytes by part: `memory_bytes`."""
@@ -170,13 +169,12 @@ class Setup:
         """Pairs of one configuration; bins of all transitions and of those outside the active bands; and eigenvalues."""
         found = self.states(hamiltonian, structure, graph, grid)
         real = found.dipoles.real.dtype
-        rest, like = self.rest, None
-        if known(structure.cell) is None:  # images and sums are those of the crystal the graph was built from
-            rest, like = replace(rest, positions=graph.positions, cell=graph.cell), graph.cell
+        dtype = structure.positions.dtype  # nearest images and sums are those of the crystal the graph was built from
+        rest = replace(structure, positions=graph.positions.astype(dtype), cell=graph.cell.astype(dtype))
         table = attraction_table(interaction, structure, self.mesh, rest).astype(real)
         fields = None
         if exchange and all(structure.pbc):
-            fields = (self.degeneracy * exchange_table(structure, like=like)).astype(real)
+            fields = (self.degeneracy * exchange_table(structure, like=graph.cell)).astype(real)
         cells = math.prod(self.mesh)
         chunk = chunk_of(
             len(self.atoms), len(self.points), cells, found.dipoles.dtype.itemsize, len(self.polarisations)

@@ -36,6 +36,9 @@ SEGMENT = 20
 """Steps between two reports of progress."""
 
 
+UNIT = "eV, or eV^2 beyond Tamm-Dancoff"
+
+
 @stored
 @pytree
 class Excitons:
@@ -45,14 +48,14 @@ class Excitons:
         alpha, beta: diagonal and next diagonal of the pairs' Hamiltonian in Lanczos' basis, eV, shape (s, p, m); beyond
             Tamm-Dancoff of its square, eV^2.
         strength: total squared dipoles of the active pairs, as they enter eps2, eV, shape (s, p): the integral of eps2; beyond
-            Tamm-Dancoff that of E eps2, eV^2. Files name eV for all three.
+            Tamm-Dancoff that of E eps2, eV^2.
         rest: transitions outside the active bands, which stay independent. independent: all transitions, on the same mesh.
         tamm_dancoff: whether pairs do not couple to those that are taken away (static).
     """
 
-    alpha: Float[Array, "s p m"] = field(unit="eV")
-    beta: Float[Array, "s p m"] = field(unit="eV")
-    strength: Float[Array, "s p"] = field(unit="eV")
+    alpha: Float[Array, "s p m"] = field(unit=UNIT)
+    beta: Float[Array, "s p m"] = field(unit=UNIT)
+    strength: Float[Array, "s p"] = field(unit=UNIT)
     rest: Transitions
     independent: Transitions
     tamm_dancoff: bool = static(default=True)
@@ -127,7 +130,8 @@ def excitons(
         exchange: local fields, of crystals that are periodic in three directions (others have none).
         shift: of the mesh, in units of one division. precision: of states and products, "float32" halves memory and time;
             energies are found in that of the structure.
-        memory_gb: bound on the working memory. progress: called with steps done and steps in all.
+        graph: from the structure by default; nearest images and sums of local fields are those of the crystal that it was built
+            from. memory_gb: bound on the working memory. progress: called with steps done and steps in all.
         tamm_dancoff: leave out what couples pairs that are made to pairs that are taken away. Without (False), a step is two
             products, each half as much again.
 

@@ -21,7 +21,6 @@ from jaxepi.hamiltonians.e3 import Equivariant
 from jaxepi.nn import hermitian
 from jaxepi.training.matrices import eigenbasis
 from jaxepi.training.matrices.calibration import calibrated
-from jaxepi.training.matrices.evaluation import aligned
 from jaxepi.training.matrices.labels import Matrices
 from jaxepi.training.matrices.least_squares import Fitted
 from jaxepi.training.packing import Shape, bins
@@ -96,7 +95,7 @@ class BlockProblem:
             parts = [p | self._states(members) for p, members in zip(parts, self.batches, strict=True)]
         stacked = jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *parts)
         spread = jax.tree.map(lambda x: jnp.asarray(x, self.dtype), self.params["spread"])
-        unit = np.asarray(self._unit(parts) if self.points else 1.0, self.dtype)
+        unit = np.asarray(self._unit(stacked) if self.points else 1.0, self.dtype)
         return {"batches": stacked, "spread": spread, "unit": unit, "progress": jnp.ones((), self.dtype)}
 
     def _batch(self, members: Int[np.ndarray, "k"]) -> dict[str, Any]:
@@ -180,19 +179,16 @@ class BlockProblem:
             begin = end
         return {"basis": basis, "left": left, "weights": weights.astype(self.dtype), "k": k_of.astype(self.dtype)}
 
-    def _unit(self, parts: Sequence[Mapping[str, np.ndarray]]) -> float:
+    def _unit(self, batches: Mapping[str, Any]) -> float:
         """Mean error between states that the baseline leaves in training, eV."""
-        mu, o = aligned(self.held, self.fitted.onsite, self.fitted.hopping)[2], self.held.onsite.shape[1]
         found = []
         for number in self._of["train"]:
-            part, begin = parts[number], 0
-            for c in self.batches[number]:
-                own = slice(begin * o, (begin + int(self.held.sizes[c])) * o)
-                weights = part["weights"][:, own]
-                error = part["left"][:, own, own] - mu[c] * weights[:, None] * np.eye(weights.shape[1])
-                found.append(np.linalg.norm(error, axis=(1, 2)) / weights.sum(axis=1))
-                begin += int(self.held.sizes[c])
-        return max(float(np.mean(found)), 1e-6)
+            batch = jax.tree.map(lambda x, at=number: x[at], batches)
+            nothing = jnp.zeros_like(batch["onsite"]), tuple(jnp.zeros_like(t["hopping"]) for t in batch["near"])
+            _, mu = self._errors(batch, *nothing)
+            found += [np.asarray(self._between_states(batch, *nothing, mu, p)) for p in range(self.points)]
+        each = np.concatenate(found)
+        return max(float(each[each > 0].mean()), 1e-6)
 
     def plans(self, split: str, epoch: int | None = None) -> list[np.ndarray]:
         """Batches of a split by number, each with that of its k point, shuffled by seed and epoch; in fixed order and at the
@@ -229,16 +225,15 @@ class BlockProblem:
             loss = loss + weight / unit * mean
             sums |= {f"{name}_absolute": absolute, f"{name}_count": count}
         if self.points:
-            each = self._bands(batch, *found, mu, plan[1])
-            count = jnp.max(jnp.where(batch["real"], batch["configuration"], 0)) + 1
+            each = self._between_states(batch, *found, mu, plan[1])
+            total, count = jnp.sum(each), jnp.sum((each > 0).astype(each.dtype))
             start = self.settings.eigenbasis_from
             ramp = jnp.clip(2 * (arrays["progress"] - start) / (1 - start), 0.0, 1.0)
-            total = jnp.sum(each)
-            loss = loss + self.settings.eigenbasis / arrays["unit"] * ramp * total / count.astype(total.dtype)
-            sums |= {"states_absolute": total, "states_count": count.astype(total.dtype)}
+            loss = loss + self.settings.eigenbasis / arrays["unit"] * ramp * total / count
+            sums |= {"states_absolute": total, "states_count": count}
         return loss, sums
 
-    def _bands(self, batch: Any, onsite: Array, hopping: tuple[Array, ...], mu: Array, point: Any) -> Array:
+    def _between_states(self, batch: Any, onsite: Array, hopping: tuple[Array, ...], mu: Array, point: Any) -> Array:
         """Weighted root mean square of the errors between the label's states at one k point, of every configuration, eV."""
         basis, left, weights, k = (batch[n][point] for n in ("basis", "left", "weights", "k"))
         added = eigenbasis.assembled(onsite, batch["near"], hopping, k)
