@@ -25,7 +25,7 @@ NAMES = ("libmkl_rt.so.3", "libmkl_rt.so.2", "libmkl_rt.so", "mkl_rt.2.dll", "mk
 SYMMETRIC, HERMITIAN = -2, -4
 """Kinds of indefinite matrices, as PARDISO numbers them."""
 
-EXACT, STEPS = 1e-11, 40
+EXACT, STEPS = 1e-9, 40
 """|b - A x| / |b| at which x is refined no further, and steps at most."""
 
 ERRORS = {-2: "not enough memory", -4: "a pivot of zero", -7: "a singular diagonal block", -9: "not enough memory"}

@@ -180,7 +180,7 @@ def bands_near(
     Args:
         points: shape (k, 3), or `KPoints`. energy: eV. count: of states at each k. graph: built from the structure when left
             out. progress: called after each point with how many are done and what was found at this one. solver: of the sparse
-            equations; "pardiso" keeps one factor in single precision, and states are refined in double precision to 1e-8 eV.
+            equations; "pardiso" keeps one factor in single precision and refines what it solves to double.
 
     Raises:
         InputError: as `states_near`, and as `Hamiltonian.blocks`; a solver that is not known or not installed.
