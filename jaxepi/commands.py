@@ -48,18 +48,20 @@ class Command(NamedTuple):
             machines.connect(host, files.processes, files.process)
             if machines.helps():  # process 0 prints
                 sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        if isinstance(settings, CrystalSettings) and settings.precision == "float64":
-            double_precision()
+        if isinstance(settings, CrystalSettings):
+            compute_in(settings.precision)
         # The precision of a command is a setting of its own: no PrecisionWarning.
         warnings.filterwarnings("ignore", ".* is loaded in float32")
         self.run(settings, files, "jaxepi " + shlex.join(arguments))
 
 
-def double_precision() -> None:
-    """Compute in float64 from here on."""
+def compute_in(precision: str) -> None:
+    """Compute in float64 from here on, or make products of float32 in float32 on GPUs too."""
     import jax
 
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update(
+        *("jax_enable_x64", True) if precision == "float64" else ("jax_default_matmul_precision", "float32")
+    )
 
 
 def _output(settings: Any, files: Any, suffix: str) -> Path:
@@ -289,7 +291,7 @@ def _train(settings: w.TrainSettings, files: o.TrainFiles, line: str) -> None:
     whole = study.configured(settings.file, {n: value for n, value in given.items() if value is not None})
     baseline = isinstance(whole.loss, BlockLossSettings)  # which least squares finds, in double precision
     if whole.run.dtype == "float64" or baseline:
-        double_precision()
+        compute_in("float64")
     folder, resume = Path(files.output or f"{Path(settings.file).stem}-training"), not files.overwrite
     run = study.train_potential if study is training else study.train_hamiltonian
     result = run(whole, folder, files.progress, resume, line)
@@ -385,7 +387,7 @@ def _coupled(settings: Any) -> Any:
 def _materials(settings: w.MaterialsSettings, files: s.Settings, _: str) -> None:
     from jaxepi import materials, potentials
 
-    double_precision()
+    compute_in("float64")
     chosen = settings.name
     if not chosen:
         print("\n".join(materials.models.material_lines(settings.elements)))

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxepi import edge_lists
 from jaxepi.errors import InputError
-from jaxepi.guards import constant, poisoned, traced
+from jaxepi.guards import constant, full_precision, poisoned, traced
 from jaxepi.layers import bonded_layers
 from jaxepi.linalg import inverse_3x3, spectral_norm_3x3
 from jaxepi.structure import Structure
@@ -245,6 +245,7 @@ def guarded(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @jax.jit
+    @full_precision
     def compiled(model: Any, structure: Structure, graph: Graph) -> Any:
         if graph.checked:
             return kernel(model, structure, graph)

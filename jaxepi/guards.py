@@ -5,6 +5,7 @@ skin, a temperature below zero) is refused where the values are known. Under jit
 result and all its derivatives become NaN, by one multiplication, without a call back to the host.
 """
 
+import functools
 import os
 import warnings
 from collections.abc import Callable
@@ -40,6 +41,23 @@ def warn_of_single_precision(name: Any) -> None:
         PrecisionWarning,
         stacklevel=3,
     )
+
+
+def full_precision(function: Callable[..., T]) -> Callable[..., T]:
+    """The function with products of single precision made in single precision.
+
+    Of float32 factors, GPUs since NVIDIA's Ampere keep ten bits (TF32) unless JAX is told otherwise. A precision that the
+    caller has set (`jax.default_matmul_precision`, or the option of that name) is kept.
+    """
+
+    @functools.wraps(function)
+    def exact(*arguments: Any, **options: Any) -> T:
+        if jax.default_matmul_precision.value is not None:
+            return function(*arguments, **options)
+        with jax.default_matmul_precision("float32"):
+            return function(*arguments, **options)
+
+    return exact
 
 
 def traced(*trees: Any) -> bool:

@@ -1,20 +1,16 @@
-"""What excitons cost: silicon's primitive cell on k meshes, and a snapshot of 64 atoms. Processor time, compilation included.
+"""What excitons cost: silicon's primitive cell on k meshes, and a snapshot of 64 atoms; of a CPU, processor time.
 
     python scripts/benchmark_excitons.py [--primitive N ...] [--snapshot N ...] [--steps N] [--coupled]
 
 Single precision, one direction of light: 4 x 5 bands of the primitive cell, all filled and 160 empty ones of the snapshot.
 Steps of the snapshot are few and their time is printed for one, beside that of its states, which are found once. --coupled: the
-same beyond Tamm-Dancoff.
+same beyond Tamm-Dancoff. Compilation is included.
 """
 
 import argparse
-import os
-import platform
-import resource
-import time
-from datetime import date
 
 import jax
+from timing import clock, machine, peak
 
 jax.config.update("jax_enable_x64", True)
 
@@ -31,7 +27,7 @@ def timed(
     coupled: bool,
 ) -> list:
     """Processor time at the start, after each report, and at the end, seconds."""
-    times = [time.process_time()]
+    times = [clock()]
     je.optics.excitons(
         silicon.hamiltonian,
         structure,
@@ -42,10 +38,10 @@ def timed(
         [[1, 0, 0]],
         shift=(shift,) * 3,
         precision="float32",
-        progress=lambda done, of: times.append(time.process_time()),
+        progress=lambda done, of: times.append(clock()),
         tamm_dancoff=not coupled,
     )
-    return [*times, time.process_time()]
+    return [*times, clock()]
 
 
 def main() -> None:
@@ -55,7 +51,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="of the primitive cell")
     parser.add_argument("--coupled", action="store_true", help="beyond Tamm-Dancoff")
     options = parser.parse_args()
-    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}")
+    print(machine())
     silicon = je.materials.load("silicon", hamiltonian="silicon-hse06")
     for n in options.primitive:
         times = timed(silicon, silicon.primitive, n, (4, 5), options.steps, 0.0, options.coupled)
@@ -78,7 +74,7 @@ def main() -> None:
 
 
 def _memory() -> str:
-    return f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB resident so far"
+    return f"at most {peak():.1f} GB so far"
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ ratio; building H(k) as a fraction of that eigh; peak memory; and how many compi
 
 import argparse
 import os
-import resource
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from timing import machine, shortest
+from timing import machine, peak, shortest
 
 jax.config.update("jax_enable_x64", True)
 
@@ -71,7 +70,7 @@ def main() -> None:
     eigh = min(seconds for name, seconds in rows.items() if name.startswith("eigh"))
     for name, seconds in rows.items():
         print(f"{name:45s} {seconds:9.3f} s   {seconds / eigh:6.3f} of eigh")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+    print(f"peak memory {peak():.2f} GB")
     count_compilations(silicon)
 
 

@@ -12,7 +12,6 @@ with its own error bar. `--above 0` leaves out what is beyond the joint and the 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import machine
+from timing import clock, machine, peak
 
 jax.config.update("jax_enable_x64", True)
 
@@ -113,18 +112,17 @@ def one(options: argparse.Namespace) -> None:
             options.joint, rest, options.tolerance, precision=options.precision, width=options.width
         )
         chosen = {"dense": optics.Dense(), "filtered": filtered, "stochastic": rest}[solver]
-        start = time.perf_counter(), time.process_time()
+        start = time.perf_counter(), clock()
         found = optics.transitions(
             hamiltonian, snapshots, options.kmesh, tensor=False, graph=graph, memory_gb=options.memory, solver=chosen
         )
         jax.block_until_ready(found.histogram)
         seconds.append(time.perf_counter() - start[0])
-        cpu.append(time.process_time() - start[1])
+        cpu.append(clock() - start[1])
         spectrum = found.spectrum(energies, line)
         eps1.append(spectrum.eps1[0, :, 0, 0])
         eps2.append(spectrum.eps2[0, :, 0, 0])
         error.append(found.noise(energies, line)[0] if found.replicas is not None else np.zeros(len(energies)))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     with open(path, "wb") as file:
         np.savez(
             file,
@@ -134,7 +132,7 @@ def one(options: argparse.Namespace) -> None:
             error=error,
             seconds=seconds,
             cpu=cpu,
-            memory=memory,
+            memory=peak(),
             atoms=atoms,
         )
 
@@ -145,9 +143,7 @@ def draw(options: argparse.Namespace, structure: Structure, path: str) -> None:
     drawn = sampling.harmonic(potentials.load(options.potential), structure, temperature=300.0, count=count, key=0)
     positions = np.asarray(drawn.positions[options.snapshot :])
     seconds = time.perf_counter() - start
-    np.savez(
-        path, positions=positions, seconds=seconds, memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    )
+    np.savez(path, positions=positions, seconds=seconds, memory=peak())
 
 
 def compare(options: argparse.Namespace, found: dict[str, dict]) -> None:

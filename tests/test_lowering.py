@@ -1,4 +1,5 @@
-"""What accelerators need: the heavy functions lower for CUDA and for TPUs, and nothing in them calls back to the host."""
+"""What accelerators need: the heavy functions lower for CUDA and for TPUs, nothing in them calls back to the host, products of
+single precision are not rounded to ten bits."""
 
 import re
 
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
+from jax.extend.core import jaxprs_in_params
 
 from jaxepi import electrons, hamiltonians, optics, potentials, sampling
 from jaxepi.kpoints import KPoints
@@ -79,3 +81,42 @@ def test_calls_to_the_host_would_be_found():
     with pytest.raises((NotImplementedError, ValueError)):
         lowered(asks)
     assert HOST.search(jax.jit(asks).lower(CELL.positions).as_text())
+
+
+def products(jaxpr):
+    """All products of single precision, also in what a program calls: their precision."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general" and equation.invars[0].aval.dtype in (np.float32, np.complex64):
+            yield equation.params["precision"]
+        for inner in jaxprs_in_params(equation.params):
+            yield from products(inner)
+
+
+def energy_in_single():
+    model = potentials.load("silicon-pbe").astype("float32")
+    graph = model.graph(CELL.astype("float32"))
+    return jax.grad(lambda x: model.apply(CELL.astype("float32").with_positions(x), graph)), jnp.float32
+
+
+def blocks_of_a_network():
+    model = hamiltonians.load("graphene-pbe-e3")
+    layer = Structure.create([[0.0, 0, 0], [1.23, 0.71, 0]], np.diag([2.46, 4.26, 20.0]), [6, 6])
+    graph = model.graph(layer)
+    return lambda x: model.blocks(layer.with_positions(x[:2]), graph).hopping, jnp.float64
+
+
+@pytest.mark.parametrize("case", [energy_in_single, pytest.param(blocks_of_a_network, marks=pytest.mark.slow)])
+def test_single_precision_is_not_rounded_to_ten_bits(case):
+    """GPUs would make such products of TF32 numbers, wrong by 1e-3 of them (jax issue 4873)."""
+    function, dtype = case()
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        found = list(products(jax.make_jaxpr(function)(jnp.asarray(CELL.positions, dtype)).jaxpr))
+    assert len(found) > 5
+    assert set(found) == {(jax.lax.Precision.HIGHEST,) * 2}
+
+
+def test_a_precision_that_was_asked_for_is_kept():
+    function, dtype = energy_in_single()
+    with jax.default_matmul_precision("tensorfloat32"), jax.numpy_rank_promotion("allow"):
+        found = list(products(jax.make_jaxpr(function)(jnp.asarray(CELL.positions, dtype)).jaxpr))
+    assert (jax.lax.Precision.HIGHEST,) * 2 not in found

@@ -24,6 +24,7 @@ from jaxepi import schema, tree
 from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph, Relation, Table
+from jaxepi.guards import full_precision
 from jaxepi.hamiltonians import positions
 from jaxepi.hamiltonians.base import BlockModule, Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
@@ -199,6 +200,7 @@ class Equivariant(BlockModule):
             out.append(in_chunks(made, v.reshape(-1, 3), _senders(v)))
         return tuple(out)
 
+    @full_precision
     def learned(
         self,
         params: Mapping[str, Any],

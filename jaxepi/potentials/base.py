@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxepi.graph import Graph, Relation, Table, guarded
+from jaxepi.guards import full_precision
 from jaxepi.model import Model, Module
 from jaxepi.structure import Structure
 from jaxepi.tree import pytree, static
@@ -92,6 +93,7 @@ class Potential(Model):
 
     module: EnergyModule = static()
 
+    @full_precision
     def apply(self, structure: Structure, graph: Graph) -> Float[Array, ""]:
         """Potential energy of the cell, eV, without the guard: for compiled code that looks after the graph itself."""
         return self.module.apply({"params": self.params}, structure, graph)

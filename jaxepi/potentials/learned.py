@@ -19,6 +19,7 @@ from jaxepi import schema
 from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph, Relation, Table
+from jaxepi.guards import full_precision
 from jaxepi.model import label
 from jaxepi.potentials.base import PairTerm, Potential, TrainableEnergy
 from jaxepi.potentials.domain import extrapolations
@@ -84,6 +85,7 @@ class NetworkEnergy(TrainableEnergy):
         variables = jax.jit(self.network.init)(key, index, vectors, (table,) * count)
         return {"network": variables["params"], "reference": jnp.zeros(len(self.species)), "scale": jnp.ones(())}
 
+    @full_precision
     def site_energies(
         self,
         variables: Mapping[str, Any],
@@ -111,6 +113,7 @@ class NetworkEnergy(TrainableEnergy):
         vectors = tuple(table.vectors(structure.positions, structure.cell) for table in graph.tables)
         return self.site_energies(variables, self._index(structure), vectors, graph.tables)
 
+    @full_precision
     def site_features(
         self,
         variables: Mapping[str, Any],

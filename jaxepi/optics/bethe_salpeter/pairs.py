@@ -31,7 +31,7 @@ from jaxtyping import Array, Float, Inexact, Int
 from jaxepi import units
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
-from jaxepi.guards import whole
+from jaxepi.guards import full_precision, whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.bloch import bloch_matrices, cartesian
 from jaxepi.linalg import hermitian, invariant_subspaces, inverse_cholesky, matrix_function
@@ -82,6 +82,7 @@ class Pairs:
     waves: Float[Array, "R K 2"] | None = None
 
 
+@full_precision
 def product(pairs: Pairs, x: Inexact[Array, "K c v"], coupling: int = 0) -> Inexact[Array, "K c v"]:
     """The pairs' Hamiltonian times an amplitude, eV: A x, or A x + B x* and A x - B x* where `coupling` is 1 and -1."""
     kinetic = jnp.einsum("kcd,kdv->kcv", pairs.upper, x) - jnp.einsum("kcu,kuv->kcv", x, pairs.lower)

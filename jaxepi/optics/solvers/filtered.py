@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from jaxepi.errors import InputError
-from jaxepi.guards import poisoned, traced
+from jaxepi.guards import full_precision, poisoned, traced
 from jaxepi.linalg import inverse_cholesky
 from jaxepi.optics.broadening import EnergyGrid
 from jaxepi.optics.solvers import estimators, spectral
@@ -51,6 +51,7 @@ TAKES_OVER = (3.0, 6.0)
 
 
 @partial(jax.jit, static_argnames="together")
+@full_precision
 def _filter(h: Bonds, block: Inexact[Array, "n o m"], scale, coefficients, together: int) -> Inexact[Array, "n o m"]:
     """The polynomial of H times a block of vectors, columns by columns."""
     n, o, m = block.shape
