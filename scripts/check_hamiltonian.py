@@ -12,6 +12,7 @@ slopes and splittings of levels.
 """
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -281,8 +282,12 @@ def main() -> int:
     print(f"{options.model} against {options.level}, a = {options.a} angstrom")
     data = datasets.read(options.data)
     print("\n".join(named_rows(model, data, options.level, options.a)))
+    # Cells with numbers of their own (of a pair) and their crystal at rest without are one group here.
+    plain = (dataclasses.replace(group, extra={}) for group in data.groups)
+    joined = datasets.gather(data.name, data.levels, plain)
     for rows in (strained_rows, slope_rows, drift_rows, thermal_rows, pair_rows, mode_rows):
-        print("\n".join(rows(model, data, options.level)), flush=True)
+        whole = joined if rows in (drift_rows, thermal_rows) else data
+        print("\n".join(rows(model, whole, options.level)), flush=True)
     if species != (14, 14):
         print(direct(model, cell))
         return 0

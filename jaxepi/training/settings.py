@@ -200,6 +200,13 @@ class BandLossSettings(Settings):
         "are right; of groups that hold the crystal at rest",
         **WEIGHT,
     )
+    shifts: float = setting(
+        0.0,
+        "weight of the squared errors of how far these levels, and the valence top above the mean of filled bands, lie from "
+        "the crystal at rest on the same mesh, so that meshes that place levels otherwise do not pull at their shifts; of sets "
+        "that hold the crystal at rest",
+        **WEIGHT,
+    )
     levels_within: float = setting(1.5, "of the lowest empty state: which levels count", "eV", above=0, most=1e3)
     bands: int = setting(0, "of the labels that are kept; 0 keeps all", least=0)
     points: int = setting(
@@ -227,13 +234,13 @@ class BandLossSettings(Settings):
         super().__post_init__()
         if not self.window[0] < self.window[1]:
             raise InputError(f"window {self.window}: give two energies in eV, the lower first")
-        if self.levels and self.points:
+        if self.levels + self.shifts and self.points:
             raise InputError(
-                "levels and points: a level is the mean over k points of the mesh; leave one of the two at 0"
+                "levels (or shifts) and points: a level is the mean over k points of the mesh; leave one of the two at 0"
             )
-        if not self.eigenvalues + self.gap + self.levels + self.hamiltonian + self.overlap > 0:
+        if not self.eigenvalues + self.gap + self.levels + self.shifts + self.hamiltonian + self.overlap > 0:
             raise InputError(
-                "eigenvalues, gap, levels, hamiltonian and overlap are all zero: nothing is left to learn from"
+                "eigenvalues, gap, levels, shifts, hamiltonian and overlap are all zero: nothing is left to learn from"
             )
 
     @property

@@ -25,7 +25,7 @@ from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.hamiltonians.settings import EquivariantSettings, SlaterKosterSettings
 from jaxepi.settings import read_toml
 from jaxepi.training import TrainingSettings, reading
-from jaxepi.training.bands import evaluation, spectra
+from jaxepi.training.bands import edges, evaluation, spectra
 from jaxepi.training.bands.presolve import presolved
 from jaxepi.training.core.loop import Fit, Row
 from jaxepi.training.core.metrics import write_metrics
@@ -130,9 +130,11 @@ def prepare(settings: TrainingSettings, progress: bool = False) -> tuple[spectra
     groups = []
     electrons = {chemical_symbols[z]: n for z, n in hamiltonian.basis.electrons}
     for entry in settings.data.sets:
-        for held in reading.with_eigenvalues(entry, settings.data, electrons):
+        found = reading.with_eigenvalues(entry, settings.data, electrons)
+        for held in found:
             basics = (held, settings.data.level, entry.weight, hamiltonian)
-            groups.append(spectra.Group.of(*basics, loss.bands, progress, loss.matrices, entry.repeat))
+            rest = edges.crystal_of(found, held, settings.data.level) if loss.shifts else None
+            groups.append(spectra.Group.of(*basics, loss.bands, progress, loss.matrices, entry.repeat, rest))
     module, params = learned.configured(config)
     published = Hamiltonian(params, module.base)
     problem = spectra.BandProblem(hamiltonian, groups, loss, run.batch_atoms, run.dtype, run.seed, published)

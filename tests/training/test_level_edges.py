@@ -172,7 +172,7 @@ def test_a_group_without_the_crystal_at_rest_has_no_levels(thermal):
 
 
 def test_levels_need_all_points():
-    with pytest.raises(InputError, match="levels and points"):
+    with pytest.raises(InputError, match="levels \\(or shifts\\) and points"):
         BandLossSettings(levels=1.0, points=4)
 
 

@@ -113,6 +113,35 @@ def test_levels_of_the_crystal_at_rest_count_by_their_means(held):
 
 
 @pytest.mark.slow
+def test_shifts_from_the_crystal_at_rest_count_without_its_own_errors(held):
+    """In the crystal's own group, and in a group that finds it in another: a wrong place of a level costs nothing."""
+    settings = BandLossSettings(eigenvalues=0.0, gap=0.0, shifts=2.0, levels_within=0.3)
+    whole = dataclasses.replace(held, kind=("unstrained", *held.kind[1:]))
+    own, others = group_of(whole), whole.take([1, 2])
+    apart = spectra.Group.of(others, "pbe", 1.0, start(), 0, False, rest=(whole, 0))
+    found = []
+    for group, members in ((own, [0, 1, 2]), (apart, [0, 1, -1])):
+        problem = spectra.BandProblem(start(), [group], settings, 8, "float64")
+        plan, arrays, params = spectra.BandPlan(np.array(members, np.int32), None, 0), problem.arrays, problem.initial()
+        found.append(
+            jax.jit(lambda p, a, of=problem, at=plan: (of.outputs(p, a, at), of.loss(p, a, at)[0]))(params, arrays)
+        )
+    (outputs, loss), (same, part) = found
+
+    error = np.asarray(outputs.energies) - own.energies[:3]
+    error = error - error[0]
+    top, empty = edges.levels(own.energies[0], 4, 0.3)
+    filled = np.average(error[..., :4].mean(axis=-1), axis=-1, weights=whole.weights)
+    each = [level.of(error) - top.of(error) for level in empty] + [top.of(error) - filled]
+    expected = np.mean(np.square(each), axis=0)
+    assert expected[1:].min() > 1e-6
+    np.testing.assert_allclose(outputs.shifts, expected, rtol=1e-6, atol=1e-15)
+    np.testing.assert_allclose(same.shifts[:2], expected[1:], rtol=1e-6)
+    assert float(loss) == pytest.approx(2 * expected.mean())
+    assert float(part) == pytest.approx(2 * expected.sum() / 3)
+
+
+@pytest.mark.slow
 def test_terms_of_the_distance_are_fitted_before_training(held):
     with pytest.raises(InputError, match="give \\[model\\] radial"):
         presolved(spectra.BandProblem(start(), [group_of(held)], BandLossSettings(), 8, "float64"), 3)

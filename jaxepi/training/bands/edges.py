@@ -77,11 +77,20 @@ def levels(rest: Float[np.ndarray, "k b"], occupied: int, within: float = 1.0) -
 def functionals(rest: Float[np.ndarray, "k b"], occupied: int, within: float) -> Float[np.ndarray, "l k b"]:
     """The levels above the valence top as sums over all eigenvalues: level = sum_kb f_lkb E_kb."""
     top, empty = levels(rest, occupied, within)
-    out = np.zeros((len(empty), *rest.shape))
-    for row, one in enumerate(empty):
-        for level, sign in ((one, 1.0), (top, -1.0)):
-            share = sign / (len(level.points) * level.states)
-            out[row, list(level.points), slice(*level.bands)] += share
+    return np.stack([_mean(one, rest) - _mean(top, rest) for one in empty])
+
+
+def top_functional(rest: Float[np.ndarray, "k b"], occupied: int, weights: Float[np.ndarray, "k"]) -> np.ndarray:
+    """The valence top above the mean of the filled bands, likewise, shape (k, b)."""
+    filled = np.zeros(rest.shape)
+    filled[:, :occupied] = weights[:, None] / (weights.sum() * occupied)
+    return _mean(levels(rest, occupied)[0], rest) - filled
+
+
+def _mean(level: Level, rest: np.ndarray) -> np.ndarray:
+    """The mean of a level's states as a sum over all eigenvalues."""
+    out = np.zeros(rest.shape)
+    out[list(level.points), slice(*level.bands)] = 1 / (len(level.points) * level.states)
     return out
 
 
@@ -99,6 +108,23 @@ def at_rest(group: Configurations, level: str) -> int | None:
         return None
     found = [i for i, kind in enumerate(group.kind) if kind == "unstrained"]
     return found[0] if found else None
+
+
+def crystal_of(
+    groups: Sequence[Configurations], group: Configurations, level: str
+) -> tuple[Configurations, int] | None:
+    """The group and the row of the crystal at rest on the mesh and in the cell of a group, its own or another; None without."""
+    for home in (group, *groups):
+        row = at_rest(home, level)
+        if row is None or (home.species, home.mesh) != (group.species, group.mesh):
+            continue
+        if np.array_equal(home.kpoints, group.kpoints) and (home is group or _near(home.cell[row], group.cell[0])):
+            return home, row
+    return None
+
+
+def _near(one: np.ndarray, two: np.ndarray) -> bool:
+    return bool(np.abs(one - two).max() < 1e-6)
 
 
 def predicted(model: Hamiltonian, group: Configurations, rows: Sequence[int] | Int[np.ndarray, "r"]) -> np.ndarray:

@@ -36,7 +36,9 @@ class Group:
         held: as read; energies are its eigenvalues at one level, eV, shape (s, k, b). weight: of its configurations.
         graphs, images: stacked, padded alike. real: whether H(k) is real at all its k points.
         blocks: H(R) and S(R) on the edges of the graphs, where they are learned. repeat: how often a training epoch goes
-            through them. rest: the row of the crystal at rest, if it is among them.
+            through them. positions, cell: of the configurations, and after them of the crystal at rest where another group
+            holds it on the same mesh; graphs and images too. rest: its row, None without. still: its eigenvalues, eV, shape
+            (k, b), NaN without.
     """
 
     held: Configurations
@@ -45,6 +47,9 @@ class Group:
     graphs: Graph
     images: Images
     real: bool
+    positions: Float[np.ndarray, "r n 3"]
+    cell: Float[np.ndarray, "r 3 3"]
+    still: Float[np.ndarray, "k b"]
     blocks: BlockTargets | None = None
     repeat: int = 1
     rest: int | None = None
@@ -60,30 +65,46 @@ class Group:
         progress: bool,
         matrices: bool = False,
         repeat: int = 1,
+        rest: tuple[Configurations, int] | None = None,
     ) -> "Group":
         """Find the neighbours of all configurations; `bands` is how many are kept (0: all).
+
+        Args:
+            rest: group and row of the crystal at rest (`edges.crystal_of`); None: of these configurations, if they hold it.
 
         Raises:
             InputError: with `matrices`, blocks that the model cannot have (see `blocks.targets`).
         """
         energies = held.labels[level]["eigenvalues"]
         energies = energies[:, :, : bands or None]
+        still, positions, cell = np.full(energies.shape[1:], np.nan), held.positions, held.cell
+        rest = rest or edges.crystal_of((), held, level)
+        row_at_rest = None
+        if rest is not None:
+            home, row_at_rest = rest
+            still = home.labels[level]["eigenvalues"][row_at_rest, :, : energies.shape[2]]
+            if home is not held:
+                positions, cell = (
+                    np.append(a, b[row_at_rest][None], axis=0)
+                    for a, b in ((positions, home.positions), (cell, home.cell))
+                )
+                row_at_rest = len(held)
         graphs = []
         # Every configuration has a graph of its own: where terms end at the cutoff a skin would only cost. (The bonds of a
         # published set are all pairs within cutoff and skin.)
         skin = 0.0 if hamiltonian.module.ends_at_cutoff else None
-        rows = progress_bar(range(len(held)), desc="neighbours", unit="configuration", leave=False, shown=progress)
+        rows = progress_bar(range(len(positions)), desc="neighbours", unit="configuration", leave=False, shown=progress)
         for row in rows:
-            structure = Structure.create(held.positions[row], held.cell[row], held.species, held.pbc)
+            structure = Structure.create(positions[row], cell[row], held.species, held.pbc)
             graphs.append(hamiltonian.graph(structure, skin))
         shape = tuple(max(lengths) for lengths in zip(*map(shape_of, graphs), strict=True))
         most = max(Images.of(g).mask.shape[1] for g in graphs)
         images = _stacked([Images.of(g, most) for g in graphs])
         real = hamiltonian.real and KPoints(held.kpoints, held.weights).is_real
         graphs = [padded(g, shape) for g in graphs]
-        blocks = targets(held, graphs, hamiltonian, level) if matrices else None
-        rest = edges.at_rest(held, level)
-        return cls(held, energies, weight, _stacked(graphs), images, real, blocks, repeat, rest)
+        blocks = targets(held, graphs[: len(held)], hamiltonian, level) if matrices else None
+        found = (_stacked(graphs), images, real, positions, cell, still, blocks)
+        return cls(held, energies, weight, *found, repeat, row_at_rest)
 
     @property
     def occupied(self) -> int:
@@ -190,9 +211,18 @@ def band_errors(
 
 def functionals(group: Group, settings: BandLossSettings) -> Float[np.ndarray, "l k b"]:
     """What the loss compares of levels (`edges.functionals`); none where it does not, or without the crystal at rest."""
-    if not settings.levels or group.rest is None:
+    if not settings.levels or group.rest is None or group.rest == len(group.held):
         return np.zeros((0, *group.energies.shape[1:]))
-    return edges.functionals(group.energies[group.rest], group.occupied, settings.levels_within)
+    return edges.functionals(group.still, group.occupied, settings.levels_within)
+
+
+def shifting(group: Group, settings: BandLossSettings) -> Float[np.ndarray, "l k b"]:
+    """What the loss compares of shifts from the crystal at rest, on meshes that hold it: the levels, and the valence top."""
+    if not settings.shifts or group.rest is None:
+        return np.zeros((0, *group.energies.shape[1:]))
+    found = edges.functionals(group.still, group.occupied, settings.levels_within)
+    top = edges.top_functional(group.still, group.occupied, group.held.weights)
+    return np.concatenate([found, top[None]])
 
 
 HARTREE_EV, RYDBERG_EV = 27.211386, 13.605693

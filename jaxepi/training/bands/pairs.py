@@ -57,7 +57,7 @@ def shifts(data: DataSet, level: str, found: Bands) -> list[PairShift]:
     out = []
     for group in data.groups:
         chosen = opposite(group)
-        rest = _at_rest(data, group, level)
+        rest = edges.crystal_of(data.groups, group, level)
         if not chosen or rest is None:
             continue
         home, row = rest
@@ -95,14 +95,3 @@ def _mean(atoms: int, name: str, kelvin: float, labels: np.ndarray, models: np.n
     scatter, unsure = (float(x.std(ddof=1) / count**0.5) if count > 1 else float("nan") for x in (label, model - label))
     means = float(label.mean()), float(model.mean())
     return PairShift(atoms, name, float(kelvin), count, *means, scatter, means[1] - means[0], unsure, odd)
-
-
-def _at_rest(data: DataSet, group: Configurations, level: str) -> tuple[Configurations, int] | None:
-    """The group and the row of the crystal at rest on the mesh and in the cell of a group."""
-    for home in data.groups:
-        row = edges.at_rest(home, level)
-        if row is None or (home.species, home.mesh) != (group.species, group.mesh):
-            continue
-        if np.array_equal(home.kpoints, group.kpoints) and np.abs(home.cell[row] - group.cell[0]).max() < 1e-6:
-            return home, row
-    return None

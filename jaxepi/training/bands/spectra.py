@@ -32,6 +32,7 @@ from jaxepi.training.bands.groups import (
     importance,
     level_errors,
     refuse,
+    shifting,
 )
 from jaxepi.training.blocks import block_errors
 from jaxepi.training.settings import BandLossSettings
@@ -63,12 +64,14 @@ class BandOutputs:
 
     Attributes:
         energies: as many bands as the labels have, not aligned, eV. blocks: mean squared errors of H (eV^2) and S; zero where
-            they are not learned. penalty: what the loss adds to keep orbitals physical.
+            they are not learned. penalty: what the loss adds to keep orbitals physical. shifts: mean squared errors of levels
+            less those at rest, eV^2; zero where the loss does not ask for them.
     """
 
     energies: Float[Array, "B k b"]
     blocks: Float[Array, "B 2"]
     penalty: Float[Array, "B"]
+    shifts: Float[Array, "B"]
 
 
 class BandProblem:
@@ -112,7 +115,8 @@ class BandProblem:
         out = []
         for group in self.groups:
             held = group.held
-            found: dict[str, Any] = {"positions": held.positions, "cell": held.cell, "energies": group.energies}
+            found: dict[str, Any] = {"positions": group.positions, "cell": group.cell, "energies": group.energies}
+            found |= {"still": group.still, "shifts": shifting(group, self.settings)}
             found |= {"graphs": group.graphs, "images": group.images}
             found |= {"kpoints": held.kpoints, "importance": importance(group, self.settings), "blocks": group.blocks}
             found["levels"] = functionals(group, self.settings)
@@ -157,8 +161,11 @@ class BandProblem:
         """What the model says of a batch."""
         data, group = arrays[plan.group], self.groups[plan.group]
         members = jnp.maximum(plan.members, 0)
-        names = ("positions", "cell", "graphs", "images", "blocks")
-        taken = [jax.tree.map(lambda x: x[members], data[n]) for n in names]
+        still = group.rest is not None and len(data["shifts"]) > 0
+        # The crystal at rest comes last, where shifts from it are compared.
+        rows = jnp.append(members, group.rest) if still else members
+        taken = [jax.tree.map(lambda x: x[rows], data[n]) for n in ("positions", "cell", "graphs", "images")]
+        taken.append(jax.tree.map(lambda x: x[jnp.minimum(rows, len(group.held) - 1)], data["blocks"]))
         hamiltonian = dataclasses.replace(self.hamiltonian, params=jax.tree.map(jnp.asarray, params))
         count = group.energies.shape[2]
         kpoints = data["kpoints"] if plan.points is None else data["kpoints"][plan.points]
@@ -172,7 +179,12 @@ class BandProblem:
                 errors = jnp.stack(block_errors(blocks, target, graph, self.settings.align != "none"))
             return bands(h, s)[:, :count], errors, self.penalty(blocks, s, structure, graph)
 
-        return BandOutputs(*jax.vmap(one)(*taken))
+        found = jax.vmap(one)(*taken)
+        shifts = jnp.zeros(len(members), found[0].dtype)
+        if still:
+            calm, found = found[0][-1] - data["still"], jax.tree.map(lambda x: x[:-1], found)
+            shifts = level_errors(found[0] - data["energies"][members] - calm[None], data["shifts"])
+        return BandOutputs(*found, shifts)
 
     def penalty(self, blocks: Blocks, overlaps: Array | None, structure: Structure, graph: Graph) -> Float[Array, ""]:
         """What keeps the orbitals of one configuration physical (`penalties`), weighted."""
@@ -197,7 +209,7 @@ class BandProblem:
             importance_, label = importance_[:, plan.points], label[:, plan.points]
         error = aligned(found.energies, occupied, settings.align) - aligned(label, occupied, settings.align)
         squares = jnp.sum(importance_ * error**2, axis=(1, 2)) / jnp.sum(importance_, axis=(1, 2))
-        value = found.penalty
+        value = found.penalty + settings.shifts * found.shifts
         if settings.eigenvalues:
             value = value + settings.eigenvalues * squares
         if settings.gap:
@@ -218,9 +230,9 @@ class BandProblem:
         """Eigenvalues of every group in the order of its configurations, NaN where there is none."""
         return self._gathered(plans, [x.energies for x in outputs])
 
-    def terms(self, plans: Sequence[BandPlan], outputs: Sequence[BandOutputs]) -> list[Float[np.ndarray, "s 3"]]:
-        """Mean squared errors of H (eV^2) and S, and penalties, likewise."""
-        return self._gathered(plans, [np.column_stack([x.blocks, x.penalty]) for x in outputs])
+    def terms(self, plans: Sequence[BandPlan], outputs: Sequence[BandOutputs]) -> list[Float[np.ndarray, "s 4"]]:
+        """Mean squared errors of H (eV^2) and S, penalties, and mean squared errors of shifts (eV^2), likewise."""
+        return self._gathered(plans, [np.column_stack([x.blocks, x.penalty, x.shifts]) for x in outputs])
 
     def _gathered(self, plans: Sequence[BandPlan], values: Sequence[Any]) -> list[np.ndarray]:
         shapes: dict[int, tuple[int, ...]] = {
@@ -238,7 +250,12 @@ class BandProblem:
         rows = [self.rows(group, split) for group in self.groups]
         errors = [band_errors(g, f, r, settings) for g, f, r in zip(self.groups, found, rows, strict=True) if len(r)]
         more = np.concatenate([t[r] for t, r in zip(terms, rows, strict=True) if len(r)])
-        loss = np.concatenate([e["loss"] for e in errors]) + more @ [settings.hamiltonian, settings.overlap, 1.0]
+        loss = np.concatenate([e["loss"] for e in errors]) + more @ [
+            settings.hamiltonian,
+            settings.overlap,
+            1.0,
+            settings.shifts,
+        ]
         total = {n: np.concatenate([e[n] for e in errors]) for n in ("bands", "near", "gap")}
         root = {n: 1e3 * float(np.sqrt(np.nanmean(total[n]))) for n in ("bands", "near")}
         gaps = 1e3 * total["gap"]
