@@ -119,14 +119,10 @@ def test_shifts_from_the_crystal_at_rest_count_without_its_own_errors(held):
     whole = dataclasses.replace(held, kind=("unstrained", *held.kind[1:]))
     own, others = group_of(whole), whole.take([1, 2])
     apart = spectra.Group.of(others, "pbe", 1.0, start(), 0, False, rest=(whole, 0))
-    found = []
-    for group, members in ((own, [0, 1, 2]), (apart, [0, 1, -1])):
-        problem = spectra.BandProblem(start(), [group], settings, 8, "float64")
-        plan, arrays, params = spectra.BandPlan(np.array(members, np.int32), None, 0), problem.arrays, problem.initial()
-        found.append(
-            jax.jit(lambda p, a, of=problem, at=plan: (of.outputs(p, a, at), of.loss(p, a, at)[0]))(params, arrays)
-        )
-    (outputs, loss), (same, part) = found
+    first = spectra.BandProblem(start(), [own], settings, 8, "float64")
+    outputs = jax.jit(first.outputs)(first.initial(), first.arrays, spectra.BandPlan(np.arange(3), None, 0))
+    second = spectra.BandProblem(start(), [apart], settings, 8, "float64")
+    loss, _ = jax.jit(second.loss)(second.initial(), second.arrays, spectra.BandPlan(np.array([0, 1, -1]), None, 0))
 
     error = np.asarray(outputs.energies) - own.energies[:3]
     error = error - error[0]
@@ -136,9 +132,7 @@ def test_shifts_from_the_crystal_at_rest_count_without_its_own_errors(held):
     expected = np.mean(np.square(each), axis=0)
     assert expected[1:].min() > 1e-6
     np.testing.assert_allclose(outputs.shifts, expected, rtol=1e-6, atol=1e-15)
-    np.testing.assert_allclose(same.shifts[:2], expected[1:], rtol=1e-6)
-    assert float(loss) == pytest.approx(2 * expected.mean())
-    assert float(part) == pytest.approx(2 * expected.sum() / 3)
+    assert float(loss) == pytest.approx(2 * expected.sum() / 3)
 
 
 @pytest.mark.slow

@@ -161,9 +161,9 @@ class BandProblem:
         """What the model says of a batch."""
         data, group = arrays[plan.group], self.groups[plan.group]
         members = jnp.maximum(plan.members, 0)
-        still = group.rest is not None and len(data["shifts"]) > 0
+        rest = group.rest if len(data["shifts"]) else None
         # The crystal at rest comes last, where shifts from it are compared.
-        rows = jnp.append(members, group.rest) if still else members
+        rows = members if rest is None else jnp.append(members, rest)
         taken = [jax.tree.map(lambda x: x[rows], data[n]) for n in ("positions", "cell", "graphs", "images")]
         taken.append(jax.tree.map(lambda x: x[jnp.minimum(rows, len(group.held) - 1)], data["blocks"]))
         hamiltonian = dataclasses.replace(self.hamiltonian, params=jax.tree.map(jnp.asarray, params))
@@ -179,12 +179,11 @@ class BandProblem:
                 errors = jnp.stack(block_errors(blocks, target, graph, self.settings.align != "none"))
             return bands(h, s)[:, :count], errors, self.penalty(blocks, s, structure, graph)
 
-        found = jax.vmap(one)(*taken)
-        shifts = jnp.zeros(len(members), found[0].dtype)
-        if still:
-            calm, found = found[0][-1] - data["still"], jax.tree.map(lambda x: x[:-1], found)
-            shifts = level_errors(found[0] - data["energies"][members] - calm[None], data["shifts"])
-        return BandOutputs(*found, shifts)
+        energies, errors, penalty = jax.vmap(one)(*taken)
+        if rest is None:
+            return BandOutputs(energies, errors, penalty, jnp.zeros_like(penalty))
+        error = energies[:-1] - data["energies"][members] - (energies[-1] - data["still"])[None]
+        return BandOutputs(energies[:-1], errors[:-1], penalty[:-1], level_errors(error, data["shifts"]))
 
     def penalty(self, blocks: Blocks, overlaps: Array | None, structure: Structure, graph: Graph) -> Float[Array, ""]:
         """What keeps the orbitals of one configuration physical (`penalties`), weighted."""
