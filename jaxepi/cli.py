@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     with warnings.catch_warnings():
         warnings.showwarning = _one_line
+        warnings.simplefilter("ignore", DeprecationWarning)  # of libraries among themselves: no user can help it
         return _run(arguments)
 
 

@@ -57,7 +57,7 @@ def main() -> None:
         times = timed(silicon, silicon.primitive, n, (4, 5), options.steps, 0.0, options.coupled)
         step = (times[-2] - times[1]) / (options.steps - 20)
         print(
-            f"primitive cell, {n}^3 points: {times[-1] - times[0]:.0f} s, {1e3 * step:.0f} ms a step; {_memory()}",
+            f"primitive cell, {n}^3 points: {times[-1] - times[0]:.0f} s, {1e3 * step:.2f} ms a step; {_memory()}",
             flush=True,
         )
     supercell = silicon.structure.supercell(2)
@@ -70,7 +70,7 @@ def main() -> None:
         times = timed(silicon, moved, n, (128, 160), 60, 0.5, options.coupled)
         step = (times[3] - times[1]) / 40
         first = times[1] - times[0] - 20 * step
-        print(f"64 atoms, {n}^3 points: states {first:.0f} s, {step:.2f} s a step; {_memory()}", flush=True)
+        print(f"64 atoms, {n}^3 points: states {first:.0f} s, {step:.3f} s a step; {_memory()}", flush=True)
 
 
 def _memory() -> str:

@@ -13,7 +13,6 @@ atoms, a process a size.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.build import bulk
 from refusals import refusing
-from timing import machine, shortest
+from timing import machine, peak, shortest
 
 from jaxepi import plotting, potentials
 from jaxepi.errors import InputError
@@ -136,8 +135,7 @@ def one_size(options: argparse.Namespace) -> dict[str, Any]:
     for _ in range(options.repeats):
         clock.append(shortest(call, 1))
     processor = (time.process_time() - begin) / options.repeats
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"atoms": len(structure), "seconds": min(clock), "processor_seconds": processor, "peak_gb": peak}
+    return {"atoms": len(structure), "seconds": min(clock), "processor_seconds": processor, "peak_gb": peak()}
 
 
 def growth(options: argparse.Namespace) -> None:
@@ -201,19 +199,22 @@ def beside_peer(options: argparse.Namespace) -> None:
     potential, model = built(argparse.Namespace(**{**vars(options), "potential": None}))
     structures = cells(sorted({*(options.atoms or SIZES), 64}))
     ours: dict[str, Any] = {"forces": {}}
+    first = {}
     for cell in structures:
         structure = structure_of(cell, options.dtype)
-        ours["forces"][str(len(structure))] = shortest(force_call(potential, structure), options.repeats + 1)
+        call = force_call(potential, structure)
+        first[len(structure)] = shortest(call, 1)
+        ours["forces"][str(len(structure))] = shortest(call, options.repeats)
         if len(structure) == 64:
             ours["training"] = training_step(potential, structure, options.repeats)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     task = {"model": model, "species": [14], "structures": structures, "dtype": options.dtype}
     task |= {"threads": options.threads, "repeats": options.repeats}
     theirs = peer(options.peer, task) if options.peer else None
     name = f"mace-torch {theirs['version']}, torch {theirs['torch']}" if theirs else "no peer"
     count = sum(x.size for x in jax.tree.leaves(potential.params["network"]))
-    print(f"{options.channels} channels, hidden lmax {options.hidden_lmax}, {options.dtype}, {jax.default_backend()}")
-    print(f"{count} parameters; against {name}; peak memory of ours {peak:.1f} GB")
+    print(f"{machine()}; {options.channels} channels, hidden lmax {options.hidden_lmax}, {options.dtype}")
+    print(f"{count} parameters; against {name}; peak memory of ours {peak():.1f} GB")
+    print("first force call of each size, s, with its compilation: " + ", ".join(f"{t:.1f}" for t in first.values()))
     rows = [(f"forces, {n} atoms", t, theirs and theirs["forces"][n]) for n, t in ours["forces"].items()]
     rows.append(("training step, 64 atoms", ours["training"], theirs and theirs["training"]))
     print("| | ours, ms | peer, ms | ratio |\n| --- | --- | --- | --- |")

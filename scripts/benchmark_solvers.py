@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--hamiltonian", default="silicon-hse06")
     parser.add_argument("--potential", default="silicon-pbe")
     parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=1, help="of the others; the first compiles")
     parser.add_argument("--vectors", type=int, default=8)
     parser.add_argument("--above", type=int, default=2)
     parser.add_argument("--ceiling", type=float, default=3.0)
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--kmesh", type=int, default=1)
     parser.add_argument("--snapshot", type=int, default=0)
     parser.add_argument("--energies", type=float, nargs=3, default=[1.1, 3.0, 191])
+    parser.add_argument("--folder", help="where snapshots and results stay; snapshots that are there are taken")
     parser.add_argument("--output", help="spectrum of the last solver, NumPy archive")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -60,20 +62,26 @@ def main() -> None:
         flush=True,
     )
     for atoms in options.atoms:
-        with tempfile.TemporaryDirectory() as folder:
-            drawn = child(atoms, "snapshot", Path(folder))
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(options.folder or temporary)
+            drawn = child(atoms, "snapshot", folder)
             print(
                 f"{atoms:6d} atoms drawn       {float(drawn['seconds']):9.1f} s, peak {float(drawn['memory']):6.2f} GB",
                 flush=True,
             )
-            found = {solver: solved(options, atoms, solver, Path(folder)) for solver in options.only}
+            found = {solver: solved(options, atoms, solver, folder) for solver in options.only}
         compare(options, found)
 
 
 def child(atoms: int, what: str, folder: Path) -> dict:
     """What a process of its own finds."""
-    path = folder / f"{what}.npz"
-    subprocess.run([sys.executable, __file__, *sys.argv[1:], "--one", json.dumps([atoms, what, str(path)])], check=True)
+    path = folder / f"{what}-{atoms}.npz"
+    if what == "snapshot" and path.exists():
+        return dict(np.load(path))
+    # Snapshots are drawn on the processor, so that they are the same beside a GPU and nothing is compiled for that.
+    surroundings = os.environ | ({"JAX_PLATFORMS": "cpu"} if what == "snapshot" else {})
+    command = [sys.executable, __file__, *sys.argv[1:], "--one", json.dumps([atoms, what, str(path)])]
+    subprocess.run(command, check=True, env=surroundings)
     return dict(np.load(path))
 
 
@@ -82,7 +90,7 @@ def solved(options: argparse.Namespace, atoms: int, solver: str, folder: Path) -
     found = child(atoms, solver, folder)
     print(
         f"{atoms:6d} atoms {solver:11s} {found['seconds'].mean():9.1f} s, {found['cpu'].mean():9.1f} s of processor, "
-        f"peak {float(found['memory']):6.2f} GB",
+        f"the last {found['seconds'][-1]:7.2f} s, peak {float(found['memory']):6.2f} GB",
         flush=True,
     )
     if options.output:
@@ -97,14 +105,14 @@ def one(options: argparse.Namespace) -> None:
     if solver == "snapshot":
         draw(options, structure, path)
         return
-    positions = jnp.asarray(np.load(Path(path).with_name("snapshot.npz"))["positions"])
+    positions = jnp.asarray(np.load(Path(path).with_name(f"snapshot-{atoms}.npz"))["positions"])
     snapshots = sampling.Snapshots(structure, positions, jnp.asarray(300.0))
     hamiltonian = hamiltonians.load(options.hamiltonian)
     graph = hamiltonian.graph(snapshots.structure)
     low, high, count = options.energies
     energies = np.linspace(low, high, int(count))
     line = optics.Gaussian(options.width)
-    seeds = range(options.seeds if solver == "stochastic" else 1)
+    seeds = range(options.seeds) if solver == "stochastic" else [0] * options.repeats
     eps1, eps2, error, seconds, cpu = [], [], [], [], []
     for seed in seeds:
         rest = optics.Stochastic(options.vectors, options.ceiling, options.above, options.width, seed)

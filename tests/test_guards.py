@@ -73,10 +73,10 @@ def test_models_in_single_precision_that_nobody_asked_for_are_warned_of_once(mon
         with pytest.warns(guards.PrecisionWarning, match=message):
             silicon = materials.load("silicon")
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", guards.PrecisionWarning)
             potentials.load("silicon-mvff")  # it has been said
         assert {leaf.dtype for leaf in jax.tree.leaves(silicon.hamiltonian)} == {jnp.dtype("float32")}
     monkeypatch.setattr(guards, "_warned", [])
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", guards.PrecisionWarning)
         assert materials.load("silicon").primitive.positions.dtype == jnp.float64
