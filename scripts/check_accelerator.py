@@ -89,15 +89,18 @@ def forces_in_double() -> Any:
 def main() -> int:
     devices = {"cpu": jax.local_devices(backend="cpu")[0], "default": jax.local_devices()[0]}
     print(f"{machine()}; against {devices['cpu'].device_kind}")
-    found: dict[str, dict[str, Any]] = {}
+    calls = {}
     for name, device in devices.items():
         with jax.default_device(device):
-            found[name] = {what: np.asarray(call()) for what, call in calculations().items()}
-    for what, right in found["cpu"].items():
-        print(f"{what:40s} {deviation(found['default'][what], right):8.1e} of the largest")
+            calls[name] = calculations()
+    for what in calls["cpu"]:
+        with jax.default_device(devices["cpu"]):
+            right = np.asarray(calls["cpu"][what]())
+        found = np.asarray(calls["default"][what]())
+        print(f"{what:40s} {deviation(found, right):8.1e} of the largest", flush=True)
     with jax.default_device(devices["cpu"]):
         right = forces_in_double()
-    print(f"{'forces in single precision':40s} {deviation(forces_in_single(), right):8.1e}")
+    print(f"{'forces in single precision':40s} {deviation(forces_in_single(), right):8.1e}", flush=True)
     jax.clear_caches()
     with jax.default_matmul_precision("default"):
         print(f"{'the same, products as JAX makes them':40s} {deviation(forces_in_single(), right):8.1e}")

@@ -107,7 +107,7 @@ def spread(work: Path, cells: list[int], points: int) -> None:
         if atoms not in cells:
             continue
         solver = "filtered" if atoms > 512 else BASE.solver
-        changes = {"supercell": repeats, "kmesh": points // repeats, "solver": solver, **FIVE}
+        changes = {"supercell": repeats, "kmesh": points // repeats, "solver": solver, "memory_gb": 20.0, **FIVE}
         results[name] = run(f"paper-3-{atoms}" + (f"-{points}" if points != 8 else ""), work, **changes)
         spectrum = results[name].spectra[0]
         grid, mean = np.asarray(spectrum.energies), np.asarray(spectrum.absorption())

@@ -8,6 +8,9 @@ from jaxepi.workflows.settings import AbsorptionSettings
 LARGEST_EDGES = 20_000
 """Orbitals of a supercell beyond which band edges of snapshots, a sparse factorisation each, are not looked for."""
 
+RESIDUALS = 1e-6
+"""Of filtered states, eV: energies are then wrong by its square over an eV, dipoles by a millionth."""
+
 
 def decided(settings: AbsorptionSettings, case: Case) -> str:
     """The kind of solver of all snapshots of a study: dense, filtered or stochastic.
@@ -33,4 +36,4 @@ def solver_of(settings: AbsorptionSettings, kind: str, snapshot: int) -> optics.
     stochastic = optics.Stochastic(settings.vectors, above=above, width=settings.width, seed=snapshot)
     if kind == "stochastic":
         return stochastic
-    return optics.Filtered(settings.joint, rest=stochastic, width=settings.width, seed=snapshot)
+    return optics.Filtered(settings.joint, stochastic, RESIDUALS, "single", snapshot, width=settings.width)
