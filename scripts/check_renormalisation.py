@@ -146,7 +146,9 @@ def carlo(options) -> None:
     def measured(drawn: np.ndarray, amplitude: float) -> np.ndarray:
         """Shifts of displaced supercells, over the square of the amplitude, meV."""
         moved = sampling.Snapshots(supercell, supercell.positions[None] + amplitude * drawn, 0.0)
-        solver = "sparse" if hamiltonian.basis.size(supercell.species) > 600 else "dense"
+        solver = options.solver
+        if solver == "auto":
+            solver = "sparse" if hamiltonian.basis.size(supercell.species) > 600 else "dense"
         top, bottom = electrons.thermal_edges(hamiltonian, moved, probe, graph, solver)
         return 1e3 * (np.asarray(bottom - top) - float(edges.gap)) / amplitude**2
 
@@ -176,18 +178,19 @@ def carlo(options) -> None:
             shown = ", ".join(f"{a:g} of the amplitude {measured(u, a).mean():+.2f}" for a in options.amplitudes)
             print(f"{temperature:g} K: special displacement and partner, {shown}", flush=True)
         found: dict[float, list] = {a: [] for a in options.amplitudes}
-        for i in range(options.pairs):
+        for i in range(options.first, options.first + options.pairs):
             noise = sampling.white_noise(jax.random.key(i), 1, len(supercell))
             u = np.asarray(sampling.displacements(small, temperature, jnp.concatenate([noise, -noise])))
             for amplitude in found:
                 found[amplitude].append(measured(u, amplitude).mean())
-            if i:  # one pair has no error
+            print(f"{temperature:g} K: pair {i}, " + ", ".join(f"{x[-1]:+.2f}" for x in found.values()), flush=True)
+            if i > options.first:  # one pair has no error
                 parts = {f"{a:g} of the amplitude": np.array(x) for a, x in found.items()}
                 parts |= {"higher orders": np.subtract(found[1.0], found[0.1])} if len(found) == 2 else {}
                 text = ", ".join(
                     f"{k} {x.mean():+.2f} +- {x.std(ddof=1) / len(x) ** 0.5:.2f}" for k, x in parts.items()
                 )
-                print(f"{temperature:g} K: {i + 1} pairs, {text}", flush=True)
+                print(f"{temperature:g} K: {i + 1 - options.first} pairs, {text}", flush=True)
 
 
 def derivatives(options) -> None:
@@ -226,6 +229,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--broadening", type=float, default=0.1, help="eV")
     parser.add_argument("--supercell", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=32)
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first pair, to go on where another run ended"
+    )
+    parser.add_argument("--solver", choices=("auto", "dense", "sparse"), default="auto", help="dense: on the device")
     parser.add_argument("--cell", choices=("primitive", "conventional"), default="primitive")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 300.0], help="of snapshots, kelvin")
     parser.add_argument("--etas", type=float, nargs="+", default=[0.0], help="broadenings of second order there, eV")

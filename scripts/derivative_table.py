@@ -98,6 +98,22 @@ class Chain:
         )
         return found.eps2.mean(axis=0).ravel()
 
+    def attracted(self, x: jax.Array) -> jax.Array:
+        """With the attraction of electron and hole."""
+        hamiltonian, constants, kelvin = self.at(x)
+        drawn = self.snapshots(constants, kelvin)
+        found = optics.exciton_spectrum(
+            hamiltonian,
+            drawn,
+            jnp.array(PHOTONS),
+            1,
+            optics.Screening(11.7),
+            optics.Gaussian(0.2),
+            graph=self.graph,
+            polarisations=[[1, 0, 0]],
+        )
+        return found.eps2.mean(axis=0).ravel()
+
 
 def table(name: str, rows: list[str], f: Callable, step: float, reverse: bool) -> None:
     """Rows of one family of outputs."""
@@ -128,7 +144,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--step", type=float, default=1e-3, help="of finite differences, relative")
-    parser.add_argument("--only", nargs="+", default=["second", "snapshots", "A", "eps2"])
+    parser.add_argument("--only", nargs="+", default=["second", "snapshots", "A", "eps2", "excitons"])
     options = parser.parse_args()
     chain = Chain()
     print(machine())
@@ -139,6 +155,7 @@ def main() -> None:
         "snapshots": ([f"{e}, snapshots" for e in edges], chain.snapshot_edges, True),
         "A": ([f"A(k, top {e:+.1f} eV)" for e in ENERGIES], chain.spectral, True),
         "eps2": ([f"eps2({e:g} eV)" for e in PHOTONS], chain.absorption, True),
+        "excitons": ([f"eps2({e:g} eV), excitons" for e in PHOTONS], chain.attracted, True),
     }
     for name in options.only:
         table(name, *families[name][:2], options.step, families[name][2])

@@ -179,10 +179,17 @@ def shifted(t):
 
 CASES = {
     "optics.Keldysh": lambda t: optics.Keldysh(5.0 + t, 1.5 + t).potential(jnp.array([2.0, 30.0])).sum(),
+    "optics.ModelDielectric": lambda t: (
+        optics.ModelDielectric(10.0 + t, 0.2 + 0.1 * t, 9.0 + t).potential(jnp.array([2.0, 3.0])).sum()
+        + optics.ModelDielectric(10.0 + t, 0.2 + 0.1 * t, 9.0 + t).onsite
+    ),
     "optics.Screening": lambda t: optics.Screening(10.0 + t, 2.0, 1.0 + t).potential(jnp.array([2.0, 30.0])).sum(),
     "optics.screening_of": lambda t: optics.screening_of(HAMILTONIAN, CELL.scaled(1 + t), 10 * (1 + t)).potential(
         jnp.array([2.0])
     )[0],
+    "optics.model_dielectric_of": lambda t: (
+        optics.model_dielectric_of(HAMILTONIAN, CELL.scaled(1 + t), 10 * (1 + t)).onsite
+    ),
     "optics.thomas_fermi_length": lambda t: optics.thomas_fermi_length(8.0, 40.0 * (1 + t)),
     "optics.ModeSpectra": lambda t: (
         optics.ModeSpectra(

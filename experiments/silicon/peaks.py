@@ -1,11 +1,14 @@
 """What moves silicon's peaks E1 and E2, lattice at rest, and by how much; nothing is fitted to a spectrum.
 
     python experiments/silicon/peaks.py [--points N] [--only WORD ...] [--dipoles FILE]
+    python experiments/silicon/peaks.py --temperatures 10 300 [--pairs N] [--mesh N] [--coupled]
 
 silicon-hse06 with the attraction of electron and hole, one thing changed at a time: the k mesh and its shift, the on-site
-attraction, the dielectric constant and the length of the screening, local fields, the active bands, the dipoles inside atoms
+attraction, the dielectric constant and the length of the screening, Cappellini's dielectric function (for the mesh, half
+divisions and the coupling too), local fields, the active bands, the dipoles inside atoms
 (none; those of FILE, as `scripts/fit_dipoles.py --keep` writes them), the line's width, and the coupling beyond Tamm-Dancoff.
-Printed: place and height of both peaks, eps1(0), f-sum, and heights over those of the first row.
+Printed: place and height of both peaks, eps1(0), f-sum, and heights over those of the first row. With temperatures: both
+peaks and eps1(0) of antithetic pairs of quantum snapshots of 64 atoms by both screenings, and beyond Tamm-Dancoff.
 """
 
 import argparse
@@ -25,13 +28,14 @@ import scipy.special
 jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp  # noqa: E402
-from excitons import MEASURED, WINDOWS, peaks  # noqa: E402
+from excitons import MEASURED, WINDOWS, critical, peaks  # noqa: E402
 
 import jaxepi as je  # noqa: E402
 from jaxepi import units  # noqa: E402
 from jaxepi.hamiltonians import dipoles  # noqa: E402
 from jaxepi.optics.bethe_salpeter.interaction import ONSITE_BARE  # noqa: E402
 from jaxepi.tree import replace  # noqa: E402
+from jaxepi.workflows.attraction import HALVES  # noqa: E402
 
 WIDTH = 0.1  # eV
 DIRECTION = [[1, 0, 0]]
@@ -49,6 +53,7 @@ class Case:
     screening: tuple[tuple[str, float], ...] = ()
     radial: Any = None
     attraction: bool = True
+    model: bool = False  # Cappellini's dielectric function
     options: tuple[tuple[str, Any], ...] = ()
 
 
@@ -67,12 +72,20 @@ def cases(options: argparse.Namespace, silicon: je.materials.Material) -> list[C
     found.append(Case(f"on one atom {own:.2f} eV, by the dielectric function", n, screening=(("onsite", own),)))
     found += [Case(f"eps0 {e:g}", n, screening=(("eps0", e),)) for e in (10.4, 13.0)]
     found += [Case(f"length {x:g} angstrom", n, screening=(("length", x),)) for x in (0.0, 2 * length)]
+    model = f"Cappellini's {_model(silicon).onsite:.2f} eV"
+    found += [Case(model, n, model=True), Case(f"{model}, coupling", n, model=True, options=(("tamm_dancoff", False),))]
+    found += [Case(f"{model}, mesh {m}^3", m, model=True) for m in (12, 16) if m != n]
+    found.append(Case(f"{model}, moved by half divisions", n, shift=0.5, model=True))
     found.append(Case("dipoles inside atoms: none", n, radial=0.0))
     if options.dipoles is not None:
         given = json.loads(options.dipoles.read_text())["radial_integrals"]
         found.append(Case(f"dipoles inside atoms: {options.dipoles.name}", n, radial=given))
     found += [Case(f"lines of {1e3 * w:g} meV", n, width=w) for w in (0.05, 0.15)]
     return [found[0]] + [c for c in found[1:] if not options.only or any(word in c.name for word in options.only)]
+
+
+def _model(silicon: je.materials.Material) -> je.optics.ModelDielectric:
+    return je.optics.model_dielectric_of(silicon.hamiltonian, silicon.primitive, silicon.screening.eps0)
 
 
 def onsite_of_gaussians(eps0: float, length: float) -> float:
@@ -96,7 +109,7 @@ def run(case: Case, silicon: je.materials.Material) -> je.optics.Transitions:
         hamiltonian,
         silicon.primitive,
         case.points,
-        replace(silicon.screening, **dict(case.screening)),
+        _model(silicon) if case.model else replace(silicon.screening, **dict(case.screening)),
         *case.bands,
         250,
         DIRECTION,
@@ -107,14 +120,64 @@ def run(case: Case, silicon: je.materials.Material) -> je.optics.Transitions:
     return found.transitions() if case.attraction else found.independent
 
 
+def snapshots(options: argparse.Namespace, silicon: je.materials.Material) -> None:
+    """64 atoms: E1, E2 and eps1(0) of the mean over antithetic pairs, by screening and coupling."""
+    energies, supercell = jnp.linspace(0.0, 6.0, 601), silicon.structure.supercell(2)
+    model = _model(silicon)
+    kinds = {"2 eV on one atom": (silicon.screening, True), f"Cappellini's {model.onsite:.2f} eV": (model, True)}
+    if options.coupled:
+        kinds["the same, coupling"] = (model, False)
+    for kelvin in options.temperatures:
+        drawn = je.sampling.harmonic(
+            silicon.potential,
+            supercell,
+            temperature=kelvin,
+            count=2 * options.pairs,
+            key=jax.random.key(0),
+            antithetic=True,
+        )
+        print(f"{kelvin:g} K, 64 atoms, {len(drawn)} snapshots of {options.mesh}^3 points, not shifted")
+        for name, (screening, alone) in kinds.items():
+            begun, curves, static = time.perf_counter(), np.zeros((2, len(energies))), 0.0
+            for i in range(len(drawn)):
+                found = je.optics.excitons(
+                    silicon.hamiltonian,
+                    drawn[i],
+                    options.mesh,
+                    screening,
+                    steps=160,
+                    polarisations=np.eye(3)[[i % 3]],
+                    shift=tuple(HALVES[i % len(HALVES)]),
+                    precision="float32",
+                    tamm_dancoff=alone,
+                ).transitions()
+                static += float(found.static_eps1()[0]) / len(drawn)
+                for row, width in enumerate((0.05, 0.1)):
+                    line = je.optics.Gaussian(width)
+                    curves[row] += np.asarray(found.spectrum(energies, line).mean()[1]) / len(drawn)
+            for curve, width in zip(curves, (50, 100), strict=True):
+                text = f"{peaks(np.asarray(energies), curve)}   {critical(np.asarray(energies), curve)}"
+                print(
+                    f"{name}, {width} meV:   {text}   eps1(0) {static:.2f}   {time.perf_counter() - begun:.0f} s",
+                    flush=True,
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=10, help="points a direction")
     parser.add_argument("--only", nargs="*", default=[], help="words of the rows to print, beside the first")
     parser.add_argument("--dipoles", type=Path, help="other dipoles inside atoms")
+    parser.add_argument("--temperatures", type=float, nargs="+", help="snapshots of 64 atoms instead, kelvin")
+    parser.add_argument("--pairs", type=int, default=1, help="antithetic pairs of snapshots a temperature")
+    parser.add_argument("--mesh", type=int, default=4, help="points a direction of a snapshot")
+    parser.add_argument("--coupled", action="store_true", help="snapshots beyond Tamm-Dancoff, too")
     options = parser.parse_args()
-    silicon = je.materials.load("silicon", hamiltonian="silicon-hse06")
+    silicon = je.materials.load("silicon", hamiltonian="silicon-hse06", potential="silicon-hse06")
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}")
+    if options.temperatures:
+        snapshots(options, silicon)
+        return
     energies, first = np.linspace(1.0, 6.0, 501), None
     for case in cases(options, silicon):
         begun = time.process_time()

@@ -10,7 +10,7 @@ import numpy as np
 from jaxepi import kpoints, optics
 from jaxepi.errors import InputError
 from jaxepi.materials import Material
-from jaxepi.optics import Screening, Transitions
+from jaxepi.optics import ModelDielectric, Screening, Transitions
 from jaxepi.optics.bethe_salpeter.pairs import check_memory
 from jaxepi.optics.bethe_salpeter.setup import Setup
 from jaxepi.sampling import Snapshots
@@ -21,11 +21,12 @@ HALVES = 0.5 * np.array([[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 0], 
 """Shifts of meshes that are their own image under time reversal, in units of a division, in the order of the snapshots."""
 
 
-def screening(settings: AbsorptionSettings, crystal: Material) -> Screening:
+def screening(settings: AbsorptionSettings, crystal: Material) -> Screening | ModelDielectric:
     """By the dielectric constant that was asked for, the material's, or that of independent particles of its Hamiltonian."""
-    if settings.dielectric_constant is None and crystal.screening is not None:
-        return crystal.screening
-    return optics.screening_of(crystal.hamiltonian, crystal.primitive, settings.dielectric_constant)
+    given, known = settings.dielectric_constant, crystal.screening
+    eps0 = known.eps0 if given is None and known is not None else given
+    of = optics.model_dielectric_of if settings.exciton_screening == "model" else optics.screening_of
+    return of(crystal.hamiltonian, crystal.primitive, eps0)
 
 
 def snapshot_mesh(settings: AbsorptionSettings, crystal: Material, atoms: int) -> tuple[int, ...]:
@@ -75,7 +76,7 @@ def _refuse_uneven(settings: AbsorptionSettings, crystal: Material, snapshots: i
         )
 
 
-def at_rest(settings: AbsorptionSettings, crystal: Material, weakened: Screening) -> Transitions:
+def at_rest(settings: AbsorptionSettings, crystal: Material, weakened: Screening | ModelDielectric) -> Transitions:
     """Of the primitive cell, lattice at rest."""
     found = optics.excitons(
         crystal.hamiltonian,
@@ -91,7 +92,7 @@ def at_rest(settings: AbsorptionSettings, crystal: Material, weakened: Screening
 
 
 def of_snapshot(
-    settings: AbsorptionSettings, crystal: Material, one: Snapshots, index: int, weakened: Screening
+    settings: AbsorptionSettings, crystal: Material, one: Snapshots, index: int, weakened: Screening | ModelDielectric
 ) -> Transitions:
     """Of one snapshot, on a mesh that is shifted in its own way unless one was asked for.
 

@@ -105,13 +105,14 @@ class AbsorptionSettings(SolverSettings, ElectronSettings, TrajectorySettings):
     )
     exciton_steps: int = setting(200, "with excitons: steps of Lanczos' recursion", least=2, most=10**5, metavar="N")
     exciton_directions: str = setting(
-        "all",
-        "with excitons: directions of the field of each snapshot, or one that goes round by snapshot (a third of the cost)",
-        choices=("all", "one"),
+        "all", "with excitons: of the field in a snapshot, or one in turn (a third of the cost)", choices=("all", "one")
     )
     tamm_dancoff: bool = setting(
         True,
-        "with excitons: leave out what couples pairs that are made to pairs that are taken away (less than half of the cost)",
+        "with excitons: pairs that are made do not couple to those that are taken away (less than half of the cost)",
+    )
+    exciton_screening: str = setting(
+        "onsite", "with excitons: 2 eV on one atom, or a model dielectric function's", choices=("onsite", "model")
     )
     dielectric_constant: float | None = setting(
         None,

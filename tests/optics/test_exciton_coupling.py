@@ -9,7 +9,7 @@ import pytest
 from jaxepi import hamiltonians, optics, results
 from jaxepi.errors import InputError
 from jaxepi.optics import lanczos
-from jaxepi.optics.bethe_salpeter import Screening, chebyshev, exciton_spectrum, excitons
+from jaxepi.optics.bethe_salpeter import Screening, chebyshev, exciton_spectrum, excitons, lowest
 from jaxepi.optics.bethe_salpeter.pairs import Pairs, product
 from jaxepi.optics.bethe_salpeter.setup import Setup
 from jaxepi.optics.bethe_salpeter.spectrum import run
@@ -107,6 +107,20 @@ def test_recursion_and_products_are_those_of_the_dense_problem(pairs):
     whole = np.block([[(a + b).real, (b - a).imag], [(a + b).imag, (a - b).real]])
     induced = np.linalg.solve(whole, np.concatenate([r.real, r.imag]))
     np.testing.assert_allclose(weights @ (1 / energies), np.concatenate([r.real, r.imag]) @ induced, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_the_lowest_excitons_are_those_of_the_dense_problem(pairs):
+    _, energies, weights = from_dense(*dense(pairs), np.asarray(pairs.dipoles[0]).ravel())
+    order = np.argsort(energies)[:4]
+    whole, alone = (lowest.of_pairs(pairs, MOVED, np.zeros((8, 3)), 4, kept) for kept in (False, True))
+    np.testing.assert_allclose(whole.energies, energies[order], atol=1e-8)
+    np.testing.assert_allclose(8 * whole.strengths, weights[order], rtol=1e-6)
+    np.testing.assert_allclose(whole.weights.sum(axis=1), 1, rtol=1e-12)
+    # Coupling lowers every energy.
+    assert (np.asarray(alone.energies - whole.energies) > 0.01).all()
+    with pytest.raises(InputError, match="make pairs by itself"):
+        lowest.of_pairs(given(interaction=Screening(1.0, 16.0, 0.5)), MOVED, np.zeros((8, 3)), 1, False)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import scipy.linalg
 from jaxepi import hamiltonians, kpoints, optics, units
 from jaxepi.errors import InputError
 from jaxepi.optics import lanczos
-from jaxepi.optics.bethe_salpeter import Keldysh, Screening, excitons, interaction
+from jaxepi.optics.bethe_salpeter import Keldysh, ModelDielectric, Screening, excitons, interaction
 from jaxepi.optics.bethe_salpeter import pairs as pairs_module
 from jaxepi.optics.bethe_salpeter.pairs import product
 from jaxepi.optics.bethe_salpeter.setup import Setup, at_rest
@@ -140,6 +140,32 @@ def test_a_layer_screens_by_struve_and_neumann():
     np.testing.assert_allclose(far, units.COULOMB / 2e4, rtol=1e-5)
 
 
+def test_a_model_dielectric_function_screens_as_its_transform():
+    from scipy.integrate import quad
+
+    eps0, density = 11.7, 0.2
+    model, bohr = ModelDielectric(eps0, density), units.HBAR2_PER_ELECTRON_MASS / units.COULOMB
+
+    def inverse(q):
+        """1/eps(q) from its definition."""
+        thomas_fermi = 4 * (3 * np.pi**2 * density) ** (1 / 3) / (np.pi * bohr)
+        plasma = 4 * np.pi * units.COULOMB * units.HBAR2_PER_ELECTRON_MASS * density
+        fourth = (0.5 * units.HBAR2_PER_ELECTRON_MASS * q**2) ** 2 / plasma
+        return 1 / (1 + 1 / (1 / (eps0 - 1) + 1.563 * q**2 / thomas_fermi + fourth))
+
+    def transformed(r):
+        """The bare part apart: 1/eps - 1 falls as q^-4."""
+        rest = quad(lambda q: (inverse(q) - 1) * np.sinc(q * r / np.pi), 0, 200, limit=2000)[0]
+        return units.COULOMB * (1 / r + 2 / np.pi * rest)
+
+    for r in (0.3, 1.0, 2.35, 6.0):
+        np.testing.assert_allclose(model.potential(jnp.array(r)), transformed(r), rtol=1e-6)
+    width = units.COULOMB / (10 * np.sqrt(np.pi))
+    onsite = 2 * units.COULOMB / np.pi * quad(lambda q: np.exp(-((q * width) ** 2)) * inverse(q), 0, 12)[0]
+    np.testing.assert_allclose(model.onsite, onsite, rtol=1e-8)
+    assert model.potential(jnp.array(1e3)) * 1e3 * eps0 / units.COULOMB == pytest.approx(1, rel=1e-9)
+
+
 def test_bare_charges_have_the_madelung_constant():
     salt = Structure.create([[0.0, 0, 0], [2.82, 0, 0]], 2.82 * (1 - np.eye(3)), [11, 17])
     v = interaction.exchange_table(salt, 0.0)
@@ -150,6 +176,8 @@ def test_bare_charges_have_the_madelung_constant():
     ("options", "words"),
     [
         ({"interaction": Screening(0.9)}, "eps0 0.9"),
+        ({"interaction": ModelDielectric(1.0, 0.2)}, "needs more than 1"),
+        ({"interaction": ModelDielectric(11.7, 9.0)}, "density 9 .*0.2 for silicon"),
         ({"memory_gb": 1e-4}, "GB of working memory .*fewer bands or k points"),
         ({"valence": 9}, "this cell has 4"),
         ({"precision": "half"}, "float64 or float32"),

@@ -77,6 +77,18 @@ def test_spectra_with_attraction_are_kept_beside_the_others(tmp_path, monkeypatc
         assert coupled > 1.002 * alone
 
 
+def test_screening_is_the_one_that_was_asked_for():
+    silicon = materials.load("silicon", hamiltonian="si-vogl1983")
+    known = silicon.screening
+    assert known is not None
+    assert attraction.screening(SMALL, silicon).onsite == 2.0
+    model = attraction.screening(dataclasses.replace(SMALL, exciton_screening="model"), silicon)
+    assert float(model.eps0) == float(known.eps0)
+    assert float(model.onsite) == pytest.approx(2.46, abs=0.01)
+    other = dataclasses.replace(SMALL, exciton_screening="model", dielectric_constant=8.0)
+    assert float(attraction.screening(other, silicon).eps0) == 8.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mesh", [2, 3])
 def test_meshes_of_eight_snapshots_are_one_twice_as_fine(mesh):

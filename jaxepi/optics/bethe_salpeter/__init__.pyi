@@ -1,9 +1,9 @@
 from .chebyshev import exciton_spectrum
 from .edge import Tail, elliott_factor, join_tail
-from .interaction import Keldysh, Screening, thomas_fermi_length
+from .interaction import Keldysh, ModelDielectric, Screening, thomas_fermi_length
 from .lowest import LowestExcitons, lowest_excitons
 from .quanta import ModeSpectra, mode_spectra, with_quanta
-from .setup import screening_of
+from .setup import model_dielectric_of, screening_of
 from .spectrum import Excitons, excitons
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Keldysh",
     "LowestExcitons",
     "ModeSpectra",
+    "ModelDielectric",
     "Screening",
     "Tail",
     "elliott_factor",
@@ -19,6 +20,7 @@ __all__ = [
     "join_tail",
     "lowest_excitons",
     "mode_spectra",
+    "model_dielectric_of",
     "screening_of",
     "thomas_fermi_length",
     "with_quanta",

@@ -98,6 +98,85 @@ class Screening:
             raise InputError(f"length {length:g} angstrom: give zero or more")
 
 
+ALPHA = 1.563
+"""Weight of the second order in `ModelDielectric`, which Cappellini et al. took from computed dielectric functions."""
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+
+
+@stored
+@pytree
+class ModelDielectric:
+    """Screening of a bulk crystal by Cappellini's model dielectric function, on one atom too: no length and no U to choose.
+
+    eps(q) = 1 + 1/[1/(eps0 - 1) + alpha (q/q_TF)^2 + (hbar q^2/2m w_p)^2], q_TF and w_p of the valence electrons (Cappellini,
+    Del Sole, Reining and Bechstedt, Phys. Rev. B 47, 9892 (1993)). 1/eps has poles at q = i(p +- it): between points
+
+    W(r) = K/r {1/eps0 + (1 - 1/eps0) exp(-p r) [cos(t r) + (p^2 - t^2)/(2 p t) sin(t r)]}
+
+    and on one atom (2K/pi) int exp(-q^2 s^2)/eps(q) dq, of Gaussian charges of width s = K/(bare sqrt(pi)).
+
+    Attributes:
+        eps0: dielectric constant of the electrons, above one. density: of valence electrons. bare: repulsion of two charges on
+            one atom without screening, as in the exchange.
+    """
+
+    eps0: Float[Array, ""] | float = field(unit="1")
+    density: Float[Array, ""] | float = field(unit="1/angstrom^3")
+    bare: Float[Array, ""] | float = field(unit="eV", default=ONSITE_BARE)
+
+    @property
+    def onsite(self) -> Array:
+        """Attraction on one atom, eV."""
+        zeroth, second, fourth = self._orders()
+        bare = jnp.asarray(self.bare, zeroth.dtype)
+        width = units.COULOMB / (bare * math.sqrt(math.pi))
+        # Gauss-Legendre over u, q = tan(u) in 1/angstrom.
+        square = jnp.asarray(np.tan(0.25 * np.pi * (_NODES + 1)) ** 2, zeroth.dtype)
+        taken = jnp.exp(-(width**2) * square) * (1 + square) / (zeroth + second * square + fourth * square**2)
+        return bare - 0.5 * units.COULOMB * (jnp.asarray(_WEIGHTS, zeroth.dtype) * taken).sum()
+
+    def potential(self, distance: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Attraction, eV, at distances above zero, angstrom."""
+        zeroth, second, fourth = (x.astype(distance.dtype) for x in self._orders())
+        modulus, real = jnp.sqrt(zeroth / fourth), 0.5 * second / fourth  # p^2 + t^2, p^2 - t^2
+        decay, wave = jnp.sqrt(0.5 * (modulus + real)), jnp.sqrt(0.5 * (modulus - real))
+        turn = wave * distance
+        crossing = jnp.exp(-decay * distance) * (jnp.cos(turn) + 0.5 * real / (decay * wave) * jnp.sin(turn))
+        return units.COULOMB / distance * (1 - 1 / zeroth + crossing / zeroth)
+
+    def _orders(self) -> tuple[Array, Array, Array]:
+        """Of 1/(1 - 1/eps) in q^2, angstrom^2 and angstrom^4."""
+        eps0, density = jnp.asarray(self.eps0, float), jnp.asarray(self.density, float)
+        bohr = units.HBAR2_PER_ELECTRON_MASS / units.COULOMB
+        return eps0 / (eps0 - 1), ALPHA * thomas_fermi_length(density, 1.0) ** 2, bohr / (16 * math.pi * density)
+
+    def valid(self) -> Bool[Array, ""]:
+        """Whether the values are physical, and t real, as in crystals: with eps0 of 11.7 up to 1.2 electrons/angstrom^3."""
+        zeroth, second, fourth = self._orders()
+        eps0, bare = jnp.asarray(self.eps0), jnp.asarray(self.bare)
+        within = (eps0 > 1) & (eps0 < jnp.inf) & (bare > 0) & (bare < jnp.inf) & (jnp.asarray(self.density) > 0)
+        return within & (second**2 < 4 * zeroth * fourth)
+
+    def check(self) -> None:
+        """Refuse values that are known and not physical.
+
+        Raises:
+            InputError: eps0 of one or less, a density that is that of no crystal, a bare repulsion that is not positive.
+        """
+        eps0, density = known(number("eps0", self.eps0)), known(number("density", self.density, "1/angstrom^3"))
+        bare = known(number("bare", self.bare, "eV"))
+        if eps0 is not None and not 1 < eps0 < np.inf:
+            raise InputError(f"eps0 {eps0:g}: a model dielectric function needs more than 1, such as 11.7 for silicon")
+        if bare is not None and not 0 < bare < np.inf:
+            raise InputError(f"bare {bare:g} eV: give a positive repulsion")
+        physical = known(self.valid())
+        if physical is not None and not physical:
+            raise InputError(
+                f"density {density:g} electrons/angstrom^3: give that of valence electrons, such as 0.2 for silicon"
+            )
+
+
 @stored
 @pytree
 class Keldysh:
@@ -139,9 +218,6 @@ class Keldysh:
             raise InputError(f"kappa {kappa:g}: the dielectric constant around a layer is 1 (vacuum) or more")
         if onsite is not None and not np.isfinite(onsite):
             raise InputError(f"onsite {onsite:g} eV: give a finite attraction")
-
-
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
 def struve_minus_neumann(x: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -1,5 +1,6 @@
 """The lowest excitons of a crystal, with their dipoles, their weight in k and their size: `lowest_excitons`."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from jaxepi.guards import traced, whole
 from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.optics.bethe_salpeter.interaction import Interaction, separations
 from jaxepi.optics.bethe_salpeter.pairs import Pairs, check_memory, product
-from jaxepi.optics.bethe_salpeter.setup import Setup
+from jaxepi.optics.bethe_salpeter.setup import WEAKER, Setup
 from jaxepi.structure import Structure
 from jaxepi.tree import field, pytree, stored
 
@@ -30,9 +31,10 @@ class LowestExcitons:
 
     Attributes:
         energies: eV, ascending, shape (m,). gap: lowest energy of an independent pair of the mesh, eV.
-        strengths: squared dipoles |<r|X>|^2 a cell and k point, angstrom^2, mean over polarisations, shape (m,).
-        points: fractional k, shape (K, 3). weights: of each exciton in k, which sum to one, shape (m, K).
-        sizes: root mean square distance of electron and hole, angstrom, shape (m,). room: of the sphere inside the
+        strengths: squared dipoles |<r|X>|^2 a cell and k point, angstrom^2, mean over polarisations, shape (m,); |<r|X> +
+            <r*|Y*>|^2 beyond Tamm-Dancoff, where <X|X> - <Y|Y> = 1.
+        points: fractional k, shape (K, 3). weights: of each exciton in k, X and Y, which sum to one, shape (m, K).
+        sizes: root mean square distance of electron and hole in X, angstrom, shape (m,). room: of the sphere inside the
             Born-von Karman cell, angstrom.
     """
 
@@ -69,14 +71,15 @@ def lowest_excitons(
     graph: Graph | None = None,
     memory_gb: float = 8.0,
     coarse: bool = False,
+    tamm_dancoff: bool = True,
 ) -> LowestExcitons:
-    """The excitons of lowest energy, by SciPy's Lanczos on the host.
+    """The excitons of lowest energy, by SciPy's Lanczos on the host, and beyond Tamm-Dancoff by its LOBPCG after that.
 
     Args:
         coarse: give them although the mesh does not hold the first. others: as `excitons`.
 
     Raises:
-        InputError: as `excitons`; a mesh that does not hold the lowest exciton (says which would).
+        InputError: as `excitons`; a mesh that does not hold the lowest exciton (says which would); no convergence.
     """
     if traced(hamiltonian, structure, interaction):
         raise InputError("lowest_excitons runs on the host; under jit, vmap and grad use exciton_spectrum")
@@ -85,7 +88,7 @@ def lowest_excitons(
     setup = Setup.of(hamiltonian, structure, kmesh, valence, conduction, polarisations, shift, "float64")
     check_memory(setup.memory(), memory_gb, setup.mesh, setup.bands)
     pairs, _ = setup.pairs(hamiltonian, structure, graph, interaction, exchange, None)
-    found = of_pairs(pairs, structure, setup.points, count)
+    found = of_pairs(pairs, structure, setup.points, count, tamm_dancoff)
     if not coarse and not bool(found.held[0]):
         size, room = float(found.sizes[0]), float(found.room)
         far = size / (HELD * room)
@@ -98,14 +101,49 @@ def lowest_excitons(
     return found
 
 
-def of_pairs(pairs: Pairs, structure: Structure, points: np.ndarray, count: int) -> LowestExcitons:
+def of_pairs(
+    pairs: Pairs, structure: Structure, points: np.ndarray, count: int, tamm_dancoff: bool = True
+) -> LowestExcitons:
     """The same of pairs that are there already."""
-    from scipy.sparse.linalg import LinearOperator, eigsh
-
     shape = pairs.dipoles.shape[1:]
     size = int(np.prod(shape))
     if count >= size - 1:
         raise InputError(f"{count} excitons of {size} pairs: ask for {size - 2} at most, or take a finer mesh")
+    if tamm_dancoff:
+        values, vectors = _alone(pairs, count)
+        taken = np.zeros_like(vectors)
+    else:
+        values, vectors, taken = _coupled(pairs, count)
+    made, gone = (jnp.asarray(x.T.reshape(count, *shape)) for x in (vectors, taken))
+    dipoles = jnp.einsum("pkcv,mkcv->mp", pairs.dipoles.conj(), made)
+    dipoles = dipoles + jnp.einsum("pkcv,mkcv->mp", pairs.dipoles, gone)
+    shares = (jnp.abs(made) ** 2 + jnp.abs(gone) ** 2).sum(axis=(2, 3))
+    distances = separations(structure, pairs.mesh)
+    cell = np.array(pairs.mesh)[:, None] * np.asarray(structure.cell, float)
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return LowestExcitons(
+        energies=jnp.asarray(values),
+        gap=jnp.asarray(_gaps(pairs).min()),
+        strengths=(jnp.abs(dipoles) ** 2).mean(axis=1) / len(points),
+        points=jnp.asarray(points),
+        weights=shares / shares.sum(axis=1, keepdims=True),
+        sizes=jax.lax.map(lambda x: _size(pairs, distances, x), made),
+        room=jnp.asarray(0.5 * heights[np.asarray(structure.pbc)].min()),
+    )
+
+
+def _gaps(pairs: Pairs) -> np.ndarray:
+    """Energies of independent pairs, shape (K, c, v)."""
+    upper, lower = (np.asarray(jnp.diagonal(e, axis1=1, axis2=2).real) for e in (pairs.upper, pairs.lower))
+    return upper[:, :, None] - lower[:, None]
+
+
+def _alone(pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Energies and amplitudes of Tamm-Dancoff, in columns."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    shape = pairs.dipoles.shape[1:]
+    size = int(np.prod(shape))
     apply = jax.jit(product)
 
     def times(x: np.ndarray) -> np.ndarray:
@@ -113,22 +151,60 @@ def of_pairs(pairs: Pairs, structure: Structure, points: np.ndarray, count: int)
 
     operator = LinearOperator((size, size), matvec=times, dtype=complex)
     start = np.asarray(pairs.dipoles).sum(axis=0).ravel() + 1e-3 * np.random.default_rng(0).normal(size=size)
-    values, vectors = eigsh(operator, count, which="SA", v0=start, ncv=min(size, 4 * count + 24))
-    amplitudes = jnp.asarray(vectors.T.reshape(count, *shape))
-    dipoles = jnp.einsum("pkcv,mkcv->mp", pairs.dipoles.conj(), amplitudes)
-    upper, lower = (jnp.diagonal(e, axis1=1, axis2=2).real for e in (pairs.upper, pairs.lower))
-    distances = separations(structure, pairs.mesh)
-    cell = np.array(pairs.mesh)[:, None] * np.asarray(structure.cell, float)
-    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    return LowestExcitons(
-        energies=jnp.asarray(values),
-        gap=(upper.min(axis=1) - lower.max(axis=1)).min(),
-        strengths=(jnp.abs(dipoles) ** 2).mean(axis=1) / len(points),
-        points=jnp.asarray(points),
-        weights=(jnp.abs(amplitudes) ** 2).sum(axis=(2, 3)),
-        sizes=jax.lax.map(lambda x: _size(pairs, distances, x), amplitudes),
-        room=jnp.asarray(0.5 * heights[np.asarray(structure.pbc)].min()),
-    )
+    return eigsh(operator, count, which="SA", v0=start, ncv=min(size, 4 * count + 24))
+
+
+RESIDUAL = 1e-7
+"""Norm of what is left of (s - K/w) z, z of unit <z|K|z>, with which excitons beyond Tamm-Dancoff are found: energies are right
+to about its square."""
+
+GUARDS = 4
+"""Excitons above those asked for that are found along with them, so that none of a degenerate set is missed."""
+
+
+def _coupled(pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Energies and amplitudes X and Y* of [[A, B], [-B*, -A*]], in columns.
+
+    With z = (X, Y*) and the signs s = (1, -1), K z = w s z for K = [[A, B], [B*, A*]], which is positive unless pairs have no
+    real energies: s z = (1/w) K z, and the lowest energies are the largest 1/w, from the amplitudes of Tamm-Dancoff.
+
+    Raises:
+        InputError: pairs of no real energies; no convergence.
+    """
+    from scipy.sparse.linalg import LinearOperator, eigsh, lobpcg
+
+    shape = pairs.dipoles.shape[1:]
+    size = int(np.prod(shape))
+    found, start = _alone(pairs, min(count + GUARDS, size - 2))
+
+    @jax.jit
+    def apply(pairs: Pairs, z: jax.Array) -> jax.Array:
+        x, y = z[0], z[1].conj()
+        more, less = product(pairs, x + y, 1), product(pairs, x - y, -1)
+        return 0.5 * jnp.stack([more + less, (more - less).conj()])
+
+    def times(z: np.ndarray) -> np.ndarray:
+        # One by one: columns that have converged are left out, and each number of them would be compiled anew.
+        columns = [jnp.asarray(c.reshape(2, *shape), pairs.dipoles.dtype) for c in z.reshape(2 * size, -1).T]
+        return np.stack([np.asarray(apply(pairs, c)).ravel() for c in columns], axis=1)
+
+    gaps = _gaps(pairs).ravel()
+    nearer = 0.9 * min(found[0], gaps.min())
+    weakest = np.concatenate([gaps - nearer, gaps + nearer])[:, None]
+    signs = np.repeat([1.0, -1.0], size)[:, None]
+    whole = LinearOperator((2 * size, 2 * size), matvec=times, matmat=times, dtype=complex)
+    if found[0] <= 0 or eigsh(whole, 1, which="SA", tol=1e-2, return_eigenvectors=False)[0] <= 0:
+        raise InputError(f"pairs have no real energies: {WEAKER}")
+    start = np.concatenate([start, np.zeros_like(start)])
+    with warnings.catch_warnings():  # says of guards, too, that they have not converged
+        warnings.simplefilter("ignore", UserWarning)
+        inverse, z = lobpcg(lambda z: signs * z, start, whole, lambda z: z / weakest, tol=RESIDUAL, maxiter=500)
+    inverse, z = inverse[:count], z[:, :count]
+    off = float(np.linalg.norm(signs * z - times(z) * inverse, axis=0).max())
+    if not off < 10 * RESIDUAL:
+        raise InputError(f"{count} excitons beyond Tamm-Dancoff have not converged (residual {off:.0e}); ask for fewer")
+    z = z / np.sqrt(inverse)
+    return 1 / inverse, z[:size], z[size:]
 
 
 def _size(pairs: Pairs, distances: Float[Array, "n n K"], x: Array) -> Array:

@@ -19,6 +19,7 @@ from jaxepi.linalg import call_lapack
 from jaxepi.optics.bethe_salpeter.interaction import (
     ONSITE,
     Interaction,
+    ModelDielectric,
     Screening,
     attraction_table,
     exchange_table,
@@ -67,10 +68,37 @@ def screening_of(
         structure: at rest. eps0: of the electrons; by default that of independent particles of this Hamiltonian, on a mesh.
         onsite: attraction on one atom, eV. kmesh: divisions of the mesh for the default eps0.
     """
-    if eps0 is None:
-        eps0 = transitions(hamiltonian, at_rest(structure), kmesh, tensor=False).static_eps1()[0]
-    electrons = hamiltonian.basis.occupied(structure.species) * hamiltonian.basis.spin_degeneracy
-    return Screening(eps0, onsite, thomas_fermi_length(electrons, structure.volume))
+    return Screening(
+        _or_independent(eps0, hamiltonian, structure, kmesh),
+        onsite,
+        thomas_fermi_length(_valence(hamiltonian, structure), structure.volume),
+    )
+
+
+def model_dielectric_of(
+    hamiltonian: Hamiltonian, structure: Structure, eps0: float | Array | None = None, kmesh: int = 8
+) -> ModelDielectric:
+    """Screening of a crystal by a model dielectric function of its valence electrons, on one atom too.
+
+    Args:
+        structure, eps0, kmesh: as `screening_of`.
+    """
+    density = _valence(hamiltonian, structure) / structure.volume
+    return ModelDielectric(_or_independent(eps0, hamiltonian, structure, kmesh), density)
+
+
+def _or_independent(
+    eps0: float | Array | None, hamiltonian: Hamiltonian, structure: Structure, kmesh: int
+) -> float | Array:
+    """What was given, or the dielectric constant of independent particles."""
+    if eps0 is not None:
+        return eps0
+    return transitions(hamiltonian, at_rest(structure), kmesh, tensor=False).static_eps1()[0]
+
+
+def _valence(hamiltonian: Hamiltonian, structure: Structure) -> int:
+    """Valence electrons of a cell."""
+    return hamiltonian.basis.occupied(structure.species) * hamiltonian.basis.spin_degeneracy
 
 
 @dataclasses.dataclass(frozen=True)
