@@ -1,11 +1,14 @@
 """Twisted bilayers relaxed by the force field: time, memory, corrugation, sliding.
 
 python relaxation.py [m ...] [--force EV_ANGSTROM] [--steps N] [--start FILE] [--output FILE] [--dtype float32]
+python relaxation.py m --like SMALLER FILE
 
 Layers that slide over each other feel a few meV/angstrom, so the largest force left must be smaller than that. In single
 precision coordinates of 100 angstrom leave 1 meV/angstrom, at random from atom to atom: what moves many atoms alike still
-relaxes, in half the memory. --start goes on from what --output wrote. The sliding is the largest displacement of an atom within
-its plane from the unrelaxed twist.
+relaxes, in half the memory. --start goes on from what --output wrote. --like begins with the displacements of a larger twist
+(SMALLER, 1) that was relaxed before (FILE): smooth fields over the cell, heights as they are, sliding times the square of the
+ratio of the angles (the force that stackings exert on a layer is the same, but acts over a longer wave). The sliding is the
+largest displacement of an atom within its plane from the unrelaxed twist.
 """
 
 import argparse
@@ -32,12 +35,32 @@ def said(step, force):
         print(f"step {step}: largest force {force:.4f} eV/angstrom", file=sys.stderr, flush=True)
 
 
+def waves(structure):
+    """Real waves of the cell at the atoms, up to three times the shortest reciprocal vector, shape (n, 37)."""
+    f = np.linalg.solve(np.asarray(structure.cell).T, np.asarray(structure.positions).T)[:2]
+    held = [(i, j) for i in range(-3, 4) for j in range(-3, 4) if i * i + j * j + i * j <= 9 and (i, j) > (0, 0)]
+    phases = 2 * np.pi * np.array(held) @ f
+    return np.concatenate([np.ones((1, f.shape[1])), np.cos(phases), np.sin(phases)]).T
+
+
+def like(m, ideal, smaller, relaxed):
+    """The twist (m, 1) with the displacements of a relaxed (smaller, 1); the lower layer comes first in both."""
+    before = bilayers.twisted(smaller, 1, DISTANCE, A)
+    grown = np.array([(bilayers.angle(smaller) / bilayers.angle(m)) ** 2] * 2 + [1.0])
+    away, moved = np.asarray(relaxed.positions - before.positions), np.array(ideal.positions)
+    for there, here in zip(np.split(np.arange(len(before)), 2), np.split(np.arange(len(ideal)), 2), strict=True):
+        field = np.linalg.lstsq(waves(before)[there], away[there], rcond=None)[0]
+        moved[here] += waves(ideal)[here] @ field * grown
+    return ideal.with_positions(moved)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("m", type=int, nargs="*", default=[6])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--force", type=float, default=0.001)
     parser.add_argument("--start", help="atoms of the last to go on from")
+    parser.add_argument("--like", nargs=2, metavar=("SMALLER", "FILE"), help="a relaxed twist to begin the last like")
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of forces")
     parser.add_argument("--output", help="extended XYZ of the last")
     given = parser.parse_args()
@@ -50,7 +73,11 @@ def main() -> None:
     print("|---" * 9 + "|")
     for m in given.m:
         ideal = bilayers.twisted(m, 1, DISTANCE, A)
-        start = read_structure(given.start) if given.start and m == given.m[-1] else ideal
+        start, last = ideal, m == given.m[-1]
+        if given.start and last:
+            start = read_structure(given.start)
+        elif given.like and last:
+            start = like(m, ideal, int(given.like[0]), read_structure(given.like[1]))
         began = time.process_time()
         found = relaxed_atoms(potential, start, DISTANCE, given.force, given.steps, given.dtype, progress=said)
         seconds = (time.process_time() - began) / max(found.steps, 1)

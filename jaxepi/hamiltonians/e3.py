@@ -10,7 +10,7 @@ blocks.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,9 @@ from jaxepi.hamiltonians.e3_shells import Shells
 from jaxepi.hamiltonians.overlap import Overlap
 from jaxepi.hamiltonians.settings import EquivariantSettings
 from jaxepi.model import label
-from jaxepi.nn import Features, directions, hermitian, to_edges
+from jaxepi.nn import Features, directions, hermitian, in_chunks, to_edges
 from jaxepi.settings import as_json, from_table
 from jaxepi.structure import Structure
-
-CHUNK = 2048
-"""Edges that are made at a time, more than batches of training have: eight times as many take three times the memory."""
 
 SPREAD_SPLINES = 12
 """Functions of distance of the size of what the network gives."""
@@ -159,22 +156,18 @@ class Equivariant(BlockModule):
         params, n = variables["params"], graph.n_atoms
         vectors, kind = graph.vectors(structure), self.kind_of_edges(graph).astype(structure.positions.dtype)
         base = params["baseline"]
-        directed = 0.5 * self.baseline.two_centre(base, vectors, kind)
+        directed = in_chunks(lambda v, k: 0.5 * self.baseline.two_centre(base, v, k), vectors, kind)
         tables = self.near_tables(graph)
         near = tuple(table.vectors(structure.positions, structure.cell) for table in tables)
         onsite = self.baseline.onsite(base, vectors, kind, graph.senders, n)
         if self.baseline.pair_functions:
             onsite = onsite + self.baseline.by_pairs(base, near)
         receivers = tuple(table.receivers for table in tables)
-        parts = self.linear(base, near)
+        directed = _added(directed, self.linear(base, near), tables)
         if self.atoms is not None:
             species = jnp.asarray(self.basis.kinds(structure.species))
             own, others = self.learned(params, species, near, receivers)
-            onsite = onsite + own
-            parts = tuple(a + b for a, b in zip(parts, others, strict=True)) if parts else others
-        for part, table in zip(parts, tables, strict=True) if parts else ():
-            slots = part.reshape(*table.mask.shape, *part.shape[1:])
-            directed = directed + _on_edges(slots, table, graph)
+            onsite, directed = onsite + own, _added(directed, others, tables)
         hopping, onsite = 2 * hermitian(directed, graph.reverse), hermitian(onsite)
         own_overlap, overlap = self.overlap.apply(params["overlap"], structure, graph, graph.tables[-1])
         return Blocks(onsite, hopping, overlap, self.basis, structure.species, onsite_overlap=own_overlap)
@@ -247,25 +240,18 @@ def _on_edges(values: Float[Array, "n m *rest"], table: Table, graph: Graph) -> 
     return to_edges(values, table.edges, graph.n_edges)
 
 
+def _added(edges: Float[Array, "e o o"], parts: tuple[Array, ...], tables: tuple[Table, ...]) -> Float[Array, "e o o"]:
+    """What stands on the edges of a graph, and in the slots of tables (none, or one part a table), there too."""
+    for part, table in zip(parts, tables, strict=True) if parts else ():
+        assert table.edges is not None  # only crystals that share a table have no list
+        edges = edges.at[table.edges.reshape(-1)].add(part, mode="drop")
+    return edges
+
+
 def _senders(vectors: Float[Array, "n m 3"]) -> Array:
     """Sender of every slot of a table."""
     n, m = vectors.shape[:2]
     return jnp.repeat(jnp.arange(n, dtype=jnp.int32), m, total_repeat_length=n * m)
-
-
-def in_chunks(function: Callable[..., Array], *arrays: Array) -> Array:
-    """function(*arrays) of rows, so many at a time that memory stays small."""
-    count = len(arrays[0])
-    if count <= CHUNK:
-        return function(*arrays)
-    missing = -count % CHUNK
-    # The last chunk is filled with its own last row: nothing is at zero distance.
-    parts = tuple(
-        jnp.concatenate([x, jnp.broadcast_to(x[-1:], (missing, *x.shape[1:]))]).reshape(-1, CHUNK, *x.shape[1:])
-        for x in arrays
-    )
-    found = jax.lax.map(lambda part: function(*part), parts)
-    return found.reshape(-1, *found.shape[2:])[:count]
 
 
 def configured(

@@ -23,7 +23,7 @@ from jaxepi import schema
 from jaxepi.datasets.overlap import DEGREE, OverlapFunctions, entries, shell_functions, sphere
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph, Relation, Table
-from jaxepi.nn import directions, harmonics
+from jaxepi.nn import directions, harmonics, in_chunks
 from jaxepi.structure import Structure
 
 CHUNK = 65_536
@@ -119,7 +119,7 @@ class Overlap:
         Args:
             params: the tables. table: of the graph, of `relation`.
         """
-        edges = self.two_centre(params, graph.vectors(structure))
+        edges = in_chunks(lambda v: self.two_centre(params, v), graph.vectors(structure))
         dtype = edges.dtype
         onsite = jnp.broadcast_to(
             self._at_rest(params["orbital"].astype(dtype), True), (graph.n_atoms, *edges.shape[1:])

@@ -13,6 +13,7 @@ from jaxepi.nn.edges import EdgeFeatures, EdgeScalars, TensorProduct, to_atoms, 
 from jaxepi.nn.features import SCALAR, Features, Irrep, all_up_to, natural, natural_up_to
 from jaxepi.nn.linear import Linear, SpeciesLinear, gate, normalise, normalised_silu
 from jaxepi.nn.radial import bessel, polynomial_cutoff, radial_basis
+from jaxepi.nn.rows import in_chunks, joined, split
 from jaxepi.nn.spherical import coupling, directions, harmonics
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "gate",
     "harmonics",
     "hermitian",
+    "in_chunks",
+    "joined",
     "natural",
     "natural_up_to",
     "normalise",
@@ -42,6 +45,7 @@ __all__ = [
     "polynomial_cutoff",
     "radial_basis",
     "shell_irreps",
+    "split",
     "to_atoms",
     "to_edges",
 ]

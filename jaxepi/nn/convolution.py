@@ -48,10 +48,10 @@ class Convolution(nn.Module):
         basis: Float[Array, "n m b"],
         harmonics: tuple[Float[Array, "n m _"], ...],
         receivers: Int[Array, "n m"],
-        species: Float[Array, "n s"] | None = None,
+        species: Float[Array, "a s"] | None = None,
     ) -> Features:
         """Args:
-        features: of all atoms; with `species` (one-hot), scalars of each species instead, shape (s, 1, channels).
+        features: of all atoms; with `species` (one-hot, of all), scalars of each species instead, shape (s, 1, channels).
         basis: invariants of every slot that vanish at the cutoff and where a slot is padded. harmonics: from l = 0 on.
         """
         up = Linear(features[SCALAR].shape[-1], name="up")(features)

@@ -28,6 +28,9 @@ from jaxepi.potentials.settings import MaceSettings
 from jaxepi.settings import as_json, from_table
 from jaxepi.structure import Structure
 
+ROWS = 1024
+"""Atoms of a large cell whose neighbourhoods are held at a time, some 1.5 MB each in single precision."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkEnergy(TrainableEnergy):
@@ -108,10 +111,15 @@ class NetworkEnergy(TrainableEnergy):
             energy = energy + term.energies(numbers, v, table.receivers)
         return energy
 
+    @property
+    def _bounded(self) -> "NetworkEnergy":
+        """The same for one structure, however large: `ROWS` atoms at a time."""
+        return dataclasses.replace(self, network=self.network.clone(rows=ROWS))
+
     def energies(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, "n"]:
         """Energy of every atom, eV."""
         vectors = tuple(table.vectors(structure.positions, structure.cell) for table in graph.tables)
-        return self.site_energies(variables, self._index(structure), vectors, graph.tables)
+        return self._bounded.site_energies(variables, self._index(structure), vectors, graph.tables)
 
     @full_precision
     def site_features(
@@ -131,7 +139,7 @@ class NetworkEnergy(TrainableEnergy):
         """Invariants of every atom that the network's energy is linear in."""
         tables = graph.tables[: len(self.network.relations)]
         vectors = tuple(table.vectors(structure.positions, structure.cell) for table in tables)
-        return self.site_features(variables, self._index(structure), vectors, tables)
+        return self._bounded.site_features(variables, self._index(structure), vectors, tables)
 
     @property
     def measures_novelty(self) -> bool:

@@ -6,6 +6,8 @@ correlation 3, 2 interactions, radial network of 64-64-64, last readout with 16 
 Flows out: one number an atom, in units that the caller scales.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -22,8 +24,10 @@ from jaxepi.nn import (
     directions,
     gate,
     harmonics,
+    joined,
     natural_up_to,
     radial_basis,
+    split,
 )
 
 
@@ -39,6 +43,7 @@ class Mace(nn.Module):
         radial_features: Bessel functions. radial_layers: hidden widths of the radial network. cutoff_power: p.
         readout: hidden channels of the last readout.
         separate: whether products that give one angular momentum are mixed one by one, as mace-torch does (more weights).
+        rows: atoms that are gone through at a time, and once more for derivatives, so that memory is theirs; 0: all at once.
     """
 
     relations: tuple[Relation, ...]
@@ -54,6 +59,7 @@ class Mace(nn.Module):
     cutoff_power: int = 5
     readout: int = 16
     separate: bool = False
+    rows: int = 0
 
     @nn.compact
     def __call__(
@@ -68,40 +74,78 @@ class Mace(nn.Module):
         onehot = jax.nn.one_hot(species, self.species, dtype=dtype)
         shape = (self.species, self.channels)
         embedding = jnp.asarray(self.param("embedding", nn.initializers.normal(1.0), shape), dtype)
-        edges = [self._edges(v, relation.cutoff) for v, relation in zip(vectors, self.relations, strict=True)]
+        receivers = tuple(table.receivers for table in tables)
+        parts = 0 < self.rows < len(species)
+        edges = [] if parts else self._edges(vectors)
         features: Features = {SCALAR: onehot[:, None] @ embedding}
         energy, invariants = jnp.zeros(species.shape, dtype), []
         for t in range(self.interactions):
-            last = t == self.interactions - 1
-            irreps = natural_up_to(0 if last else self.hidden_lmax)
-            around = natural_up_to(self.lmax)
-            sums = []
-            for i, ((basis, angles), table) in enumerate(zip(edges, tables, strict=True)):
-                convolution = Convolution(
-                    self.channels,
-                    around,
-                    self.radial_layers,
-                    self.neighbours[i],
-                    self.separate,
-                    name=f"convolution_{t}_{i}",
-                )
-                given, kinds = (features, None) if t else ({SCALAR: embedding[:, None]}, onehot)
-                sums.append(convolution(given, basis, angles, table.receivers, kinds))
-            total = jax.tree.map(lambda *x: sum(x[1:], x[0]), *sums)
-            products = SymmetricContraction(self.correlation, self.species, irreps, name=f"products_{t}")(
-                total, species
-            )
-            mixed = Linear(self.channels, name=f"mix_{t}")(products)
-            kept = SpeciesLinear(self.channels, self.species, irreps, name=f"residual_{t}")(features, species)
-            features = {irrep: mixed[irrep] + kept[irrep] for irrep in irreps}
-            read = {SCALAR: features[SCALAR]}
-            if last:
-                read = gate(Linear(self.readout, name="hidden")(read))
-            invariants.append(read[SCALAR][:, 0])
-            energy = energy + Linear(1, name=f"readout_{t}")(read)[SCALAR][:, 0, 0]
+            given, kinds = (features, None) if t else ({SCALAR: embedding[:, None]}, onehot)
+            if parts:
+                features, read, more = self._in_parts(t, given, kinds, (features, species, vectors, receivers))
+            else:
+                features, read, more = self._interaction(t, given, kinds, features, species, edges, receivers)
+            energy = energy + more
+            invariants.append(read)
         return energy, jnp.concatenate(invariants, axis=1)
 
-    def _edges(self, vectors: Array, cutoff: float) -> tuple[Array, tuple[Array, ...]]:
-        """Radial basis and spherical harmonics of one relation's edges."""
-        length, unit = directions(vectors)
-        return radial_basis(length, cutoff, self.radial_features, self.cutoff_power), harmonics(unit, self.lmax)
+    def _in_parts(self, t: int, given: Features, kinds: Array | None, rows: tuple[Any, ...]) -> tuple[Any, ...]:
+        """`_interaction` of all atoms, part by part, and made again on the way back."""
+
+        def part(network: "Mace", carry: tuple[()], some: tuple[Any, ...]) -> tuple[tuple[()], Any]:
+            features, species, vectors, receivers = some
+            edges = network._edges(vectors)
+            return carry, network._interaction(t, given, kinds, features, species, edges, receivers)
+
+        scanned = nn.scan(nn.remat(part, prevent_cse=False), variable_broadcast="params", split_rngs={"params": False})
+        return joined(scanned(self, (), split(rows, self.rows))[1], len(rows[1]))
+
+    def _interaction(
+        self,
+        t: int,
+        given: Features,
+        kinds: Array | None,
+        features: Features,
+        species: Array,
+        edges: list[tuple[Array, tuple[Array, ...]]],
+        receivers: tuple[Array, ...],
+    ) -> tuple[Features, Array, Array]:
+        """Features, invariants and energies that one interaction makes of some atoms.
+
+        Args:
+            t: which interaction. given, kinds: as `Convolution` takes them, of all atoms. features, species: of these atoms.
+                edges, receivers: of their slots, one a relation.
+        """
+        last = t == self.interactions - 1
+        irreps = natural_up_to(0 if last else self.hidden_lmax)
+        around = natural_up_to(self.lmax)
+        sums = []
+        for i, ((basis, angles), there) in enumerate(zip(edges, receivers, strict=True)):
+            convolution = Convolution(
+                self.channels,
+                around,
+                self.radial_layers,
+                self.neighbours[i],
+                self.separate,
+                name=f"convolution_{t}_{i}",
+            )
+            sums.append(convolution(given, basis, angles, there, kinds))
+        total = jax.tree.map(lambda *x: sum(x[1:], x[0]), *sums)
+        products = SymmetricContraction(self.correlation, self.species, irreps, name=f"products_{t}")(total, species)
+        mixed = Linear(self.channels, name=f"mix_{t}")(products)
+        kept = SpeciesLinear(self.channels, self.species, irreps, name=f"residual_{t}")(features, species)
+        features = {irrep: mixed[irrep] + kept[irrep] for irrep in irreps}
+        read = {SCALAR: features[SCALAR]}
+        if last:
+            read = gate(Linear(self.readout, name="hidden")(read))
+        energy = Linear(1, name=f"readout_{t}")(read)[SCALAR][:, 0, 0]
+        return features, read[SCALAR][:, 0], energy
+
+    def _edges(self, vectors: tuple[Array, ...]) -> list[tuple[Array, tuple[Array, ...]]]:
+        """Radial basis and spherical harmonics of the edges of each relation."""
+        found = []
+        for v, relation in zip(vectors, self.relations, strict=True):
+            length, unit = directions(v)
+            basis = radial_basis(length, relation.cutoff, self.radial_features, self.cutoff_power)
+            found.append((basis, harmonics(unit, self.lmax)))
+        return found

@@ -56,6 +56,25 @@ CASES = [
 
 
 @pytest.mark.slow
+def test_atoms_gone_through_in_parts(monkeypatch):
+    """16 atoms in parts of six, the last filled up: energies of the atoms and forces are the same."""
+    p, s = potential((6,), relations="layers", correlation=2, lmax=1), bilayer()
+    graph = p.graph(s)
+
+    def found(rows):
+        monkeypatch.setattr(learned, "ROWS", rows)
+
+        def energy(x):
+            energies = p.module.energies({"params": p.params}, s.with_positions(x), graph)
+            return jnp.sum(energies), energies
+
+        return jax.jit(jax.grad(energy, has_aux=True))(s.positions)
+
+    for one, other in zip(found(6), found(0), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
 @pytest.mark.parametrize(("p", "s"), CASES)
 def test_symmetries(p, s, dtype, tolerance):

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians.base import Hamiltonian
-from jaxepi.hamiltonians.e3 import in_chunks
+from jaxepi.nn import in_chunks
 from jaxepi.training.energies.evaluation import SPLITS
 from jaxepi.training.matrices.labels import Matrices
 
