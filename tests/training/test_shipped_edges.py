@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxepi import datasets, hamiltonians
-from jaxepi.training.bands import edges
+from jaxepi.training.bands import edges, pairs
 
 pytestmark = pytest.mark.slow
 
@@ -55,3 +55,13 @@ def test_levels_move_and_split_with_strain_as_the_labels_do(shipped):
         assert abs(r.model - r.label) < bar / 100 * abs(r.label), r.what
     for r in split:
         assert abs(r.model - r.label) < 2 * bar / 100 * r.label, r.what
+
+
+def test_pairs_of_larger_cells_shift_the_levels_as_the_labels_do():
+    """Second order of waves that the 8-atom cells do not hold; the pair of 200 K was not in training."""
+    model, data = hamiltonians.load("silicon-hse06"), datasets.read(EXPERIMENTS / "silicon/data/hse06-16.h5")
+    rows = [r for r in pairs.shifts(data, "hse06", partial(edges.predicted, model)) if r.pairs == 1]
+    assert {r.temperature for r in rows} == {0.0, 200.0, 300.0}
+    assert max(abs(r.label) for r in rows) > 0.08
+    for r in rows:
+        assert 1e3 * abs(r.difference) < 5, (r.level, r.temperature)
