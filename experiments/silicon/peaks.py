@@ -1,14 +1,14 @@
 """What moves silicon's peaks E1 and E2, lattice at rest, and by how much; nothing is fitted to a spectrum.
 
     python experiments/silicon/peaks.py [--points N] [--only WORD ...] [--dipoles FILE]
-    python experiments/silicon/peaks.py --temperatures 10 300 [--pairs N] [--mesh N] [--coupled]
+    python experiments/silicon/peaks.py --temperatures 10 300 [--snapshots N] [--mesh N] [--coupled]
 
 silicon-hse06 with the attraction of electron and hole, one thing changed at a time: the k mesh and its shift, the on-site
 attraction, the dielectric constant and the length of the screening, Cappellini's dielectric function (for the mesh, half
 divisions and the coupling too), local fields, the active bands, the dipoles inside atoms
 (none; those of FILE, as `scripts/fit_dipoles.py --keep` writes them), the line's width, and the coupling beyond Tamm-Dancoff.
 Printed: place and height of both peaks, eps1(0), f-sum, and heights over those of the first row. With temperatures: both
-peaks and eps1(0) of antithetic pairs of quantum snapshots of 64 atoms by both screenings, and beyond Tamm-Dancoff.
+peaks and eps1(0) of quantum snapshots of 64 atoms by both screenings, and beyond Tamm-Dancoff.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def run(case: Case, silicon: je.materials.Material) -> je.optics.Transitions:
 
 
 def snapshots(options: argparse.Namespace, silicon: je.materials.Material) -> None:
-    """64 atoms: E1, E2 and eps1(0) of the mean over antithetic pairs, by screening and coupling."""
+    """64 atoms: E1, E2 and eps1(0) of the mean over snapshots, by screening and coupling."""
     energies, supercell = jnp.linspace(0.0, 6.0, 601), silicon.structure.supercell(2)
     model = _model(silicon)
     kinds = {"2 eV on one atom": (silicon.screening, True), f"Cappellini's {model.onsite:.2f} eV": (model, True)}
@@ -132,9 +132,9 @@ def snapshots(options: argparse.Namespace, silicon: je.materials.Material) -> No
             silicon.potential,
             supercell,
             temperature=kelvin,
-            count=2 * options.pairs,
+            count=options.snapshots,
             key=jax.random.key(0),
-            antithetic=True,
+            antithetic=options.snapshots % 2 == 0,
         )
         print(f"{kelvin:g} K, 64 atoms, {len(drawn)} snapshots of {options.mesh}^3 points, not shifted")
         for name, (screening, alone) in kinds.items():
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="words of the rows to print, beside the first")
     parser.add_argument("--dipoles", type=Path, help="other dipoles inside atoms")
     parser.add_argument("--temperatures", type=float, nargs="+", help="snapshots of 64 atoms instead, kelvin")
-    parser.add_argument("--pairs", type=int, default=1, help="antithetic pairs of snapshots a temperature")
+    parser.add_argument("--snapshots", type=int, default=2, help="a temperature; in antithetic pairs where even")
     parser.add_argument("--mesh", type=int, default=4, help="points a direction of a snapshot")
     parser.add_argument("--coupled", action="store_true", help="snapshots beyond Tamm-Dancoff, too")
     options = parser.parse_args()
