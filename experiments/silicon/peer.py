@@ -29,7 +29,8 @@ from jaxepi.training.core.metrics import write_metrics
 from jaxepi.training.settings import BandLossSettings
 
 MODEL = {"base": "si-niquet2009", "cutoff": 6.0, "switch": [2.9, 3.3]}
-LOSS = BandLossSettings(align="valence", near=2.0, near_width=4.0, edge=4.0, edge_width=1.0, gap=0.1, points=20)
+LOSS = BandLossSettings(align="edge", near=2.0, near_width=4.0, edge=4.0, edge_width=1.25, gap=1.0, points=20)
+"""Both spectra aligned at the valence edge, as the peer's score of the window is."""
 WINDOW = (-5.0, 4.0)
 """eV about the valence edge, the peer's second measure."""
 
@@ -99,7 +100,9 @@ def main() -> None:
         )
         return
     options.output.mkdir(parents=True, exist_ok=True)
-    optimizer = training.OptimizerSettings(learning_rate=0.01, schedule="cosine", warmup=5.0, stop=options.epochs)
+    optimizer = training.OptimizerSettings(
+        algorithm="soap", learning_rate=0.003, schedule="cosine", warmup=5.0, stop=options.epochs
+    )
     run = training.RunSettings(epochs=options.epochs)
     predict = training.predictor(problem)
     state = options.output / "state.npz"
