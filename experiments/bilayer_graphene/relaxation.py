@@ -7,8 +7,9 @@ Layers that slide over each other feel a few meV/angstrom, so the largest force 
 precision coordinates of 100 angstrom leave 1 meV/angstrom, at random from atom to atom: what moves many atoms alike still
 relaxes, in half the memory. --start goes on from what --output wrote. --like begins with the displacements of a larger twist
 (SMALLER, 1) that was relaxed before (FILE): smooth fields over the cell, heights as they are, sliding times the square of the
-ratio of the angles (the force that stackings exert on a layer is the same, but acts over a longer wave). The sliding is the
-largest displacement of an atom within its plane from the unrelaxed twist.
+ratio of the angles (the force that stackings exert on a layer is the same, but acts over a longer wave), of the two sublattices
+against one another times that ratio (as strain); --steps 0 writes that structure. The sliding is the largest displacement of
+an atom within its plane from the unrelaxed twist.
 """
 
 import argparse
@@ -44,13 +45,17 @@ def waves(structure):
 
 
 def like(m, ideal, smaller, relaxed):
-    """The twist (m, 1) with the displacements of a relaxed (smaller, 1); the lower layer comes first in both."""
+    """The twist (m, 1) with the displacements of a relaxed (smaller, 1): lower layer first, sublattices in turn, in both."""
     before = bilayers.twisted(smaller, 1, DISTANCE, A)
-    grown = np.array([(bilayers.angle(smaller) / bilayers.angle(m)) ** 2] * 2 + [1.0])
+    ratio = bilayers.angle(smaller) / bilayers.angle(m)
     away, moved = np.asarray(relaxed.positions - before.positions), np.array(ideal.positions)
-    for there, here in zip(np.split(np.arange(len(before)), 2), np.split(np.arange(len(ideal)), 2), strict=True):
-        field = np.linalg.lstsq(waves(before)[there], away[there], rcond=None)[0]
-        moved[here] += waves(ideal)[here] @ field * grown
+    old, new = waves(before), waves(ideal)
+    for layer in (0, 1):
+        there, here = (layer * len(s) // 2 + np.arange(0, len(s) // 2, 2) for s in (before, ideal))
+        one, two = (np.linalg.lstsq(old[there + i], away[there + i], rcond=None)[0] for i in (0, 1))
+        mean, apart = (one + two) / 2 * [ratio**2, ratio**2, 1.0], (two - one) / 2 * [ratio, ratio, 1.0]
+        moved[here] += new[here] @ (mean - apart)
+        moved[here + 1] += new[here + 1] @ (mean + apart)
     return ideal.with_positions(moved)
 
 
@@ -78,6 +83,9 @@ def main() -> None:
             start = read_structure(given.start)
         elif given.like and last:
             start = like(m, ideal, int(given.like[0]), read_structure(given.like[1]))
+        if not given.steps:
+            start.to_ase().write(given.output)
+            continue
         began = time.process_time()
         found = relaxed_atoms(potential, start, DISTANCE, given.force, given.steps, given.dtype, progress=said)
         seconds = (time.process_time() - began) / max(found.steps, 1)
