@@ -251,7 +251,8 @@ def _added(edges: Float[Array, "e o o"], parts: tuple[Array, ...], tables: tuple
 def _senders(vectors: Float[Array, "n m 3"]) -> Array:
     """Sender of every slot of a table."""
     n, m = vectors.shape[:2]
-    return jnp.repeat(jnp.arange(n, dtype=jnp.int32), m, total_repeat_length=n * m)
+    # Not `repeat`, whose sums over constants XLA works out while it compiles.
+    return jax.lax.broadcasted_iota(jnp.int32, (n, m), 0).reshape(-1)
 
 
 def configured(
