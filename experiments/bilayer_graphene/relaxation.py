@@ -69,6 +69,8 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of forces")
     parser.add_argument("--output", help="extended XYZ of the last")
     given = parser.parse_args()
+    if not given.steps and not given.output:
+        parser.error("--steps 0 writes the structure that --like makes, and needs --output")
     jax.config.update("jax_enable_x64", True)
     potential = potentials.load("graphene-pbe-d3")
     print(

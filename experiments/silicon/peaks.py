@@ -8,7 +8,7 @@ attraction, the dielectric constant and the length of the screening, Cappellini'
 divisions and the coupling too), local fields, the active bands, the dipoles inside atoms
 (none; those of FILE, as `scripts/fit_dipoles.py --keep` writes them), the line's width, and the coupling beyond Tamm-Dancoff.
 Printed: place and height of both peaks, eps1(0), f-sum, and heights over those of the first row. With temperatures: both
-peaks and eps1(0) of quantum snapshots of 64 atoms by both screenings, and beyond Tamm-Dancoff.
+peaks and eps1(0) of quantum snapshots of 64 atoms by both screenings (with --coupled beyond Tamm-Dancoff, too).
 """
 
 import argparse
@@ -136,7 +136,7 @@ def snapshots(options: argparse.Namespace, silicon: je.materials.Material) -> No
             key=jax.random.key(0),
             antithetic=options.snapshots % 2 == 0,
         )
-        print(f"{kelvin:g} K, 64 atoms, {len(drawn)} snapshots of {options.mesh}^3 points, not shifted")
+        print(f"{kelvin:g} K, 64 atoms, {len(drawn)} snapshots of {options.mesh}^3 points, moved by half divisions; energies not shifted")
         for name, (screening, alone) in kinds.items():
             begun, curves, static = time.perf_counter(), np.zeros((2, len(energies))), 0.0
             for i in range(len(drawn)):
