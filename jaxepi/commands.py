@@ -56,12 +56,13 @@ class Command(NamedTuple):
 
 
 def compute_in(precision: str) -> None:
-    """Compute in float64 from here on, or make products of float32 in float32 on GPUs too."""
+    """Compute in float64 from here on, or make products of float32 in float32 on GPUs too, unless the user has said how."""
     import jax
 
-    jax.config.update(
-        *("jax_enable_x64", True) if precision == "float64" else ("jax_default_matmul_precision", "float32")
-    )
+    if precision == "float64":
+        jax.config.update("jax_enable_x64", True)
+    elif jax.default_matmul_precision.value is None:
+        jax.config.update("jax_default_matmul_precision", "float32")
 
 
 def _output(settings: Any, files: Any, suffix: str) -> Path:
@@ -290,8 +291,7 @@ def _train(settings: w.TrainSettings, files: o.TrainFiles, line: str) -> None:
     given = {n: getattr(settings, n) for n in ("seed", "epochs", "max_minutes")}
     whole = study.configured(settings.file, {n: value for n, value in given.items() if value is not None})
     baseline = isinstance(whole.loss, BlockLossSettings)  # which least squares finds, in double precision
-    if whole.run.dtype == "float64" or baseline:
-        compute_in("float64")
+    compute_in("float64" if baseline else whole.run.dtype)
     folder, resume = Path(files.output or f"{Path(settings.file).stem}-training"), not files.overwrite
     run = study.train_potential if study is training else study.train_hamiltonian
     result = run(whole, folder, files.progress, resume, line)

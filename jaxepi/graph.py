@@ -245,7 +245,6 @@ def guarded(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @jax.jit
-    @full_precision
     def compiled(model: Any, structure: Structure, graph: Graph) -> Any:
         if graph.checked:
             return kernel(model, structure, graph)
@@ -254,6 +253,7 @@ def guarded(kernel: Callable[..., Any]) -> Callable[..., Any]:
         return poisoned(kernel(model, poisoned(structure, holds), graph), holds)
 
     @functools.wraps(kernel)
+    @full_precision  # of derivatives too, which are traced in here
     def method(self: Any, structure: Structure, graph: Graph) -> Any:
         graph.fits(structure, self.module.cutoff, self.module.relations)
         return compiled(self, structure, graph.check(structure))

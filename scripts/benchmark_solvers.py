@@ -21,11 +21,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import clock, machine, peak
+from timing import machine, peak
 
 jax.config.update("jax_enable_x64", True)
 
 from jaxepi import hamiltonians, materials, optics, potentials, sampling  # noqa: E402
+from jaxepi.files import whole  # noqa: E402
 from jaxepi.structure import Structure  # noqa: E402
 
 WIDTH = 0.03
@@ -63,7 +64,8 @@ def main() -> None:
     )
     for atoms in options.atoms:
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(options.folder or temporary)
+            folder = Path(options.folder or temporary) / f"{options.potential}-{options.snapshot}"
+            folder.mkdir(parents=True, exist_ok=True)
             drawn = child(atoms, "snapshot", folder)
             print(
                 f"{atoms:6d} atoms drawn       {float(drawn['seconds']):9.1f} s, peak {float(drawn['memory']):6.2f} GB",
@@ -120,13 +122,13 @@ def one(options: argparse.Namespace) -> None:
             options.joint, rest, options.tolerance, precision=options.precision, width=options.width
         )
         chosen = {"dense": optics.Dense(), "filtered": filtered, "stochastic": rest}[solver]
-        start = time.perf_counter(), clock()
+        start = time.perf_counter(), time.process_time()
         found = optics.transitions(
             hamiltonian, snapshots, options.kmesh, tensor=False, graph=graph, memory_gb=options.memory, solver=chosen
         )
         jax.block_until_ready(found.histogram)
         seconds.append(time.perf_counter() - start[0])
-        cpu.append(clock() - start[1])
+        cpu.append(time.process_time() - start[1])
         spectrum = found.spectrum(energies, line)
         eps1.append(spectrum.eps1[0, :, 0, 0])
         eps2.append(spectrum.eps2[0, :, 0, 0])
@@ -151,7 +153,8 @@ def draw(options: argparse.Namespace, structure: Structure, path: str) -> None:
     drawn = sampling.harmonic(potentials.load(options.potential), structure, temperature=300.0, count=count, key=0)
     positions = np.asarray(drawn.positions[options.snapshot :])
     seconds = time.perf_counter() - start
-    np.savez(path, positions=positions, seconds=seconds, memory=peak())
+    with whole(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, positions=positions, seconds=seconds, memory=peak())
 
 
 def compare(options: argparse.Namespace, found: dict[str, dict]) -> None:

@@ -30,7 +30,7 @@ def peak() -> float:
     """Largest memory so far, GB: of this process, or of the GPU that it works on."""
     if jax.default_backend() == "cpu":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return jax.local_devices()[0].memory_stats()["peak_bytes_in_use"] / 1e9
+    return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use", float("nan")) / 1e9
 
 
 def machine() -> str:

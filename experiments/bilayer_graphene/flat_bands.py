@@ -81,15 +81,17 @@ def row(m, structure, name, energy, bare):
 def along(m, structure, name, energy, places, what):
     """States at places of K-Gamma-M that the table lacks."""
     file = Path(f"flat-bands-m{m}-{name}-{what}-{energy:g}.csv")
-    known = np.loadtxt(file, delimiter=",", ndmin=2) if file.exists() else np.zeros((0, 9))
-    missing = [p for p in places if not np.isclose(known[:, 0], p).any()]
-    rows = [*known]
+
+    def table():
+        return np.loadtxt(file, delimiter=",", ndmin=2) if file.exists() else np.zeros((0, 9))
+
+    missing = [p for p in places if not np.isclose(table()[:, 0], p).any()]
 
     def kept(done, found):
-        rows.append(np.array([missing[done - 1], *found.energies[0]]))
-        table = np.array(sorted(rows, key=lambda r: r[0]))
+        # Read anew: other processes may have written other places meanwhile.
+        rows = [*table(), np.array([missing[done - 1], *found.energies[0]])]
         with whole(file) as temporary:
-            np.savetxt(temporary, table, fmt="%.7f", delimiter=",")
+            np.savetxt(temporary, sorted(rows, key=lambda r: r[0]), fmt="%.7f", delimiter=",")
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(
             f"{missing[done - 1]:.3f}: {found.seconds[0]:.0f} s, factors {found.gigabytes[0]:.1f} GB, peak {memory:.1f} GB, "
@@ -100,7 +102,7 @@ def along(m, structure, name, energy, places, what):
     if missing:
         points = np.array([point(p) for p in missing])
         electrons.bands_near(load(name), structure, points, energy, 8, progress=kept, solver=MODELS[name].solver)
-    draw(np.array(sorted(rows, key=lambda r: r[0])), energy, Path(f"{file.stem}.png"))
+    draw(table(), energy, Path(f"{file.stem}.png"))
 
 
 def draw(table, energy, file):

@@ -71,6 +71,8 @@ def main() -> None:
     given = parser.parse_args()
     if not given.steps and not given.output:
         parser.error("--steps 0 writes the structure that --like makes, and needs --output")
+    if given.start and given.like:
+        parser.error("--start and --like both give the structure to begin with; give one")
     jax.config.update("jax_enable_x64", True)
     potential = potentials.load("graphene-pbe-d3")
     print(

@@ -136,7 +136,7 @@ def snapshots(options: argparse.Namespace, silicon: je.materials.Material) -> No
             key=jax.random.key(0),
             antithetic=options.snapshots % 2 == 0,
         )
-        print(f"{kelvin:g} K, 64 atoms, {len(drawn)} snapshots of {options.mesh}^3 points, moved by half divisions; energies not shifted")
+        print(f"{kelvin:g} K, 64 atoms, {len(drawn)} snapshots of {options.mesh}^3 points moved by half divisions")
         for name, (screening, alone) in kinds.items():
             begun, curves, static = time.perf_counter(), np.zeros((2, len(energies))), 0.0
             for i in range(len(drawn)):

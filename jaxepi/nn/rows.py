@@ -1,4 +1,5 @@
-"""Arrays in parts of so many rows, for what is made part by part so that memory stays bounded."""
+"""Arrays in parts of so many rows, for what is made part by part so that memory stays bounded (of derivatives too, where parts
+are made again)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -11,6 +11,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from jaxepi.errors import InputError
 from jaxepi.graph import Graph
+from jaxepi.guards import full_precision
 from jaxepi.potentials import topology
 from jaxepi.potentials.base import Potential
 from jaxepi.potentials.domain import extrapolations
@@ -78,6 +79,7 @@ class PotentialCalculator(Calculator):
 
 
 @jax.jit
+@full_precision
 def _evaluate(potential: Potential, structure: Structure, graph: Graph) -> tuple[Any, ...]:
     """Energy, energies of the atoms (or None), forces, stress, the shortest distance and the novelty."""
     variables, module = {"params": potential.params}, potential.module

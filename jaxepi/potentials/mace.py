@@ -43,7 +43,7 @@ class Mace(nn.Module):
         radial_features: Bessel functions. radial_layers: hidden widths of the radial network. cutoff_power: p.
         readout: hidden channels of the last readout.
         separate: whether products that give one angular momentum are mixed one by one, as mace-torch does (more weights).
-        rows: atoms that are gone through at a time, and once more for derivatives, so that memory is theirs; 0: all at once.
+        rows: atoms whose neighbourhoods are held at a time, made once more for derivatives; 0: all at once.
     """
 
     relations: tuple[Relation, ...]

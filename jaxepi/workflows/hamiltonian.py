@@ -151,6 +151,9 @@ def data_hash(problem: spectra.BandProblem) -> str:
             group.held.kpoints,
             group.energies,
             np.array([group.weight, group.repeat]),
+            group.held.weights,
+            group.still,
+            np.array([-1 if group.rest is None else group.rest]),
         ):
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(" ".join(group.held.split).encode())

@@ -118,6 +118,8 @@ def test_shifts_from_the_crystal_at_rest_count_without_its_own_errors(held):
     settings = BandLossSettings(eigenvalues=0.0, gap=0.0, shifts=2.0, levels_within=0.3)
     whole = dataclasses.replace(held, kind=("unstrained", *held.kind[1:]))
     own, others = group_of(whole), whole.take([1, 2])
+    with pytest.raises(InputError, match="shifts 2: no set holds the crystal at rest"):
+        spectra.BandProblem(start(), [group_of(others)], settings, 8, "float64")
     apart = spectra.Group.of(others, "pbe", 1.0, start(), 0, False, rest=(whole, 0))
     first = spectra.BandProblem(start(), [own], settings, 8, "float64")
     outputs = jax.jit(first.outputs)(first.initial(), first.arrays, spectra.BandPlan(np.arange(3), None, 0))

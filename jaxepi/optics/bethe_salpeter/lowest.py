@@ -1,7 +1,8 @@
 """The lowest excitons of a crystal, with their dipoles, their weight in k and their size: `lowest_excitons`."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -138,8 +139,25 @@ def _gaps(pairs: Pairs) -> np.ndarray:
     return upper[:, :, None] - lower[:, None]
 
 
+@contextmanager
+def _converging(count: int) -> Iterator[None]:
+    """What SciPy's iterations raise, said as a refusal."""
+    from scipy.sparse.linalg import ArpackError
+
+    try:
+        yield
+    except (ArpackError, ValueError, np.linalg.LinAlgError) as error:
+        raise InputError(
+            f"{count} excitons have not converged ({error}); ask for fewer, or take a finer mesh"
+        ) from error
+
+
 def _alone(pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Energies and amplitudes of Tamm-Dancoff, in columns."""
+    """Energies, ascending, and amplitudes of Tamm-Dancoff, in columns.
+
+    Raises:
+        InputError: no convergence.
+    """
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     shape = pairs.dipoles.shape[1:]
@@ -151,7 +169,10 @@ def _alone(pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray]:
 
     operator = LinearOperator((size, size), matvec=times, dtype=complex)
     start = np.asarray(pairs.dipoles).sum(axis=0).ravel() + 1e-3 * np.random.default_rng(0).normal(size=size)
-    return eigsh(operator, count, which="SA", v0=start, ncv=min(size, 4 * count + 24))
+    with _converging(count):
+        values, vectors = eigsh(operator, count, which="SA", v0=start, ncv=min(size, 4 * count + 24))
+    order = np.argsort(values)  # which SciPy leaves open for complex matrices
+    return values[order], vectors[:, order]
 
 
 RESIDUAL = 1e-7
@@ -160,6 +181,14 @@ to about its square."""
 
 GUARDS = 4
 """Excitons above those asked for that are found along with them, so that none of a degenerate set is missed."""
+
+
+@jax.jit
+def _whole(pairs: Pairs, z: jax.Array) -> jax.Array:
+    """[[A, B], [B*, A*]] of (X, Y*)."""
+    x, y = z[0], z[1].conj()
+    more, less = product(pairs, x + y, 1), product(pairs, x - y, -1)
+    return 0.5 * jnp.stack([more + less, (more - less).conj()])
 
 
 def _coupled(pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -177,26 +206,22 @@ def _coupled(pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     size = int(np.prod(shape))
     found, start = _alone(pairs, min(count + GUARDS, size - 2))
 
-    @jax.jit
-    def apply(pairs: Pairs, z: jax.Array) -> jax.Array:
-        x, y = z[0], z[1].conj()
-        more, less = product(pairs, x + y, 1), product(pairs, x - y, -1)
-        return 0.5 * jnp.stack([more + less, (more - less).conj()])
-
     def times(z: np.ndarray) -> np.ndarray:
         # One by one: columns that have converged are left out, and each number of them would be compiled anew.
         columns = [jnp.asarray(c.reshape(2, *shape), pairs.dipoles.dtype) for c in z.reshape(2 * size, -1).T]
-        return np.stack([np.asarray(apply(pairs, c)).ravel() for c in columns], axis=1)
+        return np.stack([np.asarray(_whole(pairs, c)).ravel() for c in columns], axis=1)
 
     gaps = _gaps(pairs).ravel()
     nearer = 0.9 * min(found[0], gaps.min())
     weakest = np.concatenate([gaps - nearer, gaps + nearer])[:, None]
     signs = np.repeat([1.0, -1.0], size)[:, None]
     whole = LinearOperator((2 * size, 2 * size), matvec=times, matmat=times, dtype=complex)
-    if found[0] <= 0 or eigsh(whole, 1, which="SA", tol=1e-2, return_eigenvectors=False)[0] <= 0:
-        raise InputError(f"pairs have no real energies: {WEAKER}")
     start = np.concatenate([start, np.zeros_like(start)])
-    with warnings.catch_warnings():  # says of guards, too, that they have not converged
+    with _converging(count):
+        least = eigsh(whole, 1, which="SA", tol=1e-2, return_eigenvectors=False)[0]
+    if min(found[0], least) <= 0:
+        raise InputError(f"pairs have no real energies: {WEAKER}")
+    with _converging(count), warnings.catch_warnings():  # which say of guards, too, that they have not converged
         warnings.simplefilter("ignore", UserWarning)
         inverse, z = lobpcg(lambda z: signs * z, start, whole, lambda z: z / weakest, tol=RESIDUAL, maxiter=500)
     inverse, z = inverse[:count], z[:, :count]

@@ -103,6 +103,12 @@ class BandProblem:
             raise InputError("keep_onsite and keep_hopping hold a model to its published set, and this one has none")
         for group in self.groups:
             refuse(group, hamiltonian, loss)
+        for name, weight, found in (("levels", loss.levels, functionals), ("shifts", loss.shifts, shifting)):
+            if weight and not any(len(found(group, loss)) for group in self.groups):
+                raise InputError(
+                    f"{name} {weight:g}: no set holds the crystal at rest (kind 'unstrained') on the mesh of its others; add it, or "
+                    f"leave {name} out"
+                )
 
     @cached_property
     def arrays(self) -> tuple[dict[str, Any], ...]:
