@@ -7,9 +7,9 @@ Layers that slide over each other feel a few meV/angstrom, so the largest force 
 precision coordinates of 100 angstrom leave 1 meV/angstrom, at random from atom to atom: what moves many atoms alike still
 relaxes, in half the memory. --start goes on from what --output wrote. --like begins with the displacements of a larger twist
 (SMALLER, 1) that was relaxed before (FILE): smooth fields over the cell, heights as they are, sliding times the square of the
-ratio of the angles (the force that stackings exert on a layer is the same, but acts over a longer wave), of the two sublattices
-against one another times that ratio (as strain); --steps 0 writes that structure. The sliding is the largest displacement of
-an atom within its plane from the unrelaxed twist.
+ratio of the angles (the force that stackings exert on a layer is the same, but acts over a longer wave), of the two
+sublattices against one another times that ratio (as strain). --steps 0 relaxes nothing. The sliding is the largest
+displacement of an atom within its plane from the unrelaxed twist.
 """
 
 import argparse
@@ -69,8 +69,6 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of forces")
     parser.add_argument("--output", help="extended XYZ of the last")
     given = parser.parse_args()
-    if not given.steps and not given.output:
-        parser.error("--steps 0 writes the structure that --like makes, and needs --output")
     if given.start and given.like:
         parser.error("--start and --like both give the structure to begin with; give one")
     jax.config.update("jax_enable_x64", True)
@@ -87,24 +85,23 @@ def main() -> None:
             start = read_structure(given.start)
         elif given.like and last:
             start = like(m, ideal, int(given.like[0]), read_structure(given.like[1]))
-        if not given.steps:
-            start.to_ase().write(given.output)
-            continue
-        began = time.process_time()
-        found = relaxed_atoms(potential, start, DISTANCE, given.force, given.steps, given.dtype, progress=said)
-        seconds = (time.process_time() - began) / max(found.steps, 1)
-        z, layer = np.asarray(found.structure.positions)[:, 2], layers(found.structure)
+        began, structure, numbers = time.process_time(), start, (0, "")
+        if given.steps:
+            found = relaxed_atoms(potential, start, DISTANCE, given.force, given.steps, given.dtype, progress=said)
+            structure, numbers = found.structure, (found.steps, f"{found.force:.4f}")
+        seconds = (time.process_time() - began) / max(numbers[0], 1)
+        z, layer = np.asarray(structure.positions)[:, 2], layers(structure)
         heights = "{:.3f}, {:.3f}".format(*(np.ptp(z[layer == i]) for i in (0, 1)))
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        moved = np.asarray(found.structure.positions - ideal.positions)[:, :2]
+        moved = np.asarray(structure.positions - ideal.positions)[:, :2]
         slid = np.linalg.norm(moved, axis=1).max()
-        row = (m, f"{bilayers.angle(m):.3f}", len(start), found.steps, f"{found.force:.4f}")
+        row = (m, f"{bilayers.angle(m):.3f}", len(start), *numbers)
         print(
             "| " + " | ".join(map(str, (*row, f"{seconds:.2f}", f"{memory:.1f}", heights, f"{slid:.3f}"))) + " |",
             flush=True,
         )
         if given.output:
-            found.structure.to_ase().write(given.output)
+            structure.to_ase().write(given.output)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,6 @@ class NetworkEnergy(TrainableEnergy):
         """The same for one structure, however large: `ROWS` atoms at a time."""
         return dataclasses.replace(self, network=self.network.clone(rows=ROWS))
 
-    @full_precision
     def energies(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, "n"]:
         """Energy of every atom, eV."""
         vectors = tuple(table.vectors(structure.positions, structure.cell) for table in graph.tables)
@@ -136,7 +135,6 @@ class NetworkEnergy(TrainableEnergy):
         found: Any = self.network.apply(weights, species, vectors[:count], tables[:count])
         return found[1]
 
-    @full_precision
     def features(self, variables: Mapping[str, Any], structure: Structure, graph: Graph) -> Float[Array, "n f"]:
         """Invariants of every atom that the network's energy is linear in."""
         tables = graph.tables[: len(self.network.relations)]

@@ -173,7 +173,8 @@ class ModelDielectric:
         physical = known(self.valid())
         if physical is not None and not physical:
             raise InputError(
-                f"density {density:g} electrons/angstrom^3: give that of valence electrons, such as 0.2 for silicon"
+                f"density {density:g} electrons/angstrom^3 with eps0 {eps0:g}: give that of valence electrons, such as 0.2 for "
+                "silicon (the model is for densities of crystals)"
             )
 
 
