@@ -21,7 +21,7 @@ def harmonics(units: Float[Array, "*e 3"], lmax: int) -> tuple[Float[Array, "*e 
 
     orders = list(range(lmax + 1))
     unit = e3nn.IrrepsArray("1o", units)
-    # Without e3nn's rule for derivatives, whose products are made after `full_precision` has been left; plain ones cost as much.
+    # Without e3nn's rule for derivatives, whose products are made after `full_precision` is left; plain ones cost as much.
     plain = ("recursive", "dense")
     whole = e3nn.spherical_harmonics(orders, unit, normalize=False, normalization="component", algorithm=plain)
     return tuple(whole.chunks[l][..., 0, :] for l in orders)
