@@ -3,15 +3,15 @@
     python experiments/silicon/excitons.py [rest] [sum-rule] [spectra] [peaks] [second-order] [slopes] [--points N ...]
         [--mesh N] [--pairs N] [--temperatures K ...] [--franta FOLDER] [--work WORK]
 
-`rest`: primitive cell of silicon-hse06 and si-niquet2009, lattice at rest, Gaussian of 0.1 eV, beside values measured at 10 K
-(Franta 2017) and the effect of the on-site attraction. `sum-rule`: what the attraction does to the f-sum, by mesh, bands and
-dipoles, beyond Tamm-Dancoff too. `spectra`: 64 atoms in antithetic pairs of quantum snapshots (forces of silicon-hse06), kept
-snapshot by snapshot in WORK by the study engine: absorption over Green (2008) at 300 K, and over Franta (2017) at the
-temperatures of which FOLDER has a si_eps_<T>K_franta2017.csv, independent, with phonon energies, with attraction and with both,
-+- standard error over pairs; all transitions are shifted by what the thermal gap lacks to the measured one. `peaks`: E1, E2 and
-eps1(0) of the same snapshots, not shifted, beside what FOLDER has of Franta and of Aspnes. `second-order`: the tail by
-perturbation theory, in the same columns (tail.py has it in narrower lines). `slopes`: d ln alpha/dT in the tail, by
-differentiation and by finite differences.
+`rest`: primitive cell of silicon-hse06 and si-niquet2009, lattice at rest, Gaussian of 0.1 eV, beside values measured at 10
+K (Franta 2017), and with so many eV on one atom in place of the model dielectric function. `sum-rule`: what the attraction
+does to the f-sum, by mesh, bands and dipoles, beyond Tamm-Dancoff too. `spectra`: 64 atoms in antithetic pairs of quantum
+snapshots (forces of silicon-hse06), kept snapshot by snapshot in WORK by the study engine: absorption over Green (2008) at
+300 K, and over Franta (2017) at the temperatures of which FOLDER has a si_eps_<T>K_franta2017.csv, independent, with phonon
+energies, with attraction and with both, +- standard error over pairs; all transitions are shifted by what the thermal gap
+lacks to the measured one. `peaks`: E1, E2 and eps1(0) of the same snapshots, not shifted, beside what FOLDER has of Franta
+and of Aspnes. `second-order`: the tail by perturbation theory, in the same columns (tail.py has it in narrower lines).
+`slopes`: d ln alpha/dT in the tail, by differentiation and by finite differences.
 """
 
 import argparse
@@ -63,13 +63,12 @@ def peaks(energies: np.ndarray, eps2: np.ndarray) -> str:
 def rest(options: argparse.Namespace) -> None:
     """The primitive cell at rest."""
     energies, line = jnp.linspace(1.0, 6.0, 501), je.optics.Gaussian(0.1)
-    cases = [("silicon-hse06", n, 2.0) for n in options.points] + [
-        ("silicon-hse06", options.points[0], u) for u in (1.0, 3.0)
-    ]
-    cases += [("si-niquet2009", options.points[0], 2.0)]
+    n = options.points[0]
+    cases: list[tuple[str, int, float | None]] = [("silicon-hse06", m, None) for m in options.points]
+    cases += [("silicon-hse06", n, u) for u in (1.0, 2.0, 3.0)] + [("si-niquet2009", n, None)]
     for name, n, onsite in cases:
         silicon = je.materials.load("silicon", hamiltonian=name)
-        screening = je.optics.screening_of(silicon.hamiltonian, silicon.primitive, silicon.screening.eps0, onsite)
+        screening = silicon.screening if onsite is None else with_onsite(silicon, onsite)
         begun = time.process_time()
         found = je.optics.excitons(
             silicon.hamiltonian, silicon.primitive, n, screening, 4, 5, 200, [[1, 0, 0]], precision="float32"
@@ -79,13 +78,18 @@ def rest(options: argparse.Namespace) -> None:
         both = {"independent": found.independent, "with attraction": found.transitions()}
         for what, binned in both.items():
             eps1, area = float(binned.static_eps1()[0]), float(binned.f_sum()[0])
-            text = f"{name}, {n}^3, U {onsite:g} eV, {what}"
-            print(f"{text:52s} {peaks_of(binned, 0.0, 0.1)}   eps1(0) {eps1:.2f}   f-sum {area:.3f}")
+            text = f"{name}, {n}^3, {float(screening.onsite):.2f} eV on one atom, {what}"
+            print(f"{text:62s} {peaks_of(binned, 0.0, 0.1)}   eps1(0) {eps1:.2f}   f-sum {area:.3f}")
         print(
             f"    last fifth of 200 steps changed eps2 by {changed:.1e} of its maximum; {seconds:.0f} s of processor",
             flush=True,
         )
     print(MEASURED)
+
+
+def with_onsite(silicon: je.materials.Material, onsite: float) -> je.optics.Screening:
+    """Screening over the Thomas-Fermi length, with so many eV on one atom."""
+    return je.optics.screening_of(silicon.hamiltonian, silicon.primitive, silicon.screening.eps0, onsite)
 
 
 def study(options: argparse.Namespace, temperature: float) -> AbsorptionResult:
@@ -325,14 +329,13 @@ def sum_rule(options: argparse.Namespace) -> None:
     loaded = je.materials.load("silicon", hamiltonian="silicon-hse06")
     bare = dipoles.with_dipoles(loaded.hamiltonian, jnp.zeros(len(dipoles.free(loaded.hamiltonian))))
     n, models = options.points[0], {"": loaded.hamiltonian, ", no dipoles inside atoms": bare}
-    cases = [(m, 16, 2.0, "") for m in options.points]
-    cases += (
-        [(n, c, 2.0, "") for c in (5, 8)] + [(n, 16, u, "") for u in (0.0, 1.0, 3.0)] + [(n, 16, 2.0, list(models)[1])]
-    )
-    print(f"{'f-sum of silicon-hse06':52s} independent   Tamm-Dancoff   beyond   over independent")
+    cases: list[tuple[int, int, float | None, str]] = [(m, 16, None, "") for m in options.points]
+    cases += [(n, c, None, "") for c in (5, 8)] + [(n, 16, u, "") for u in (0.0, 1.0, 2.0, 3.0)]
+    cases.append((n, 16, None, list(models)[1]))
+    print(f"{'f-sum of silicon-hse06':68s} independent   Tamm-Dancoff   beyond   over independent")
     for m, conduction, onsite, model in cases:
         cell, hamiltonian = loaded.primitive, models[model]
-        graph, screening = hamiltonian.graph(cell), replace(loaded.screening, onsite=onsite)
+        graph, screening = hamiltonian.graph(cell), loaded.screening if onsite is None else with_onsite(loaded, onsite)
         setup = Setup.of(hamiltonian, cell, m, 4, conduction, [[1, 0, 0]], (0.5, 0.5, 0.5), "float64", halved=True)
         pairs, _ = setup.pairs(hamiltonian, cell, graph, screening, True, None)
         free = replace(pairs, attraction=jnp.zeros_like(pairs.attraction), exchange=None)
@@ -342,8 +345,8 @@ def sum_rule(options: argparse.Namespace) -> None:
             float(jnp.vdot(r, product(held, r, sign)).real / whole)
             for held, sign in ((free, 0), (pairs, 0), (pairs, -1))
         ]
-        text = f"{m}^3 points, 4 x {conduction} bands, U {onsite:g} eV{model}"
-        print(f"{text:52s} {sums[0]:11.3f}   {sums[1]:12.3f}   {sums[2]:6.3f}", end="")
+        text = f"{m}^3 points, 4 x {conduction} bands, {float(screening.onsite):.2f} eV on one atom{model}"
+        print(f"{text:68s} {sums[0]:11.3f}   {sums[1]:12.3f}   {sums[2]:6.3f}", end="")
         print(f"   {sums[1] / sums[0]:.3f} {sums[2] / sums[0]:.3f}", flush=True)
 
 

@@ -3,10 +3,10 @@
     python experiments/silicon/peaks.py [--points N] [--only WORD ...] [--dipoles FILE]
     python experiments/silicon/peaks.py --temperatures 10 300 [--snapshots N] [--mesh N] [--coupled]
 
-silicon-hse06 with the attraction of electron and hole, one thing changed at a time: the k mesh and its shift, the on-site
-attraction, the dielectric constant and the length of the screening, Cappellini's dielectric function (for the mesh, half
-divisions and the coupling too), local fields, the active bands, the dipoles inside atoms
-(none; those of FILE, as `scripts/fit_dipoles.py --keep` writes them), the line's width, and the coupling beyond Tamm-Dancoff.
+silicon-hse06 with the attraction of electron and hole by the material's model dielectric function, one thing changed at a
+time: the k mesh and its shift, the dielectric constant, screening by one length and a number on one atom (and both of these
+changed), local fields, the active bands, the dipoles inside atoms (none; those of FILE, as `scripts/fit_dipoles.py --keep`
+writes them), the line's width, and the coupling beyond Tamm-Dancoff.
 Printed: place and height of both peaks, eps1(0), f-sum, and heights over those of the first row. With temperatures: both
 peaks and eps1(0) of quantum snapshots of 64 atoms by both screenings (with --coupled beyond Tamm-Dancoff, too).
 """
@@ -28,7 +28,7 @@ import scipy.special
 jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp  # noqa: E402
-from excitons import MEASURED, WINDOWS, critical, peaks  # noqa: E402
+from excitons import MEASURED, WINDOWS, critical, peaks, with_onsite  # noqa: E402
 
 import jaxepi as je  # noqa: E402
 from jaxepi import units  # noqa: E402
@@ -50,42 +50,37 @@ class Case:
     bands: tuple[int, int] = (4, 5)
     shift: float = 0.0
     width: float = WIDTH
-    screening: tuple[tuple[str, float], ...] = ()
+    screening: Any = None  # the material's
     radial: Any = None
     attraction: bool = True
-    model: bool = False  # Cappellini's dielectric function
     options: tuple[tuple[str, Any], ...] = ()
 
 
 def cases(options: argparse.Namespace, silicon: je.materials.Material) -> list[Case]:
     """The first is what all others are compared with."""
-    n, length = options.points, float(silicon.screening.length)
-    own = onsite_of_gaussians(float(silicon.screening.eps0), length)
-    found = [Case(f"{n}^3 points, 2 eV on one atom, 4 x 5 bands, {1e3 * WIDTH:g} meV", n)]
+    n, model, simple = options.points, silicon.screening, with_onsite(silicon, 2.0)
+    eps0, length = float(simple.eps0), float(simple.length)
+    found = [Case(f"{n}^3 points, {float(model.onsite):.2f} eV on one atom, 4 x 5 bands, {1e3 * WIDTH:g} meV", n)]
     found.append(Case("independent", n, attraction=False))
     found.append(Case("coupling beyond Tamm-Dancoff", n, options=(("tamm_dancoff", False),)))
     found.append(Case("no local fields", n, options=(("exchange", False),)))
     found += [Case(f"mesh {m}^3", m) for m in (8, 12, 14, 16) if m != n]
     found.append(Case(f"mesh {n}^3, moved by half divisions", n, shift=0.5))
     found += [Case(f"bands {v} x {c}", n, bands=(v, c)) for v, c in ((3, 4), (4, 8), (4, 16))]
-    found += [Case(f"on one atom {u:g} eV", n, screening=(("onsite", u),)) for u in (1.0, 3.0)]
-    found.append(Case(f"on one atom {own:.2f} eV, by the dielectric function", n, screening=(("onsite", own),)))
-    found += [Case(f"eps0 {e:g}", n, screening=(("eps0", e),)) for e in (10.4, 13.0)]
-    found += [Case(f"length {x:g} angstrom", n, screening=(("length", x),)) for x in (0.0, 2 * length)]
-    model = f"Cappellini's {_model(silicon).onsite:.2f} eV"
-    found += [Case(model, n, model=True), Case(f"{model}, coupling", n, model=True, options=(("tamm_dancoff", False),))]
-    found += [Case(f"{model}, mesh {m}^3", m, model=True) for m in (12, 16) if m != n]
-    found.append(Case(f"{model}, moved by half divisions", n, shift=0.5, model=True))
+    found += [Case(f"eps0 {e:g}", n, screening=replace(model, eps0=e)) for e in (10.4, 13.0)]
+    found += [Case(f"one length, {u:g} eV", n, screening=replace(simple, onsite=u)) for u in (1.0, 2.0, 3.0)]
+    own = onsite_of_gaussians(eps0, length)
+    found.append(Case(f"one length, its own {own:.2f} eV", n, screening=replace(simple, onsite=own)))
+    found += [
+        Case(f"one length of {x:.2f} angstrom, 2 eV", n, screening=replace(simple, length=x)) for x in (0.0, 2 * length)
+    ]
+    found.append(Case("one length, 2 eV, mesh 16^3", 16, screening=simple))
     found.append(Case("dipoles inside atoms: none", n, radial=0.0))
     if options.dipoles is not None:
         given = json.loads(options.dipoles.read_text())["radial_integrals"]
         found.append(Case(f"dipoles inside atoms: {options.dipoles.name}", n, radial=given))
     found += [Case(f"lines of {1e3 * w:g} meV", n, width=w) for w in (0.05, 0.15)]
     return [found[0]] + [c for c in found[1:] if not options.only or any(word in c.name for word in options.only)]
-
-
-def _model(silicon: je.materials.Material) -> je.optics.ModelDielectric:
-    return je.optics.model_dielectric_of(silicon.hamiltonian, silicon.primitive, silicon.screening.eps0)
 
 
 def onsite_of_gaussians(eps0: float, length: float) -> float:
@@ -109,7 +104,7 @@ def run(case: Case, silicon: je.materials.Material) -> je.optics.Transitions:
         hamiltonian,
         silicon.primitive,
         case.points,
-        _model(silicon) if case.model else replace(silicon.screening, **dict(case.screening)),
+        silicon.screening if case.screening is None else case.screening,
         *case.bands,
         250,
         DIRECTION,
@@ -123,8 +118,8 @@ def run(case: Case, silicon: je.materials.Material) -> je.optics.Transitions:
 def snapshots(options: argparse.Namespace, silicon: je.materials.Material) -> None:
     """64 atoms: E1, E2 and eps1(0) of the mean over snapshots, by screening and coupling."""
     energies, supercell = jnp.linspace(0.0, 6.0, 601), silicon.structure.supercell(2)
-    model = _model(silicon)
-    kinds = {"2 eV on one atom": (silicon.screening, True), f"Cappellini's {model.onsite:.2f} eV": (model, True)}
+    model = silicon.screening
+    kinds = {"2 eV on one atom": (with_onsite(silicon, 2.0), True), f"{float(model.onsite):.2f} eV": (model, True)}
     if options.coupled:
         kinds["the same, coupling"] = (model, False)
     for kelvin in options.temperatures:

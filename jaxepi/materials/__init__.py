@@ -10,7 +10,7 @@ from jaxepi.errors import InputError
 from jaxepi.guards import warn_of_single_precision
 from jaxepi.materials import bilayers, measured, models
 from jaxepi.materials.material import Material
-from jaxepi.optics.bethe_salpeter import Screening
+from jaxepi.optics.bethe_salpeter import ModelDielectric
 from jaxepi.optics.bethe_salpeter import setup as excitons
 from jaxepi.sampling import Polar
 from jaxepi.sampling.polar import checked
@@ -98,11 +98,11 @@ def _polar(entry: dict, primitive: Structure, name: str) -> Polar:
     return checked(charges[:, None, None] * unit, entry["dielectric"] * unit, primitive, name)[0]
 
 
-def _screening(entry: dict, material: Material) -> Screening | None:
-    """Screening by a card's dielectric constant, over the Thomas-Fermi length of the valence electrons."""
+def _screening(entry: dict, material: Material) -> ModelDielectric | None:
+    """A model dielectric function of the valence electrons with a card's dielectric constant."""
     if "screening" not in entry:
         return None
-    return excitons.screening_of(material.hamiltonian, material.primitive, entry["screening"]["eps0"])
+    return excitons.model_dielectric_of(material.hamiltonian, material.primitive, entry["screening"]["eps0"])
 
 
 def _crystal(entry: dict, cubic: bool) -> "ase.Atoms":

@@ -8,7 +8,7 @@ from jaxepi import html, sampling, tree
 from jaxepi.errors import InputError, whole_number
 from jaxepi.hamiltonians import Hamiltonian
 from jaxepi.materials import models
-from jaxepi.optics.bethe_salpeter import Screening
+from jaxepi.optics.bethe_salpeter import ModelDielectric, Screening
 from jaxepi.potentials import Potential
 from jaxepi.sampling import ForceConstants, Polar
 from jaxepi.structure import Structure
@@ -47,7 +47,7 @@ class Material:
     card: tuple[tuple[str, str], ...] = static(default=())
     constants: ForceConstants | None = None
     polar: Polar | None = None
-    screening: Screening | None = None
+    screening: ModelDielectric | Screening | None = None
 
     def _repr_html_(self) -> str | None:
         cell = self.primitive._repr_html_()

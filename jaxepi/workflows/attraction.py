@@ -24,12 +24,9 @@ HALVES = 0.5 * np.array([[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 0], 
 def screening(settings: AbsorptionSettings, crystal: Material) -> Screening | ModelDielectric:
     """By the dielectric constant that was asked for, the material's, or that of independent particles of its Hamiltonian."""
     asked, known = settings.dielectric_constant, crystal.screening
-    if settings.exciton_screening == "model":
-        eps0 = known.eps0 if asked is None and known is not None else asked
-        return optics.model_dielectric_of(crystal.hamiltonian, crystal.primitive, eps0)
-    if asked is None and known is not None:
-        return known
-    return optics.screening_of(crystal.hamiltonian, crystal.primitive, asked)
+    eps0 = known.eps0 if asked is None and known is not None else asked
+    made = optics.model_dielectric_of if settings.exciton_screening == "model" else optics.screening_of
+    return made(crystal.hamiltonian, crystal.primitive, eps0)
 
 
 def snapshot_mesh(settings: AbsorptionSettings, crystal: Material, atoms: int) -> tuple[int, ...]:

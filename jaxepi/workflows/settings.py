@@ -112,7 +112,7 @@ class AbsorptionSettings(SolverSettings, ElectronSettings, TrajectorySettings):
         "with excitons: pairs that are made do not couple to those that are taken away (less than half of the cost)",
     )
     exciton_screening: str = setting(
-        "onsite", "with excitons: 2 eV on one atom, or a model dielectric function's", choices=("onsite", "model")
+        "model", "with excitons: by a model dielectric function, or 2 eV on one atom", choices=("model", "onsite")
     )
     dielectric_constant: float | None = setting(
         None,
