@@ -2,7 +2,7 @@
 
     python experiments/silicon/paper.py [--quick] [--work WORK]
     python experiments/silicon/paper.py --figures 2 --cells 64 250
-    python experiments/silicon/paper.py --figures 3 --cells 8 64 216 --points 6
+    python experiments/silicon/paper.py --figures 3 --cells 8 64 512 4096 --joint 1.6
 
 2: absorption at 300 K for growing supercells, with the lattice at rest, against Green 2008. 3: five snapshots of the 8-atom
 cell and of larger ones (4096 atoms by the filtered solver): their mean and spread. 4: Tauc plots and gaps at 100 to 400 K with
@@ -96,8 +96,8 @@ def supercells(work: Path, cells: list[int]) -> None:
     plotting.save(figure, HERE / "paper-2.png")
 
 
-def spread(work: Path, cells: list[int], points: int) -> None:
-    """Figure 3, with cells of so many atoms, on so many k points of the cubic cell along each axis."""
+def spread(work: Path, cells: list[int], points: int, joint: float) -> None:
+    """Figure 3, with cells of so many atoms, on so many k points of the cubic cell along each axis; `joint`: eV."""
     rows, results = [], {}
     print(
         f"\nfive snapshots at 300 K, {points}^3 k points of the cubic cell: relative standard deviation of the absorption"
@@ -106,13 +106,13 @@ def spread(work: Path, cells: list[int], points: int) -> None:
         atoms = int(name.split()[0])
         if atoms not in cells:
             continue
-        solver = "filtered" if atoms > 512 else BASE.solver
-        changes = {"supercell": repeats, "kmesh": points // repeats, "solver": solver, "memory_gb": 20.0, **FIVE}
+        solver = {"solver": "filtered", "joint": joint} if atoms > 512 else {}
+        changes = {"supercell": repeats, "kmesh": points // repeats, "memory_gb": 20.0, **solver, **FIVE}
         results[name] = run(f"paper-3-{atoms}" + (f"-{points}" if points != 8 else ""), work, **changes)
         spectrum = results[name].spectra[0]
         grid, mean = np.asarray(spectrum.energies), np.asarray(spectrum.absorption())
         relative = np.interp(ENERGIES, grid, np.asarray(spectrum.spread()) / mean)
-        print(f"{name:12s}" + "".join(f"{r:7.2f}" for r in relative))
+        print(f"{name:12s}" + "".join(f"{r:7.2f}" for r in relative), flush=True)
         alpha = np.exp(np.interp(ENERGIES, grid, np.log(mean)))
         rows += [f"{name},{e:g},{a:.4g},{r:.3g}" for e, a, r in zip(ENERGIES, alpha, relative, strict=True)]
     header = f"five snapshots of silicon at 300 K, {points}^3 k points of the cubic cell; absorption in 1/cm, "
@@ -165,6 +165,8 @@ def main() -> None:
     parser.add_argument("--cells", type=int, nargs="+", choices=known, help=text)
     text = "k points of the cubic cell of figure 3 along each axis, a multiple of the repeats of each (default: 8)"
     parser.add_argument("--points", type=int, default=8, help=text)
+    text = "with 4096 atoms: photon energy up to which transitions are exact, eV; random vectors beyond (default: 2.6)"
+    parser.add_argument("--joint", type=float, default=BASE.joint, help=text)
     options = parser.parse_args()
     cells = options.cells or ([8, 64] if options.quick else [8, 64, 250, 512])
     uneven = [name for name, n in SPREAD.items() if int(name.split()[0]) in cells and options.points % n]
@@ -179,7 +181,7 @@ def main() -> None:
     if 4 in options.figures:
         temperatures(options.work)
     if 3 in options.figures:
-        spread(options.work, cells, options.points)
+        spread(options.work, cells, options.points, options.joint)
     if 2 in options.figures:
         supercells(options.work, cells)
 
