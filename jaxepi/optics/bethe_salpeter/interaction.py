@@ -174,7 +174,7 @@ class ModelDielectric:
         if physical is not None and not physical:
             raise InputError(
                 f"density {density:g} electrons/angstrom^3 with eps0 {eps0:g}: give that of valence electrons, such as 0.2 for "
-                "silicon (the model is for densities of crystals)"
+                "silicon; for denser ones take optics.Screening (--exciton-screening onsite)"
             )
 
 
