@@ -85,6 +85,13 @@ class BlockModule(Module):
         """`apply` with all position matrix elements that the model can make."""
         return self.apply(variables, structure, graph)
 
+    def check_positions(self, params: Any) -> None:
+        """Refuse parameters, where they are known, of which no position matrix elements can be made.
+
+        Raises:
+            InputError: says what is wrong with them.
+        """
+
     @property
     def species(self) -> tuple[int, ...]:
         return self.basis.species
@@ -177,12 +184,24 @@ class Hamiltonian(Model):
         """
         return self.module.apply({"params": self.params}, structure, graph)
 
-    @guarded
+    def check_positions(self) -> None:
+        """Refuse a model of whose parameters velocities cannot be made: spectra of it would be NaN.
+
+        Raises:
+            InputError: says what is wrong with them; nothing where they are being traced.
+        """
+        self.module.check_positions(self.params)
+
     def blocks_with_dipoles(self, structure: Structure, graph: Graph) -> Blocks:
         """`blocks` with all position matrix elements that the model can make, which velocities alone need. Where orbitals that
         overlap come with tables, these are three more blocks an edge.
 
         Raises:
-            InputError: as `blocks`.
+            InputError: as `blocks`, and as `check_positions`.
         """
+        self.check_positions()
+        return self._blocks_with_dipoles(structure, graph)
+
+    @guarded
+    def _blocks_with_dipoles(self, structure: Structure, graph: Graph) -> Blocks:
         return self.module.apply_with_dipoles({"params": self.params}, structure, graph)

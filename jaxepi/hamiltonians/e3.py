@@ -179,6 +179,10 @@ class Equivariant(BlockModule):
         own, between = positions.apply(self.overlap, tables, structure, graph, graph.tables[-1])
         return tree.replace(blocks, dipoles=own, edge_dipoles=between)
 
+    def check_positions(self, params: Any) -> None:
+        """Refuse tables of overlaps that are not of one function a shell."""
+        positions.check(self.overlap, params["overlap"]["orbital"], self.called)
+
     def linear(self, params: Mapping[str, Any], near: tuple[Float[Array, "n _ 3"], ...]) -> tuple[Array, ...]:
         """What neighbours do to the edges of each kind by the baseline, directed; shape (n m, o, o)."""
         if not self.baseline.around:

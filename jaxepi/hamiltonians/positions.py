@@ -13,7 +13,7 @@ Flows in: the tables of `Overlap`. Flows out: `dipoles` and `edge_dipoles` of `B
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 
 import jax
@@ -24,7 +24,9 @@ from jaxtyping import Array, Float
 
 from jaxepi.datasets.overlap import DEGREE, entries, shell_functions, sphere
 from jaxepi.datasets.overlap import harmonics as orthonormal_harmonics
+from jaxepi.errors import InputError
 from jaxepi.graph import Graph, Table
+from jaxepi.guards import poisoned, traced
 from jaxepi.hamiltonians.overlap import Overlap, parities, scattered, spline
 from jaxepi.nn import directions, harmonics
 from jaxepi.structure import Structure
@@ -118,9 +120,41 @@ def terms(a: str, b: str) -> tuple[Term, ...]:
     )
 
 
+def check(overlap: Overlap, orbital: Float[Array, "t g"], called: str) -> None:
+    """Refuse tables of which no positions can be made, where their values are known.
+
+    Args:
+        called: the model, for the message.
+
+    Raises:
+        InputError: they are not of one function a shell; says how far they are from it.
+    """
+    if traced(orbital):
+        return
+    with jax.core.eval_context():
+        off = float(_distance(overlap, jnp.asarray(orbital)))
+    if not off < SINGLE:
+        raise InputError(
+            f"{called}: its tables of overlaps are not of one function a shell (off by {off:.1e} of the largest product, "
+            f"{SINGLE:g} is allowed), so they say nothing of positions, and spectra need those; bands do not. Label again "
+            "(jaxepi label) and train again, or take another copy of its file"
+        )
+
+
+@partial(jax.jit, static_argnames="overlap")
+def _distance(overlap: Overlap, orbital: Float[Array, "t g"]) -> Float[Array, ""]:
+    return _from_single(_products(overlap, orbital)[0])
+
+
+def _from_single(m: Float[Array, "q s s"]) -> Float[Array, ""]:
+    """How far products are from u u^T, relative to the largest; NaN where all vanish."""
+    trace = jnp.trace(m, axis1=1, axis2=2)
+    return jnp.abs(m @ m - trace[:, None, None] * m).max() / trace.max() ** 2
+
+
 def tables(overlap: Overlap, orbital: Float[Array, "t g"]) -> Float[Array, "u g"]:
     """Functions of distance of the position, bohr^(1-l), on the grid of the overlap's, a pair of shells after the other; NaN
-    where the tables are no overlaps of one function a shell."""
+    where the tables are no overlaps of one function a shell (`check` refuses those, where their values are known)."""
     shells, count, dtype = overlap.shells, orbital.shape[1], orbital.dtype
     q = _waves(count, overlap.end)
     m, slope = _products(overlap, orbital)
@@ -137,8 +171,7 @@ def tables(overlap: Overlap, orbital: Float[Array, "t g"]) -> Float[Array, "u g"
                 of_q = (DEGREE[b] + 1) * over[:, i, j] + k[:, i, j] if lower else DEGREE[b] * over[:, i, j] - k[:, i, j]
                 sign = 8.0 * (-1) ** ((DEGREE[a] - raised - l) // 2)
                 out.append(sign * (jnp.asarray(_to_distance(l, count, overlap.end), dtype) @ of_q))
-    whole = jnp.abs(m @ m - trace[:, None, None] * m).max() < SINGLE * trace.max() ** 2
-    return jnp.where(whole, jnp.stack(out), jnp.nan)
+    return poisoned(jnp.stack(out), _from_single(m) < SINGLE)
 
 
 def _products(overlap: Overlap, orbital: Float[Array, "t g"]) -> tuple[Float[Array, "q s s"], Float[Array, "q s s"]]:

@@ -176,7 +176,8 @@ def _matrices(values: Float[Array, "s p w"], diagonal: float) -> Float[Array, "s
 
 
 def _case(hamiltonian: Hamiltonian, snapshots: Snapshots, kmesh: Any, graph: Graph | None) -> Case:
-    """What is solved: graph and k points are checked."""
+    """What is solved: model, graph and k points are checked."""
+    hamiltonian.check_positions()
     structure = snapshots.structure
     if graph is None:
         graph = hamiltonian.graph(structure)
@@ -220,8 +221,8 @@ def transitions(
         solver: `Dense` (default), `Filtered`, `Stochastic`, or `Automatic`, which chooses by size and memory.
 
     Raises:
-        InputError: atoms that left the graph's skin (NaN under tracing), k points that are none, or a matrix that does not
-            fit in memory.
+        InputError: atoms that left the graph's skin, or overlaps of which no positions follow (both NaN under tracing); k
+            points that are none, or a matrix that does not fit in memory.
     """
     solver, case = solver_of(solver), _case(hamiltonian, snapshots, kmesh, graph)
     found = solver.solve(case, grid, tensor, memory_gb)

@@ -75,6 +75,7 @@ def spread_transitions(
         raise InputError(f"a mesh of the axes {mesh.axis_names}: give one of {AXES}")
     if len(points) != len(snapshots) or len({len(k.points) for k in points}) != 1:
         raise InputError(f"{len(points)} sets of k points for {len(snapshots)} snapshots: give as many points to each")
+    hamiltonian.check_positions()
     graph = snapshots.check(hamiltonian.graph(snapshots.structure) if graph is None else graph)
     rows, columns = mesh.devices.shape
     given = [k.checked() for k in points]

@@ -128,6 +128,7 @@ class _Stages:
     def of(cls, settings: AbsorptionSettings) -> "_Stages":
         """Load everything, and refuse what cannot be before any work is done."""
         crystal = crystals.for_settings(settings)
+        crystal.hamiltonian.check_positions()
         given: tuple[Snapshots, ...] = ()
         repeats = crystal.periodic(settings.supercell)
         size = crystal.hamiltonian.basis.size(crystal.structure.species) * int(np.prod(repeats))

@@ -5,16 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxepi import electrons, materials
+from jaxepi import electrons, hamiltonians, materials
 from jaxepi.errors import InputError
 from jaxepi.kpoints import KPoints
+from jaxepi.machines import Devices
 from jaxepi.optics import (
     EnergyGrid,
     Gaussian,
+    Screening,
     Transitions,
     dielectric,
     joint_density_of_states,
     kramers_kronig,
+    lowest_excitons,
+    spread_transitions,
     tauc_fit,
     transitions,
 )
@@ -135,3 +139,22 @@ def test_fits_and_transforms_of_too_little():
     assert np.isnan(jax.jit(kramers_kronig)(energies[::-1], values)).all()
     with pytest.raises(InputError, match="0 filled of 4 states"):
         joint_density_of_states(jnp.zeros((1, 4)), jnp.ones(1), 0, [1.0], WIDE)
+
+
+def test_overlaps_of_no_functions_are_refused_where_positions_are_needed():
+    whole, structure = hamiltonians.load("graphene-pbe-lcao"), materials.load("graphene").primitive
+    stretched = whole.params["overlap"]["orbital"].at[0].multiply(1.001)
+    h = replace(whole, params={**whole.params, "overlap": {**whole.params["overlap"], "orbital": stretched}})
+    graph, rest = h.graph(structure), Snapshots(structure, structure.positions[None], 300.0)
+    one = KPoints(np.zeros((1, 3)), np.ones(1))
+    for asked in (
+        lambda: transitions(h, rest, graph=graph),
+        lambda: jax.jit(lambda x: transitions(h, replace(rest, positions=x), graph=graph).histogram)(rest.positions),
+        lambda: spread_transitions(h, rest, (one,), Devices(1).mesh(), graph=graph),
+        lambda: lowest_excitons(h, structure, (2, 2, 1), Screening(10.0), graph=graph),
+        lambda: h.blocks_with_dipoles(structure, graph),
+    ):
+        with pytest.raises(InputError, match=r"not of one function a shell \(off by 1\.5e-04"):
+            asked()
+    for dtype in (np.float32, np.float64):
+        whole.astype(dtype).check_positions()

@@ -140,8 +140,9 @@ class Setup:
             halved: of k and -k keep one, where time reversal and the mesh allow it and products gain by it.
 
         Raises:
-            InputError: a mesh, bands, polarisations or a precision that cannot be.
+            InputError: a mesh, bands, polarisations or a precision that cannot be, or overlaps of which no positions follow.
         """
+        hamiltonian.check_positions()
         if precision not in COMPLEX:
             raise InputError(f"precision {precision!r}: choose {' or '.join(COMPLEX)}")
         bands = window(hamiltonian, structure, valence, conduction)
