@@ -115,6 +115,10 @@ class BlockModule(Module):
         """Whether the blocks are those of one crystal at rest, which follow no displacement or strain."""
         return False
 
+    def working_bytes(self, graph: Graph) -> float:
+        """What `apply` takes beside the blocks of one configuration, bytes, about; 0 where that is no more than they take."""
+        return 0.0
+
     @property
     def takes_dipoles(self) -> bool:
         """Whether radial integrals between orbitals of one atom can be put into the parameters (`with_dipoles`)."""

@@ -34,7 +34,7 @@ from jaxepi.hamiltonians.e3_shells import Shells
 from jaxepi.hamiltonians.overlap import Overlap
 from jaxepi.hamiltonians.settings import EquivariantSettings
 from jaxepi.model import label
-from jaxepi.nn import Features, directions, hermitian, in_chunks, to_edges
+from jaxepi.nn import CHUNK, Features, directions, hermitian, in_chunks, to_edges
 from jaxepi.settings import as_json, from_table
 from jaxepi.structure import Structure
 
@@ -150,6 +150,12 @@ class Equivariant(BlockModule):
     def near_tables(self, graph: Graph) -> tuple[Table, ...]:
         """Of neighbours that act on edges, one a kind."""
         return graph.tables[len(self.kinds) : 2 * len(self.kinds)]
+
+    def working_bytes(self, graph: Graph) -> float:
+        """Of what neighbours do to the edges of one kind by the baseline, so many edges at a time: nearly all there is."""
+        edges = min(CHUNK, max(table.mask.size for table in self.near_tables(graph)))
+        features = sum(irrep.dim * self.baseline.width(irrep) for irrep in self.shells.columns)
+        return float(edges * features * graph.reference.dtype.itemsize)
 
     def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
         """Blocks of H and S in eV; see `Hamiltonian.blocks`."""

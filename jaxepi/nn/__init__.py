@@ -13,10 +13,11 @@ from jaxepi.nn.edges import EdgeFeatures, EdgeScalars, TensorProduct, to_atoms, 
 from jaxepi.nn.features import SCALAR, Features, Irrep, all_up_to, natural, natural_up_to
 from jaxepi.nn.linear import Linear, SpeciesLinear, gate, normalise, normalised_silu
 from jaxepi.nn.radial import bessel, polynomial_cutoff, radial_basis
-from jaxepi.nn.rows import in_chunks, joined, split
+from jaxepi.nn.rows import CHUNK, in_chunks, joined, split
 from jaxepi.nn.spherical import coupling, directions, harmonics
 
 __all__ = [
+    "CHUNK",
     "SCALAR",
     "Convolution",
     "EdgeFeatures",

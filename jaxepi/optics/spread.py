@@ -28,7 +28,7 @@ from jaxepi.optics.dielectric import DEFAULT_GRID, Transitions
 from jaxepi.optics.momentum import matrices_at
 from jaxepi.optics.slopes import transition_slopes
 from jaxepi.optics.solvers.case import Case, plasma, prefactor
-from jaxepi.optics.solvers.dense import batches, binned_transitions
+from jaxepi.optics.solvers.dense import batches_of, binned_transitions
 from jaxepi.optics.transitions import EdgeOperator
 from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
@@ -85,9 +85,8 @@ def spread_transitions(
     weights = np.stack([_padded(np.asarray(one.weights), columns, empty=True) for one in given])
     x, k, weights = (_padded(np.asarray(array), rows) for array in (snapshots.positions, k, weights))
     size = hamiltonian.basis.size(snapshots.structure.species)
-    hoppings = len(graph.senders) * hamiltonian.basis.block_size**2
     room = memory_gb if directions is None else memory_gb / SLOPES
-    batch = batches(size, k.shape[1] // columns, len(x) // rows, real, room, hoppings)
+    batch = batches_of(hamiltonian, graph, k.shape[1] // columns, len(x) // rows, real, room)
     if mesh.size > 1 and mesh.devices.flat[0].platform == "cpu":
         # Several matrices at once go to XLA's threads, for which the devices of one CPU wait for ever (jaxlib 0.10.1).
         batch = (1, 1)

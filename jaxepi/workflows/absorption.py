@@ -28,7 +28,7 @@ from jaxepi.materials import Material
 from jaxepi.optics import Gaussian, Lorentzian, Spectrum, SpectrumSlope, Transitions
 from jaxepi.optics.dielectric import DEFAULT_GRID
 from jaxepi.optics.solvers.case import Case
-from jaxepi.optics.solvers.dense import batches
+from jaxepi.optics.solvers.dense import batches, batches_of
 from jaxepi.results import Quantity
 from jaxepi.sampling import Snapshots, named_calculators
 from jaxepi.structure import Structure
@@ -186,11 +186,9 @@ class _Stages:
         alike = not self.given and self.settings.expansion is None and self.solver == "dense"
         if np.prod(self.shape) >= MANY and alike:
             hamiltonian, points = self.crystal.hamiltonian, _kpoints(self.settings, self.crystal, 0)
-            size = hamiltonian.basis.size(self.supercell.species)
-            hoppings = len(self.graph.senders) * hamiltonian.basis.block_size**2
             real = _is_real(self.settings, self.crystal, self.shape[1])
-            room = batches(size, len(points.points), LARGEST, real, self.settings.memory_gb, hoppings)
-            per_device = room[0]
+            memory = self.settings.memory_gb
+            per_device, _ = batches_of(hamiltonian, self.graph, len(points.points), LARGEST, real, memory)
         return len(mesh.devices) * per_device
 
     def lots(self, prepared: dict[str, Any], mesh: Mesh, size: int) -> Lots:

@@ -103,6 +103,20 @@ def test_shells_of_other_tables_are_refused():
 
 
 @pytest.mark.slow
+def test_what_it_says_it_takes_is_what_xla_takes():
+    h = hamiltonians.load("graphene-pbe-lcao")
+    cell = materials.load("graphene").primitive.supercell((3, 3, 1))
+    module, graph = h.module, h.graph(cell)
+
+    def made(params, x):
+        near = tuple(table.vectors(x, cell.cell) for table in module.near_tables(graph))
+        return module.linear(params, near)
+
+    found = jax.jit(made).lower(h.params["baseline"], cell.positions).compile().memory_analysis()
+    assert 0.7 < module.working_bytes(graph) / found.temp_size_in_bytes < 1.3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["graphene-pbe-lcao", "graphene-pbe-e3"])
 def test_shipped_models_have_a_dirac_point(name):
     """Two bands meet at K by symmetry alone, filled up to there; their slope is that of PBE, 0.83e6 m/s within 5%."""

@@ -306,6 +306,7 @@ def test_memory_is_bounded_or_refused():
     assert batches(20, 64, 4, False, 8.0) == (4, 64)
     assert batches(20, 10000, 4, False, 8.0, hoppings=15600) == (1, 250)  # 2.6 MB a point: far below 10000 points
     assert batches(5120, 1, 4, True, 8.0) == (1, 1)
+    assert batches(234, 1, 40, False, 8.0, hoppings=173394, made=1.8e8) == (11, 1)  # 21 without what the model takes
     with pytest.raises(InputError, match=r"40960 orbitals needs about 134\.2 GB.*more than 8 GB; raise memory_gb"):
         batches(40960, 1, 1, True, 8.0)
 

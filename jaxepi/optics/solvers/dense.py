@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxepi.errors import InputError
+from jaxepi.graph import Graph
 from jaxepi.guards import poisoned
+from jaxepi.hamiltonians.base import Hamiltonian
 from jaxepi.linalg import call_lapack
 from jaxepi.optics.broadening import EnergyGrid
 from jaxepi.optics.momentum import matrices_at
@@ -31,9 +33,7 @@ class Dense:
 
     def solve(self, case: Case, grid: EnergyGrid, tensor: bool, memory_gb: float) -> Found:
         """Binned transitions of all configurations; see `optics.transitions`."""
-        basis = case.hamiltonian.basis
-        hoppings = len(case.graph.senders) * basis.block_size**2
-        batch = batches(case.size, len(case.points), len(case.positions), case.real, memory_gb, hoppings)
+        batch = batches_of(case.hamiltonian, case.graph, len(case.points), len(case.positions), case.real, memory_gb)
         found = call_lapack(case.size, binned_transitions, case, grid, tensor, batch)
         return Found(found[0], found[1], case.occupied, found[2])
 
@@ -77,12 +77,23 @@ def matrix_bytes(size: int, real: bool) -> int:
     return 10 * size**2 * (8 if real else 16)
 
 
-def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float, hoppings: int = 0) -> tuple[int, int]:
+def batches_of(
+    hamiltonian: Hamiltonian, graph: Graph, points: int, snapshots: int, real: bool, memory_gb: float
+) -> tuple[int, int]:
+    """`batches` of configurations on a graph, with what the model takes to make their blocks."""
+    size, hoppings = hamiltonian.basis.size(graph.species), len(graph.senders) * hamiltonian.basis.block_size**2
+    made = hamiltonian.module.working_bytes(graph)
+    return batches(size, points, snapshots, real, memory_gb, hoppings, made)
+
+
+def batches(
+    size: int, points: int, snapshots: int, real: bool, memory_gb: float, hoppings: int = 0, made: float = 0.0
+) -> tuple[int, int]:
     """How many snapshots and k points are computed together so that about `memory_gb` gigabytes suffice.
 
     Args:
         hoppings: elements of all blocks between atoms. Of small cells they, each with its phase and momenta, take more
-            room than the matrices.
+            room than the matrices. made: bytes that the blocks of one snapshot take while they are made.
 
     Raises:
         InputError: not even one matrix fits; says how much it needs.
@@ -100,4 +111,6 @@ def batches(size: int, points: int, snapshots: int, real: bool, memory_gb: float
         return 1, 1
     at_once = max(1, int(0.1 * available / (bytes_each + 10 * hoppings * (8 if real else 16))))
     k = max(d for d in range(1, points + 1) if points % d == 0 and d <= at_once)
-    return max(1, min(snapshots, at_once // k)), k
+    # Side by side, they take up to three times as much each.
+    held = int(0.25 * available / made) if made else snapshots
+    return max(1, min(snapshots, at_once // k, held)), k
