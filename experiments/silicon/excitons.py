@@ -42,6 +42,7 @@ HERE = Path(__file__).parent
 AT = np.array([1.2, 1.3, 1.5, 1.8, 2.2, 2.6, 3.0, 3.4, 4.0])
 WIDTH = 0.05  # eV
 RYDBERG = 0.0147  # eV, of silicon's indirect exciton (Shaklee and Nahory, Phys. Rev. Lett. 24, 942 (1970))
+TAIL = 2.2  # eV: below, the sample of snapshots of 64 atoms is coarse
 DIRECT = 3.0  # eV: below, silicon absorbs with phonons alone
 WINDOWS = {"E1": (3.1, 3.75), "E2": (4.0, 5.0)}
 MEASURED = "measured, 10 K (Franta 2017)        E1 3.46 eV, 42.1   E2 4.29 eV, 48.1"
@@ -253,33 +254,37 @@ def joined(result: AbsorptionResult, found: dict[str, je.optics.Spectrum], gap: 
 def second_order(options: argparse.Namespace) -> None:
     """The sum over wave vectors of the primitive cell, without snapshots: converged, but to second order alone."""
     result = study(options, 300.0)
-    energies = result.assisted.energies
-    eps1 = result.pairs[0].spectrum(energies, je.optics.Gaussian(WIDTH)).mean()[0]
+    energies = np.asarray(result.assisted.energies)
     for temperature in options.temperatures:
         known = reference(options, temperature)
-        gap = measured.gap("silicon").at(temperature)
-        modes = result.assisted.at(temperature).aligned(gap - float(result.edges.gap))
-        factor = je.optics.elliott_factor(jnp.maximum(energies - gap, RYDBERG), RYDBERG)
-        attracted = replace(modes, parts=modes.parts * factor[None])
-        kinds = {
-            "independent": modes.parts,
-            "with phonon energies": modes.shifted(),
-            "with attraction": attracted.parts,
-            "with both": attracted.shifted(),
-        }
         print(
             f"second order, {temperature:g} K, over {known[0] if known else 'nothing'}"
             + "".join(f"{e:7.1f}" for e in AT)
         )
-        for what, parts in kinds.items():
-            alpha = np.asarray(je.optics.absorption(energies, eps1, parts.sum(axis=0)))
-            ratio = np.interp(AT, np.asarray(energies), alpha) / (1.0 if known is None else known[1])
+        for what, alpha in perturbed(result, temperature).items():
+            ratio = np.interp(AT, energies, alpha) / (1.0 if known is None else known[1])
             text = "".join(f"{r:7.2f}" for e, r in zip(AT, ratio, strict=True) if e < DIRECT)
             print(f"{what:38s}{text}", flush=True)
 
 
+def perturbed(result: AbsorptionResult, temperature: float) -> dict[str, np.ndarray]:
+    """Absorption of the infinite cell to second order, 1/cm, at the energies of `assisted`."""
+    energies, gap = result.assisted.energies, measured.gap("silicon").at(temperature)
+    eps1 = result.pairs[0].spectrum(energies, je.optics.Gaussian(WIDTH)).mean()[0]
+    modes = result.assisted.at(temperature).aligned(gap - float(result.edges.gap))
+    factor = je.optics.elliott_factor(jnp.maximum(energies - gap, RYDBERG), RYDBERG)
+    attracted = replace(modes, parts=modes.parts * factor[None])
+    kinds = {
+        "independent": modes.parts,
+        "with phonon energies": modes.shifted(),
+        "with attraction": attracted.parts,
+        "with both": attracted.shifted(),
+    }
+    return {what: np.asarray(je.optics.absorption(energies, eps1, parts.sum(axis=0))) for what, parts in kinds.items()}
+
+
 def picture(options: argparse.Namespace, temperature: float, result: AbsorptionResult, found: dict) -> None:
-    """Independent, with attraction, with both, beside what was measured."""
+    """Independent, with attraction, with both, beside what was measured; the tail of the infinite cell with both."""
     from jaxepi import plotting
 
     known = measured.absorption("silicon") if temperature == 300 else []
@@ -291,6 +296,13 @@ def picture(options: argparse.Namespace, temperature: float, result: AbsorptionR
         f"silicon, 64 atoms, {2 * options.pairs} snapshots",
         attracted=[found["with attraction"]],
         quanta=[found["with both, joined"]],
+    )
+    axes, energies = figure.axes[0], np.asarray(result.assisted.energies)
+    tail = energies < TAIL
+    label = "infinite cell, second order, with both"
+    axes.plot(energies[tail], perturbed(result, temperature)["with both"][tail], "k-", lw=1, label=label)
+    axes.legend(
+        *axes.get_legend_handles_labels(), title="shaded: range of the snapshots", loc="lower right", fontsize=8
     )
     figure.savefig(options.work / f"excitons-{temperature:g}.png", dpi=150)
 

@@ -1,14 +1,15 @@
 """What moves silicon's peaks E1 and E2, lattice at rest, and by how much; nothing is fitted to a spectrum.
 
     python experiments/silicon/peaks.py [--points N] [--only WORD ...] [--dipoles FILE]
-    python experiments/silicon/peaks.py --temperatures 10 300 [--snapshots N] [--mesh N] [--coupled]
+    python experiments/silicon/peaks.py --temperatures 10 300 [--snapshots N] [--mesh N] [--steps N ...] [--onsite] [--coupled]
 
 silicon-hse06 with the attraction of electron and hole by the material's model dielectric function, one thing changed at a
 time: the k mesh and its shift, the dielectric constant, screening by one length and a number on one atom (and both of these
 changed), local fields, the active bands, the dipoles inside atoms (none; those of FILE, as `scripts/fit_dipoles.py --keep`
 writes them), the line's width, and the coupling beyond Tamm-Dancoff.
 Printed: place and height of both peaks, eps1(0), f-sum, and heights over those of the first row. With temperatures: both
-peaks and eps1(0) of quantum snapshots of 64 atoms by both screenings (with --coupled beyond Tamm-Dancoff, too).
+peaks and eps1(0) of quantum snapshots of 64 atoms, by steps of the recursion, which resolve as narrow lines as they are many
+(with --onsite also by 2 eV on one atom and one length, with --coupled beyond Tamm-Dancoff).
 """
 
 import argparse
@@ -38,6 +39,7 @@ from jaxepi.tree import replace  # noqa: E402
 from jaxepi.workflows.attraction import HALVES  # noqa: E402
 
 WIDTH = 0.1  # eV
+LINES = (0.025, 0.05, 0.1)  # eV, of snapshots
 DIRECTION = [[1, 0, 0]]
 
 
@@ -116,12 +118,14 @@ def run(case: Case, silicon: je.materials.Material) -> je.optics.Transitions:
 
 
 def snapshots(options: argparse.Namespace, silicon: je.materials.Material) -> None:
-    """64 atoms: E1, E2 and eps1(0) of the mean over snapshots, by screening and coupling."""
+    """64 atoms: E1, E2 and eps1(0) of the mean over snapshots, by steps, screening and coupling."""
     energies, supercell = jnp.linspace(0.0, 6.0, 601), silicon.structure.supercell(2)
-    model = silicon.screening
-    kinds = {"2 eV on one atom": (with_onsite(silicon, 2.0), True), f"{float(model.onsite):.2f} eV": (model, True)}
+    model, first = silicon.screening, options.steps[0]
+    kinds = {f"{n} steps": (model, True, n) for n in options.steps}
+    if options.onsite:
+        kinds["2 eV on one atom"] = (with_onsite(silicon, 2.0), True, first)
     if options.coupled:
-        kinds["the same, coupling"] = (model, False)
+        kinds["coupling"] = (model, False, first)
     for kelvin in options.temperatures:
         drawn = je.sampling.harmonic(
             silicon.potential,
@@ -132,28 +136,28 @@ def snapshots(options: argparse.Namespace, silicon: je.materials.Material) -> No
             antithetic=options.snapshots % 2 == 0,
         )
         print(f"{kelvin:g} K, 64 atoms, {len(drawn)} snapshots of {options.mesh}^3 points moved by half divisions")
-        for name, (screening, alone) in kinds.items():
-            begun, curves, static = time.perf_counter(), np.zeros((2, len(energies))), 0.0
+        for name, (screening, alone, steps) in kinds.items():
+            begun, curves, static = time.process_time(), np.zeros((len(LINES), len(energies))), 0.0
             for i in range(len(drawn)):
                 found = je.optics.excitons(
                     silicon.hamiltonian,
                     drawn[i],
                     options.mesh,
                     screening,
-                    steps=160,
+                    steps=steps,
                     polarisations=np.eye(3)[[i % 3]],
                     shift=tuple(HALVES[i % len(HALVES)]),
                     precision="float32",
                     tamm_dancoff=alone,
                 ).transitions()
                 static += float(found.static_eps1()[0]) / len(drawn)
-                for row, width in enumerate((0.05, 0.1)):
+                for row, width in enumerate(LINES):
                     line = je.optics.Gaussian(width)
                     curves[row] += np.asarray(found.spectrum(energies, line).mean()[1]) / len(drawn)
-            for curve, width in zip(curves, (50, 100), strict=True):
+            for curve, width in zip(curves, LINES, strict=True):
                 text = f"{peaks(np.asarray(energies), curve)}   {critical(np.asarray(energies), curve)}"
                 print(
-                    f"{name}, {width} meV:   {text}   eps1(0) {static:.2f}   {time.perf_counter() - begun:.0f} s",
+                    f"{name}, {1e3 * width:g} meV:   {text}   eps1(0) {static:.2f}   {time.process_time() - begun:.0f} s",
                     flush=True,
                 )
 
@@ -166,6 +170,8 @@ def main() -> None:
     parser.add_argument("--temperatures", type=float, nargs="+", help="snapshots of 64 atoms instead, kelvin")
     parser.add_argument("--snapshots", type=int, default=2, help="a temperature; in antithetic pairs where even")
     parser.add_argument("--mesh", type=int, default=4, help="points a direction of a snapshot")
+    parser.add_argument("--steps", type=int, nargs="+", default=[160], help="of the recursion of a snapshot")
+    parser.add_argument("--onsite", action="store_true", help="snapshots with 2 eV on one atom and one length, too")
     parser.add_argument("--coupled", action="store_true", help="snapshots beyond Tamm-Dancoff, too")
     options = parser.parse_args()
     silicon = je.materials.load("silicon", hamiltonian="silicon-hse06", potential="silicon-hse06")
