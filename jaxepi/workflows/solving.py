@@ -8,8 +8,8 @@ from jaxepi.workflows.settings import AbsorptionSettings
 LARGEST_EDGES = 20_000
 """Orbitals of a supercell beyond which band edges of snapshots, a sparse factorisation each, are not looked for."""
 
-RESIDUALS = 1e-4
-"""Of filtered states, eV: energies are then wrong by its square over an eV. Ten times as much changes eps2 by 1e-9 of it."""
+RESIDUALS = 1e-3
+"""Of filtered states, eV: energies are then wrong by its square over an eV, eps2 of 512 atoms by 1e-9 of it."""
 
 
 def decided(settings: AbsorptionSettings, case: Case) -> str:

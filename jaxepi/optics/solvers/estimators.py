@@ -27,7 +27,7 @@ from jaxepi.errors import InputError
 from jaxepi.optics.broadening import CARRIED, EnergyGrid
 from jaxepi.optics.solvers import spectral
 from jaxepi.optics.solvers.bonds import Bonds
-from jaxepi.optics.solvers.chebyshev import chebyshev_sums, gaussians
+from jaxepi.optics.solvers.chebyshev import chebyshev_sums, gaussians, several_sums
 from jaxepi.optics.solvers.spectral import Levels
 from jaxepi.optics.transitions import VOIGT
 
@@ -170,15 +170,14 @@ def one_sided(h: Bonds, w: Bonds, scale, filled, empty, first, key, lines: Lines
     centre, half = scale
     at = h.scaled(centre, half)
     below, above = (gaussians(e, lines.single, 1.0, centre, half, order) for e in (filled, empty))
-    psi = jnp.moveaxis(chebyshev_sums(at, start, below)[..., 0], 0, 2)
+    moved = [Bonds(blocks, w.receivers, w.kept).apply(start) for blocks in w.blocks]
+    psi, chi = several_sums(at, (start, jnp.concatenate(moved, axis=2)), (below, above))
+    psi = jnp.moveaxis(psi[..., 0], 0, 2)
     n, o, j = psi.shape
 
-    def along(a):
-        return Bonds(w.blocks[a], w.receivers, w.kept)
-
     def component(pair):
-        chi = chebyshev_sums(at, along(pair[1]).apply(start), above)[..., 0].reshape(-1, n * o)
-        return (chi.conj() @ along(pair[0]).apply(psi).reshape(n * o, j)).real
+        along = Bonds(w.blocks[pair[0]], w.receivers, w.kept)
+        return (chi[..., pair[1]].reshape(-1, n * o).conj() @ along.apply(psi).reshape(n * o, j)).real
 
     found = jax.lax.map(component, jnp.asarray(VOIGT if tensor else VOIGT[:3]))
     found = found if tensor else found.mean(axis=0, keepdims=True)

@@ -90,7 +90,7 @@ class Stochastic:
         two = 3.5 * rows * energies * 2 * self.vectors
         # Real and imaginary parts of all pairs along three axes, their products, and copies of these in order.
         pairs = 24.0 * (self.vectors * (self.ceiling + RAMP) / lines.spacing) ** 2
-        one = 2.5 * rows * 38.0 / lines.spacing * (1 if case.real else 2) if self.above else 0.0
+        one = 4.0 * rows * 38.0 / lines.spacing * (1 if case.real else 2) if self.above else 0.0
         return float(number * (2 * slots * (1 if case.real else 2) + max(two + pairs, one))) / 1e9
 
     def solve(self, case: Case, grid: EnergyGrid, tensor: bool, memory_gb: float) -> Found:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from jaxepi.optics.solvers.bonds import Bonds
-from jaxepi.optics.solvers.chebyshev import TOGETHER, chebyshev_sums, gaussians, padded_order, rise, window
+from jaxepi.optics.solvers.chebyshev import (
+    TOGETHER,
+    chebyshev_sums,
+    gaussians,
+    padded_order,
+    rise,
+    several_sums,
+    window,
+)
 
 ATOMS, ORBITALS = 3, 2
 RECEIVERS = np.array([[i, *(j for j in range(ATOMS) if j != i)] for i in range(ATOMS)])
@@ -55,6 +63,27 @@ def test_sums_and_their_derivatives_are_those_of_the_matrix(real):
     up, down = ((by_eigenvectors(a + t * d, x, c) * bar).real.sum() for t in (step, -step))
     np.testing.assert_allclose(slope, (up - down) / (2 * step), rtol=1e-7)
     np.testing.assert_allclose((pull * x).sum().real, (by_eigenvectors(a, x, c) * bar).real.sum(), rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_several_sums_are_those_of_each_block_with_their_derivatives():
+    a, d, x, c, bar = (jnp.asarray(part) for part in example(False))
+    more, wide = jnp.concatenate([c, 2 * c[:1]]), jnp.concatenate([1j * x, x[..., :1]], axis=-1)
+
+    def loss(t, blocks, together):
+        operator = bonds(a + t.astype(a.dtype) * d)
+        if together:
+            first, second = several_sums(operator, blocks, (c, more))
+        else:
+            first, second = (chebyshev_sums(operator, x, own) for x, own in zip(blocks, (c, more), strict=True))
+        return (first * bar).real.sum() + (second[1:, ..., 1:] * bar).imag.sum()
+
+    both = [
+        jax.jit(jax.value_and_grad(loss, (0, 1)), static_argnums=2)(jnp.asarray(0.0), (x, wide), t)
+        for t in (True, False)
+    ]
+    for one, other in zip(*map(jax.tree.leaves, both), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
 
 
 def test_a_window_is_small_outside_and_rises_inside_as_it_says():
