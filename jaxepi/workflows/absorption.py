@@ -25,7 +25,7 @@ from jaxepi.guards import constant
 from jaxepi.kpoints import KPoints
 from jaxepi.machines import Devices
 from jaxepi.materials import Material
-from jaxepi.optics import Gaussian, Lorentzian, Spectrum, SpectrumSlope, Transitions
+from jaxepi.optics import Spectrum, SpectrumSlope, Transitions
 from jaxepi.optics.dielectric import DEFAULT_GRID
 from jaxepi.optics.solvers.case import Case
 from jaxepi.optics.solvers.dense import batches, batches_of
@@ -39,7 +39,7 @@ from jaxepi.workflows.joining import as_many, joined
 from jaxepi.workflows.lots import LARGEST, Lots
 from jaxepi.workflows.settings import AbsorptionSettings
 from jaxepi.workflows.solver_settings import resources
-from jaxepi.workflows.solving import LARGEST_EDGES, decided, solver_of
+from jaxepi.workflows.solving import LARGEST_EDGES, decided, line_shape, solver_of
 from jaxepi.workflows.study import Study
 
 __all__ = ["AbsorptionResult", "AbsorptionSettings", "absorption", "load"]
@@ -255,7 +255,7 @@ class _Stages:
         binned = optics.transitions(self.crystal.hamiltonian, at_rest, points, memory_gb=memory)
         found: dict[str, Any] = {"transitions": binned}
         if self.settings.phonon_energies:
-            found["assisted"] = quanta.parts(self.settings, self.crystal, _broadening(self.settings), progress)
+            found["assisted"] = quanta.parts(self.settings, self.crystal, line_shape(self.settings), progress)
         if self.settings.excitons:
             found["attracted"] = attraction.at_rest(self.settings, self.crystal, prepared["screening"])
         return found
@@ -274,7 +274,7 @@ class _Stages:
             return tuple(joined([p[name] for p in group], d) for group, d in zip(groups, drawn, strict=True))
 
         def spectrum(binned: Transitions) -> Spectrum:
-            return binned.spectrum(energies, _broadening(settings), settings.scissor)
+            return binned.spectrum(energies, line_shape(settings), settings.scissor)
 
         binned = together("transitions")
         pairs = together("attracted") if settings.excitons else ()
@@ -318,7 +318,7 @@ class _Stages:
         settings = self.settings
         histograms = [constant(np.concatenate([part["slope"].value for part in group])) for group in groups]
         each = zip(joined, histograms, strict=True)
-        shape = energies, _broadening(settings), settings.scissor
+        shape = energies, line_shape(settings), settings.scissor
         return tuple(optics.spectrum_slope(binned, histogram, *shape) for binned, histogram in each)
 
     def tauc(self, edges: BandEdges | None) -> tuple[str, tuple[float, float]]:
@@ -347,10 +347,6 @@ def _is_real(settings: AbsorptionSettings, crystal: Material, count: int) -> boo
     hamiltonian = crystal.hamiltonian
     ends = (_kpoints(settings, crystal, s) for s in {0, count - 1})
     return hamiltonian.orthogonal and hamiltonian.real and all(points.is_real for points in ends)
-
-
-def _broadening(settings: AbsorptionSettings) -> Gaussian | Lorentzian:
-    return Gaussian(settings.width) if settings.broadening == "gaussian" else Lorentzian(settings.width)
 
 
 _fit = jax.jit(optics.tauc_fit, static_argnames="kind")

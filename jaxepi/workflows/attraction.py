@@ -4,27 +4,32 @@ Flows in: settings and a crystal. Flows out: `Transitions` in which electrons an
 """
 
 import dataclasses
+import warnings
 
 import numpy as np
 
 from jaxepi import kpoints, optics
 from jaxepi.errors import InputError
 from jaxepi.materials import Material
-from jaxepi.optics import ModelDielectric, Screening, Transitions
+from jaxepi.optics import Excitons, ModelDielectric, Screening, Transitions
 from jaxepi.optics.bethe_salpeter.pairs import check_memory
 from jaxepi.optics.bethe_salpeter.setup import Setup
 from jaxepi.sampling import Snapshots
 from jaxepi.symmetry import operations
 from jaxepi.workflows.settings import AbsorptionSettings
+from jaxepi.workflows.solving import line_shape
 
 HALVES = 0.5 * np.array([[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 0], [1, 0, 1], [0, 0, 1], [1, 1, 0]])
 """Shifts of meshes that are their own image under time reversal, in units of a division, in the order of the snapshots."""
+
+UNRESOLVED = 0.1
+"""Change of eps2 by the last fifth of the steps, over its largest value, that is warned of; all of them then miss some 2%."""
 
 
 def screening(settings: AbsorptionSettings, crystal: Material) -> Screening | ModelDielectric:
     """By the dielectric constant that was asked for, the material's, or that of independent particles of its Hamiltonian."""
     asked, known = settings.dielectric_constant, crystal.screening
-    eps0 = known.eps0 if asked is None and known is not None else asked
+    eps0 = float(known.eps0) if asked is None and known is not None else asked
     made = optics.model_dielectric_of if settings.exciton_screening == "model" else optics.screening_of
     return made(crystal.hamiltonian, crystal.primitive, eps0)
 
@@ -88,6 +93,7 @@ def at_rest(settings: AbsorptionSettings, crystal: Material, weakened: Screening
         memory_gb=settings.memory_gb,
         tamm_dancoff=settings.tamm_dancoff,
     )
+    _warn_of_few_steps(settings, found, "the lattice at rest")
     return found.transitions()
 
 
@@ -119,9 +125,22 @@ def of_snapshot(
         memory_gb=settings.memory_gb,
         tamm_dancoff=settings.tamm_dancoff,
     )
+    _warn_of_few_steps(settings, found, "snapshots")
     # Meshes that are shifted differently hold different numbers of points: their levels cannot be joined.
     bare = found.transitions()
     return dataclasses.replace(bare, eigenvalues=bare.eigenvalues[:, :0], weights=bare.weights[:0])
+
+
+def _warn_of_few_steps(settings: AbsorptionSettings, found: Excitons, what: str) -> None:
+    """Say where the recursion is too short for the lines that are asked for: its spectrum then has ripples."""
+    changed = found.convergence(np.linspace(*settings.energies), line_shape(settings))
+    if changed > UNRESOLVED:
+        steps, width = settings.exciton_steps, 1e3 * settings.width
+        warnings.warn(
+            f"with attraction, {what}: {steps} steps of the recursion do not resolve lines of {width:g} meV (the last fifth of "
+            f"them changed eps2 by more than {100 * UNRESOLVED:g}% of its largest value); raise --exciton-steps, or --width",
+            stacklevel=2,
+        )
 
 
 def _mesh(settings: AbsorptionSettings, crystal: Material) -> tuple[int, ...]:

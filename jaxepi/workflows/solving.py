@@ -1,4 +1,4 @@
-"""Which solver of transitions a study uses, from its settings: the one place where that is decided."""
+"""Which solver of transitions a study uses and which lines it resolves, from its settings: the one place that decides."""
 
 from jaxepi import optics
 from jaxepi.errors import InputError
@@ -10,6 +10,11 @@ LARGEST_EDGES = 20_000
 
 RESIDUALS = 1e-3
 """Of filtered states, eV: energies are then wrong by its square over an eV, eps2 of 512 atoms by 1e-9 of it."""
+
+
+def line_shape(settings: AbsorptionSettings) -> optics.Gaussian | optics.Lorentzian:
+    """Of every transition."""
+    return (optics.Gaussian if settings.broadening == "gaussian" else optics.Lorentzian)(settings.width)
 
 
 def decided(settings: AbsorptionSettings, case: Case) -> str:

@@ -1,6 +1,7 @@
 """Electron-hole attraction in the absorption study: refused before any work where it cannot be, kept and read with the rest."""
 
 import dataclasses
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
@@ -89,6 +90,16 @@ def test_screening_is_the_one_that_was_asked_for():
     for kind in ("model", "onsite"):
         asked = dataclasses.replace(SMALL, exciton_screening=kind, dielectric_constant=8.0)
         assert float(attraction.screening(asked, silicon).eps0) == 8.0
+
+
+@pytest.mark.slow
+def test_too_few_steps_for_the_lines_are_warned_of():
+    silicon = materials.load("silicon", hamiltonian="si-vogl1983")
+    with pytest.warns(UserWarning, match="20 steps of the recursion do not resolve lines of 20 meV"):
+        attraction.at_rest(dataclasses.replace(SMALL, width=0.02), silicon, silicon.screening)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attraction.at_rest(dataclasses.replace(SMALL, exciton_steps=60), silicon, silicon.screening)
 
 
 @pytest.mark.slow

@@ -29,8 +29,8 @@ from jaxepi.sampling.snapshots import Snapshots
 from jaxepi.structure import Structure
 from jaxepi.tree import field, pytree, replace, static, stored
 
-STEPS = 300
-"""Steps of Lanczos' recursion; see `Excitons.convergence`."""
+STEPS = 400
+"""Steps of Lanczos' recursion: they resolve lines of 30 meV in silicon; see `Excitons.convergence`."""
 
 SEGMENT = 20
 """Steps between two reports of progress."""
