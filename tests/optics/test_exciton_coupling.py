@@ -124,6 +124,15 @@ def test_the_lowest_excitons_are_those_of_the_dense_problem(pairs):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "remedy"), [("complex64", "jax_enable_x64"), ("complex128", "ask for fewer")])
+def test_what_does_not_converge_is_refused_with_what_helps(pairs, monkeypatch, dtype, remedy):
+    monkeypatch.setattr(lowest, "RESIDUAL", 1e-9 if dtype == "complex64" else 1e-20)
+    rounded = jax.tree.map(lambda x: x.astype(dtype if jnp.iscomplexobj(x) else np.finfo(dtype).dtype), pairs)
+    with pytest.raises(InputError, match=f"have not converged .*; .*{remedy}"):
+        lowest.of_pairs(rounded, MOVED, np.zeros((8, 3)), 4, False)
+
+
+@pytest.mark.slow
 def test_without_interaction_particles_are_independent_and_with_local_fields_alone_charges_answer_a_field(pairs):
     """The second is the random phase approximation: Dyson's equation of the charges on atoms (Adler, Wiser)."""
     free = replace(pairs, attraction=jnp.zeros_like(pairs.attraction), exchange=jnp.zeros_like(pairs.exchange))

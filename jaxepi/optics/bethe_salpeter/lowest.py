@@ -139,17 +139,22 @@ def _gaps(pairs: Pairs) -> np.ndarray:
     return upper[:, :, None] - lower[:, None]
 
 
+def _remedy(pairs: Pairs) -> str:
+    """What helps where iterations do not converge."""
+    if pairs.dipoles.dtype == jnp.complex64:
+        return "compute in double precision: jax.config.update('jax_enable_x64', True) before anything is loaded"
+    return "ask for fewer, or take a finer mesh"
+
+
 @contextmanager
-def _converging(count: int) -> Iterator[None]:
+def _converging(count: int, pairs: Pairs) -> Iterator[None]:
     """What SciPy's iterations raise, said as a refusal."""
     from scipy.sparse.linalg import ArpackError
 
     try:
         yield
     except (ArpackError, ValueError, np.linalg.LinAlgError) as error:
-        raise InputError(
-            f"{count} excitons have not converged ({error}); ask for fewer, or take a finer mesh"
-        ) from error
+        raise InputError(f"{count} excitons have not converged ({error}); {_remedy(pairs)}") from error
 
 
 def _alone(pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +174,7 @@ def _alone(pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray]:
 
     operator = LinearOperator((size, size), matvec=times, dtype=complex)
     start = np.asarray(pairs.dipoles).sum(axis=0).ravel() + 1e-3 * np.random.default_rng(0).normal(size=size)
-    with _converging(count):
+    with _converging(count, pairs):
         values, vectors = eigsh(operator, count, which="SA", v0=start, ncv=min(size, 4 * count + 24))
     order = np.argsort(values)  # which SciPy leaves open for complex matrices
     return values[order], vectors[:, order]
@@ -217,17 +222,18 @@ def _coupled(pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     signs = np.repeat([1.0, -1.0], size)[:, None]
     whole = LinearOperator((2 * size, 2 * size), matvec=times, matmat=times, dtype=complex)
     start = np.concatenate([start, np.zeros_like(start)])
-    with _converging(count):
+    with _converging(count, pairs):
         least = eigsh(whole, 1, which="SA", tol=1e-2, return_eigenvectors=False)[0]
     if min(found[0], least) <= 0:
         raise InputError(f"pairs have no real energies: {WEAKER}")
-    with _converging(count), warnings.catch_warnings():  # which say of guards, too, that they have not converged
+    with _converging(count, pairs), warnings.catch_warnings():  # which say of guards, too, that they have not converged
         warnings.simplefilter("ignore", UserWarning)
         inverse, z = lobpcg(lambda z: signs * z, start, whole, lambda z: z / weakest, tol=RESIDUAL, maxiter=500)
     inverse, z = inverse[:count], z[:, :count]
     off = float(np.linalg.norm(signs * z - times(z) * inverse, axis=0).max())
     if not off < 10 * RESIDUAL:
-        raise InputError(f"{count} excitons beyond Tamm-Dancoff have not converged (residual {off:.0e}); ask for fewer")
+        what = f"{count} excitons beyond Tamm-Dancoff have not converged (residual {off:.0e})"
+        raise InputError(f"{what}; {_remedy(pairs)}")
     z = z / np.sqrt(inverse)
     return 1 / inverse, z[:size], z[size:]
 
