@@ -21,6 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxepi import signals
+
+if __name__ == "__main__":
+    signals.listen()
 jax.config.update("jax_enable_x64", True)
 
 import dirac_crystals  # noqa: E402
@@ -280,3 +284,6 @@ if __name__ == "__main__":
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
+    except signals.Interrupted as stop:
+        print(f"\njaxepi: {stop}", file=sys.stderr)
+        sys.exit(128 + stop.number)

@@ -1,6 +1,8 @@
 """The committed training configurations: known keys, data sets that exist, models that can be built."""
 
 import importlib.util
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,3 +126,26 @@ def test_a_fit_of_cones_gives_their_parameters_and_refuses_what_has_none():
     for wrong in (energies[None, ::-1], np.full_like(energies[None], np.nan)):
         with pytest.raises(InputError, match="misses an energy"):
             estimators.fitted(kappas, wrong, (0.05, 0.15), -0.7, 2.46)
+
+
+@pytest.mark.slow
+def test_a_signal_ends_the_velocity_of_the_bilayer_in_one_line():
+    code = """
+import os, runpy, signal, sys, time
+sys.path.insert(0, {folder!r})
+import dirac_crystals
+from jaxepi import signals
+
+def stopped(name):
+    with signals.noted("all parts are kept"), signals.postponed():
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not signals.pending():
+            time.sleep(0.01)
+
+dirac_crystals.slope_of = stopped
+sys.argv = ["fermi_velocity.py"]
+runpy.run_path({folder!r} + "/fermi_velocity.py", run_name="__main__")
+"""
+    whole = code.format(folder=str(FOLDER / "bilayer_graphene"))
+    done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (143, "\njaxepi: terminated; all parts are kept\n")
