@@ -143,7 +143,8 @@ class Filtered:
         joint: photon energy, eV, up to which spectra are those of the dense solver.
         rest: what is beyond; None leaves it out (and with it most of eps1).
         tolerance: of the states: residuals |H x - E x|, over eV, of all that take part in transitions up to the joint.
-        precision: of the first filter: "double", or "single" as far as round-off allows, then "double".
+        precision: of the first filter: "double", or "single" as far as round-off allows, then "double". Under tracing (jit,
+            grad) all filters are in double: nobody looks there whether one more is needed.
         seed: of the first vectors. gap: edges between filled and empty states, eV, where they are known.
         window: what `planned` found, for tracing.
         width: narrowest line shape, eV, that the result will be broadened by (default: that of `dielectric`, or 0.03).
