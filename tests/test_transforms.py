@@ -10,7 +10,8 @@ import importlib
 import jax
 import numpy as np
 import pytest
-from transform_cases import CASES, HOST, OFFSETS, ROOMS, STEP
+from not_traced import HOST
+from transform_cases import CASES, OFFSETS, ROOMS, STEP
 
 
 def public(room):
