@@ -197,14 +197,14 @@ class BandLossSettings(Settings):
         0.0,
         "weight of the squared errors of the lowest empty levels above the valence top, each the mean of the states that are "
         "degenerate in the crystal at rest (`jaxepi.training.bands.edges`), so that their shifts with vibrations and strain "
-        "are right; of groups that hold the crystal at rest",
+        "are right; of groups that hold the crystal at rest in the split train",
         **WEIGHT,
     )
     shifts: float = setting(
         0.0,
         "weight of the squared errors of how far these levels, and the valence top above the mean of filled bands, lie from "
         "the crystal at rest on the same mesh, so that meshes that place levels otherwise do not pull at their shifts; of sets "
-        "that hold the crystal at rest",
+        "that hold the crystal at rest in the split train",
         **WEIGHT,
     )
     levels_within: float = setting(1.5, "of the lowest empty state: which levels count", "eV", above=0, most=1e3)

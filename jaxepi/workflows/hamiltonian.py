@@ -133,7 +133,7 @@ def prepare(settings: TrainingSettings, progress: bool = False) -> tuple[spectra
         found = reading.with_eigenvalues(entry, settings.data, electrons)
         for held in found:
             basics = (held, settings.data.level, entry.weight, hamiltonian)
-            rest = edges.crystal_of(found, held, settings.data.level) if loss.shifts else None
+            rest = edges.crystal_of(found, held, settings.data.level, "train") if loss.shifts else None
             groups.append(spectra.Group.of(*basics, loss.bands, progress, loss.matrices, entry.repeat, rest))
     module, params = learned.configured(config)
     published = Hamiltonian(params, module.base)
@@ -200,4 +200,7 @@ def _card(
             fitting.recorded(settings, config), {"start": begun} if begun else {}, command, data_hash=data_hash(problem)
         ),
     }
-    return card if rows is None else {**card, "errors_mev": {r["split"]: r for r in rows if r["group"] == "all"}}
+    if rows is None:
+        return card
+    there = [{name: value for name, value in r.items() if value == value} for r in rows if r["group"] == "all"]
+    return {**card, "errors_mev": {r["split"]: r for r in there}}

@@ -79,3 +79,20 @@ def test_pairs_need_their_crystal_at_rest_and_both_halves(data):
     assert len(pairs.opposite(moved)) == 2
     assert pairs.shifts(dataclasses.replace(data, groups=(moved,)), "pbe", wrong) == []
     assert pairs.shifts(data, "hse06", wrong) == []
+
+
+def test_all_cells_of_a_group_are_those_of_its_crystal_at_rest(data):
+    rest, moved = sorted(data.groups, key=len)
+    asked = ((rest, moved), moved, "pbe")
+    first, other = moved.cell.copy(), moved.cell.copy()
+    first[0] *= 1.02
+    other[-1, 2] += other[-1, 0]
+    strained, mixed = (dataclasses.replace(moved, cell=cell) for cell in (first, other))
+    assert edges.crystal_of((rest, strained), strained, "pbe") == (rest, 0), "whatever configuration comes first"
+    alone = dataclasses.replace(data, groups=(rest, strained))
+    assert {r.pairs for r in pairs.shifts(alone, "pbe", wrong)} == {1}, "a pair of which one cell is strained is none"
+    assert edges.crystal_of((rest, mixed), mixed, "pbe") is None
+    every = dataclasses.replace(moved, cell=1.02 * moved.cell)
+    assert edges.crystal_of((rest, every), every, "pbe") is None
+    assert edges.crystal_of(*asked, "train") == (rest, 0)
+    assert edges.crystal_of((dataclasses.replace(rest, split=("test",)), moved), moved, "pbe", "train") is None

@@ -1,6 +1,7 @@
 """Learning a Hamiltonian from eigenvalues: a spectrum that is known, padding, alignment, and labels that are refused."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from small_spectra import MODEL, teacher
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians import learned
 from jaxepi.training import OptimizerSettings, RunSettings, fit
-from jaxepi.training.bands import edges, spectra
+from jaxepi.training.bands import edges, evaluation, spectra
 from jaxepi.training.bands.presolve import presolved
 from jaxepi.training.settings import BandLossSettings, SetSettings
 
@@ -117,12 +118,16 @@ def test_shifts_from_the_crystal_at_rest_count_without_its_own_errors(held):
     """In the crystal's own group, and in a group that finds it in another: a wrong place of a level costs nothing."""
     settings = BandLossSettings(eigenvalues=0.0, gap=0.0, shifts=2.0, levels_within=0.3)
     whole = dataclasses.replace(held, kind=("unstrained", *held.kind[1:]))
+    whole = dataclasses.replace(whole, split=("train",) * len(whole)).take([0, 1, 2])
     own, others = group_of(whole), whole.take([1, 2])
-    with pytest.raises(InputError, match="shifts 2: no set holds the crystal at rest"):
-        spectra.BandProblem(start(), [group_of(others)], settings, 8, "float64")
+    tested = group_of(dataclasses.replace(whole, split=("test", "train", "train")))
+    for group in (group_of(others), tested):
+        with pytest.raises(InputError, match=r"shifts 2: no set holds the crystal at rest .* in the split train"):
+            spectra.BandProblem(start(), [group], settings, 8, "float64")
     apart = spectra.Group.of(others, "pbe", 1.0, start(), 0, False, rest=(whole, 0))
     first = spectra.BandProblem(start(), [own], settings, 8, "float64")
-    outputs = jax.jit(first.outputs)(first.initial(), first.arrays, spectra.BandPlan(np.arange(3), None, 0))
+    plan = spectra.BandPlan(np.arange(3), None, 0)
+    outputs = jax.jit(first.outputs)(first.initial(), first.arrays, plan)
     second = spectra.BandProblem(start(), [apart], settings, 8, "float64")
     loss, _ = jax.jit(second.loss)(second.initial(), second.arrays, spectra.BandPlan(np.array([0, 1, -1]), None, 0))
 
@@ -135,6 +140,11 @@ def test_shifts_from_the_crystal_at_rest_count_without_its_own_errors(held):
     assert expected[1:].min() > 1e-6
     np.testing.assert_allclose(outputs.shifts, expected, rtol=1e-6, atol=1e-15)
     assert float(loss) == pytest.approx(2 * expected.sum() / 3)
+    rows = evaluation.error_rows(first, first.collect([plan], [outputs]), first.terms([plan], [outputs]))
+    assert rows[0]["shifts_rmse"] == pytest.approx(1e3 * np.sqrt(expected[1:].mean())), "of displaced cells alone"
+    assert "levels_rmse" not in rows[0]
+    title, line = itertools.islice(evaluation.error_lines(rows), 2)
+    assert (title.split()[-1], line.split()[-1]) == ("shifts", f"{rows[0]['shifts_rmse']:.1f}")
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_masses
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jaxepi.datasets.dataset import Configurations
 from jaxepi.electrons.eigen import eigenvalues
@@ -102,29 +102,45 @@ def displacement(group: Configurations, rest: int) -> Float[np.ndarray, "s"]:
     return np.sqrt((moved**2).mean(axis=(1, 2)))
 
 
-def at_rest(group: Configurations, level: str) -> int | None:
-    """The row of the crystal at rest in a group with eigenvalues of a level of theory; None without."""
+def at_rest(group: Configurations, level: str, split: str = "") -> int | None:
+    """The row of the crystal at rest in a group with eigenvalues of a level of theory (and of one split); None without."""
     if "eigenvalues" not in group.labels.get(level, {}):
         return None
-    found = [i for i, kind in enumerate(group.kind) if kind == "unstrained"]
+    kinds = zip(group.kind, group.split, strict=True)
+    found = [i for i, (kind, own) in enumerate(kinds) if kind == "unstrained" and split in ("", own)]
     return found[0] if found else None
 
 
+STRAINED = 0.1
+"""Change of a cell, relative to the crystal at rest, up to which it is that crystal, strained; beyond, another supercell."""
+
+
 def crystal_of(
-    groups: Sequence[Configurations], group: Configurations, level: str
+    groups: Sequence[Configurations], group: Configurations, level: str, split: str = ""
 ) -> tuple[Configurations, int] | None:
-    """The group and the row of the crystal at rest on the mesh and in the cell of a group, its own or another; None without."""
+    """The group and the row of the crystal at rest on the mesh of a group, its own or another's; None without.
+
+    Every cell of the group is that of the crystal, strained perhaps, and where the crystal stands in another group at least one
+    is not strained.
+
+    Args:
+        split: of the crystal at rest; any when empty.
+    """
     for home in (group, *groups):
-        row = at_rest(home, level)
+        row = at_rest(home, level, split)
         if row is None or (home.species, home.mesh) != (group.species, group.mesh):
             continue
-        if np.array_equal(home.kpoints, group.kpoints) and (home is group or _near(home.cell[row], group.cell[0])):
+        rest = home.cell[row]
+        alike = np.abs(np.linalg.solve(rest, group.cell) - np.eye(3)).max() < STRAINED
+        unstrained = home is group or same_cell(group.cell, rest).any()
+        if alike and unstrained and np.array_equal(home.kpoints, group.kpoints):
             return home, row
     return None
 
 
-def _near(one: np.ndarray, two: np.ndarray) -> bool:
-    return bool(np.abs(one - two).max() < 1e-6)
+def same_cell(cells: Float[np.ndarray, "*s 3 3"], rest: Float[np.ndarray, "3 3"]) -> Bool[np.ndarray, "*s"]:
+    """Which cells are that of the crystal at rest."""
+    return np.abs(cells - rest).max(axis=(-2, -1)) < 1e-6
 
 
 def predicted(model: Hamiltonian, group: Configurations, rows: Sequence[int] | Int[np.ndarray, "r"]) -> np.ndarray:

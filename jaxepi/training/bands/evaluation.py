@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxepi.training.bands.groups import Group, functionals, level_errors, shifting
 from jaxepi.training.bands.spectra import BandProblem, aligned, band_errors, gap, importance
 from jaxepi.training.energies.evaluation import SPLITS
 from jaxepi.training.reading import mesh_name
@@ -19,43 +20,82 @@ def error_rows(
     """Errors of every split: all, and by number of atoms with k mesh, kind and temperature, meV.
 
     Args:
-        terms: of `BandProblem.terms`; root mean square errors of H (meV) and S follow from them where they are learned.
+        terms: of `BandProblem.terms`; root mean square errors of H (meV), S and shifts (meV) follow from them where they are
+            learned, and of levels (meV); NaN where no configuration has them.
     """
-    keys, values = [], []
-    matrices = terms is not None and problem.settings.matrices
-    more = terms if terms is not None and matrices else [np.zeros((len(x), 0)) for x in found]
-    for group, energies, blocks in zip(problem.groups, found, more, strict=True):
+    keys, values, settings = [], [], problem.settings
+    learned = {"levels_rmse": settings.levels > 0}
+    if terms is not None:
+        learned |= {"shifts_rmse": settings.shifts > 0}
+        learned |= dict.fromkeys(("hamiltonian_rmse", "overlap_rmse"), settings.matrices)
+    names = [name for name, is_learned in learned.items() if is_learned]
+    for i, (group, energies) in enumerate(zip(problem.groups, found, strict=True)):
         held = group.held
-        errors = band_errors(group, energies, np.arange(len(held)), problem.settings)
+        errors = band_errors(group, energies, np.arange(len(held)), settings)
+        squares = {"levels_rmse": _levels(problem, group, energies)}
+        if terms is not None:
+            squares |= {"shifts_rmse": _shifts(problem, group, terms[i][:, 3])}
+            squares |= {"hamiltonian_rmse": terms[i][:, 0], "overlap_rmse": terms[i][:, 1]}
         mesh = f"{len(held.species)} atoms, {mesh_name(held)}"
         for row in range(len(held)):
             kelvin = "none" if np.isnan(held.temperature[row]) else f"{held.temperature[row]:g} K"
             keys.append((held.split[row], {"all": "all", "mesh": mesh, "kind": held.kind[row], "temperature": kelvin}))
-            values.append([*(errors[n][row] for n in ("bands", "near", "gap")), *blocks[row, :2]])
+            values.append([*(errors[n][row] for n in ("bands", "near", "gap")), *(squares[n][row] for n in names)])
     table, rows = np.array(values), []
     for split in SPLITS:
         for by in ("all", "mesh", "kind", "temperature"):
             for member in sorted({names[by] for s, names in keys if s == split}):
                 chosen = table[[s == split and names[by] == member for s, names in keys]]
                 rows.append(
-                    {"split": split, "group": by, "member": member, "configurations": len(chosen), **_errors(chosen)}
+                    {
+                        "split": split,
+                        "group": by,
+                        "member": member,
+                        "configurations": len(chosen),
+                        **_errors(chosen, names),
+                    }
                 )
     return rows
 
 
-def _errors(table: np.ndarray) -> dict[str, float]:
-    """Measures of some configurations, meV, from mean squares and gap errors in eV."""
-    bands, near, gap, *blocks = table.T
+def _levels(problem: BandProblem, group: Group, energies: np.ndarray) -> np.ndarray:
+    """Mean squared errors of levels, eV^2; NaN where there are none."""
+    levels = functionals(group, problem.settings)
+    if not len(levels):
+        return np.full(len(energies), np.nan)
+    return np.asarray(level_errors(energies - group.energies, levels))
+
+
+def _shifts(problem: BandProblem, group: Group, squares: np.ndarray) -> np.ndarray:
+    """Mean squared errors of shifts, eV^2; NaN where there are none, and of the crystal at rest, which has no shift."""
+    found = squares.copy() if len(shifting(group, problem.settings)) else np.full(len(squares), np.nan)
+    if group.rest is not None and group.rest < len(found):
+        found[group.rest] = np.nan
+    return found
+
+
+def _errors(table: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Measures of some configurations, meV, from mean squares and gap errors in eV.
+
+    Args:
+        names: of further columns of mean squares.
+    """
+    bands, near, gap, *more = table.T
     roots = [1e3 * float(np.sqrt(x.mean())) for x in (bands, near)]
-    sizes = zip(("hamiltonian_rmse", "overlap_rmse"), blocks, (1e3, 1.0), strict=False)
     return {
         "bands_rmse": roots[0],
         "near_rmse": roots[1],
         "gap_bias": 1e3 * float(gap.mean()),
         "gap_scatter": 1e3 * float(gap.std()),
         "gap_largest": 1e3 * float(np.abs(gap).max()),
-        **{name: unit * float(np.sqrt(x.mean())) for name, x, unit in sizes},
+        **{name: (1.0 if name == "overlap_rmse" else 1e3) * _root(x) for name, x in zip(names, more, strict=True)},
     }
+
+
+def _root(squares: np.ndarray) -> float:
+    """Root of the mean of those that are there; NaN without any."""
+    there = squares[~np.isnan(squares)]
+    return float(np.sqrt(there.mean())) if len(there) else float("nan")
 
 
 def parity(problem: BandProblem, found: list[np.ndarray]) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
@@ -84,8 +124,8 @@ def parity(problem: BandProblem, found: list[np.ndarray]) -> dict[str, dict[str,
 def error_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The table that is printed at the end: every split as a whole, and the test set by mesh, kind and temperature."""
     columns = {"bands": "bands_rmse", "near gap": "near_rmse", "gap bias": "gap_bias", "scatter": "gap_scatter"}
-    if "hamiltonian_rmse" in rows[0]:
-        columns |= {"H(R)": "hamiltonian_rmse", "1e3 S(R)": "overlap_rmse"}
+    more = {"levels": "levels_rmse", "shifts": "shifts_rmse", "H(R)": "hamiltonian_rmse", "1e3 S(R)": "overlap_rmse"}
+    columns |= {title: name for title, name in more.items() if name in rows[0]}
     yield f"{'meV':44} {'count':>6} " + " ".join(f"{title:>9}" for title in columns)
     for row in rows:
         if row["group"] != "all" and row["split"] != "test":

@@ -70,7 +70,8 @@ class Group:
         """Find the neighbours of all configurations; `bands` is how many are kept (0: all).
 
         Args:
-            rest: group and row of the crystal at rest (`edges.crystal_of`); None: of these configurations, if they hold it.
+            rest: group and row of the crystal at rest (`edges.crystal_of`); None: of these configurations, if they hold it and
+                it is trained on.
 
         Raises:
             InputError: with `matrices`, blocks that the model cannot have (see `blocks.targets`).
@@ -78,7 +79,7 @@ class Group:
         energies = held.labels[level]["eigenvalues"]
         energies = energies[:, :, : bands or None]
         still, positions, cell = np.full(energies.shape[1:], np.nan), held.positions, held.cell
-        rest = rest or edges.crystal_of((), held, level)
+        rest = rest or edges.crystal_of((), held, level, "train")
         row_at_rest = None
         if rest is not None:
             home, row_at_rest = rest

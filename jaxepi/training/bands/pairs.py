@@ -56,11 +56,14 @@ def shifts(data: DataSet, level: str, found: Bands) -> list[PairShift]:
     """
     out = []
     for group in data.groups:
-        chosen = opposite(group)
         rest = edges.crystal_of(data.groups, group, level)
-        if not chosen or rest is None:
+        if rest is None:
             continue
         home, row = rest
+        unstrained = edges.same_cell(group.cell, home.cell[row])
+        chosen = [pair for pair in opposite(group) if unstrained[list(pair)].all()]
+        if not chosen:
+            continue
         still = np.asarray(home.labels[level]["eigenvalues"][row])
         rows = np.array(chosen).ravel()
         labels = group.labels[level]["eigenvalues"][rows]

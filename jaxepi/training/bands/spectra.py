@@ -106,8 +106,8 @@ class BandProblem:
         for name, weight, found in (("levels", loss.levels, functionals), ("shifts", loss.shifts, shifting)):
             if weight and not any(len(found(group, loss)) for group in self.groups):
                 raise InputError(
-                    f"{name} {weight:g}: no set holds the crystal at rest (kind 'unstrained') on the mesh of its others; "
-                    f"add it, or leave {name} out"
+                    f"{name} {weight:g}: no set holds the crystal at rest (kind 'unstrained') on the mesh of its others and in "
+                    f"the split train; add it, or leave {name} out"
                 )
 
     @cached_property
