@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxepi import schema, tree
 from jaxepi.checkpoint import Checkpoint, compare, read_checkpoint, write_checkpoint
@@ -28,18 +28,21 @@ from jaxepi.guards import full_precision
 from jaxepi.hamiltonians import positions
 from jaxepi.hamiltonians.base import BlockModule, Blocks, Hamiltonian
 from jaxepi.hamiltonians.basis import SHELLS, Basis
-from jaxepi.hamiltonians.e3_baseline import Baseline, splines
+from jaxepi.hamiltonians.e3_baseline import Baseline, Edges, atoms_at_a_time, splines
 from jaxepi.hamiltonians.e3_network import AtomNetwork, EdgeNetwork, Tensors
 from jaxepi.hamiltonians.e3_shells import Shells
 from jaxepi.hamiltonians.overlap import Overlap
 from jaxepi.hamiltonians.settings import EquivariantSettings
 from jaxepi.model import label
-from jaxepi.nn import CHUNK, Features, directions, hermitian, in_chunks, to_edges
+from jaxepi.nn import Features, directions, hermitian, in_parts, joined, to_edges
 from jaxepi.settings import as_json, from_table
 from jaxepi.structure import Structure
 
 SPREAD_SPLINES = 12
 """Functions of distance of the size of what the network gives."""
+
+ATOMS = 1024
+"""Atoms of a large cell whose neighbourhoods the network of atoms holds at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,38 +146,31 @@ class Equivariant(BlockModule):
 
     def kind_of_edges(self, graph: Graph) -> Float[Array, "e k"]:
         """One where an edge is of a kind, else zero."""
-        tables = graph.tables[: len(self.kinds)]
-        ones = [jnp.ones(table.mask.shape, graph.reference.dtype) for table in tables]
-        return jnp.stack([_on_edges(x, table, graph) for x, table in zip(ones, tables, strict=True)], axis=1)
+        out = []
+        for table in graph.tables[: len(self.kinds)]:
+            assert table.edges is not None  # only crystals that share a table have no list
+            out.append(to_edges(jnp.ones(table.mask.shape, graph.reference.dtype), table.edges, graph.n_edges))
+        return jnp.stack(out, axis=1)
 
     def near_tables(self, graph: Graph) -> tuple[Table, ...]:
         """Of neighbours that act on edges, one a kind."""
         return graph.tables[len(self.kinds) : 2 * len(self.kinds)]
 
     def working_bytes(self, graph: Graph) -> float:
-        """Of what neighbours do to the edges of one kind by the baseline, so many edges at a time: nearly all there is."""
-        edges = min(CHUNK, max(table.mask.size for table in self.near_tables(graph)))
-        features = sum(irrep.dim * self.baseline.width(irrep) for irrep in self.shells.columns)
-        return float(edges * features * graph.reference.dtype.itemsize)
+        """Of what neighbours do to the edges of some atoms by the baseline: nearly all there is."""
+        near = [table.mask for table in self.near_tables(graph)]
+        each = self.baseline.numbers_of_an_atom(max(mask.shape[1] for mask in near))
+        return float(min(graph.n_atoms, atoms_at_a_time(near)) * each * graph.reference.dtype.itemsize)
 
     def apply(self, variables: Any, structure: Structure, graph: Graph) -> Blocks:
         """Blocks of H and S in eV; see `Hamiltonian.blocks`."""
-        params, n = variables["params"], graph.n_atoms
+        params, tables = variables["params"], self.near_tables(graph)
         vectors, kind = graph.vectors(structure), self.kind_of_edges(graph).astype(structure.positions.dtype)
-        base = params["baseline"]
-        directed = in_chunks(lambda v, k: 0.5 * self.baseline.two_centre(base, v, k), vectors, kind)
-        tables = self.near_tables(graph)
         near = tuple(table.vectors(structure.positions, structure.cell) for table in tables)
-        onsite = self.baseline.onsite(base, vectors, kind, graph.senders, n)
-        if self.baseline.pair_functions:
-            onsite = onsite + self.baseline.by_pairs(base, near)
-        receivers = tuple(table.receivers for table in tables)
-        directed = _added(directed, self.linear(base, near), tables)
-        if self.atoms is not None:
-            species = jnp.asarray(self.basis.kinds(structure.species))
-            own, others = self.learned(params, species, near, receivers)
-            onsite, directed = onsite + own, _added(directed, others, tables)
-        hopping, onsite = 2 * hermitian(directed, graph.reverse), hermitian(onsite)
+        receivers, slots = (tuple(getattr(table, name) for table in tables) for name in ("receivers", "edges"))
+        species = jnp.asarray(self.basis.kinds(structure.species))
+        edges = Edges(vectors, kind, graph.senders, graph.reverse, graph.neighbours)
+        onsite, hopping = self.matrix(params, species, edges, near, receivers, slots)
         own_overlap, overlap = self.overlap.apply(params["overlap"], structure, graph, graph.tables[-1])
         return Blocks(onsite, hopping, overlap, self.basis, structure.species, onsite_overlap=own_overlap)
 
@@ -189,80 +185,119 @@ class Equivariant(BlockModule):
         """Refuse tables of overlaps that are not of one function a shell."""
         positions.check(self.overlap, params["overlap"]["orbital"], self.called)
 
-    def linear(self, params: Mapping[str, Any], near: tuple[Float[Array, "n _ 3"], ...]) -> tuple[Array, ...]:
-        """What neighbours do to the edges of each kind by the baseline, directed; shape (n m, o, o)."""
-        if not self.baseline.around:
-            return ()
-        moments = self.baseline.moments(near, self.baseline.neighbour_functions)
-        out = []
-        for i, v in enumerate(near):
-
-            def made(vectors: Array, senders: Array, i: int = i) -> Array:
-                return self.baseline.directed(params, i, vectors, moments, senders)
-
-            out.append(in_chunks(made, v.reshape(-1, 3), _senders(v)))
-        return tuple(out)
-
-    @full_precision
-    def learned(
+    def matrix(
         self,
         params: Mapping[str, Any],
-        species: Array,
+        species: Int[Array, "n"],
+        edges: Edges,
         near: tuple[Float[Array, "n _ 3"], ...],
-        receivers: tuple[Array, ...],
-    ) -> tuple[Float[Array, "n o o"], tuple[Array, ...]]:
-        """What the network adds to atoms (not symmetric yet) and, directed, to the edges of each kind."""
-        assert self.atoms is not None
-        exact = near[0].dtype
+        receivers: tuple[Int[Array, "n _"], ...],
+        slots: tuple[Int[Array, "n _"], ...],
+    ) -> tuple[Float[Array, "n o o"], Float[Array, "e o o"]]:
+        """H of atoms and of edges, eV, made of the edges of some atoms at a time.
+
+        Args:
+            species: index of each atom's. near, receivers, slots: vectors, receivers and edges of neighbours that act on
+                edges, one table a kind (`near_tables`).
+        """
+        base, (n, most) = params["baseline"], edges.rows.shape
+        features, own = self.on_atoms(params, species, near, receivers)
+
+        def made(senders: Array, row: Array, *around: Any) -> tuple[Array, Array]:
+            v, k = edges.of(row)
+            onsite = self.baseline.onsite(base, v, k)
+            if self.baseline.pair_functions:
+                onsite = onsite + self.baseline.by_pairs(base, around[0])
+            directed = 0.5 * self.baseline.two_centre(base, v.reshape(-1, 3), k.reshape(-1, k.shape[2]))
+            directed = directed.reshape(*row.shape, *directed.shape[1:])
+            # Edges of an atom stand together; padding lies beyond, and holds zeros.
+            for part, there in zip(self.around(params, features, senders, *around[:2]), around[2], strict=False):
+                index = jnp.arange(len(row), dtype=row.dtype)[:, None], there - row[:, :1]
+                directed = directed.at[index].add(part, mode="drop")
+            return onsite, directed
+
+        atoms = jnp.arange(n, dtype=edges.senders.dtype)
+        onsite, directed = in_parts(made, atoms_at_a_time(near), atoms, edges.rows, near, receivers, slots)
+        place = jnp.arange(len(edges.senders), dtype=edges.rows.dtype) - edges.rows[edges.senders, 0]
+        directed = directed.reshape(-1, *directed.shape[3:])
+        place = jnp.where(place < most, edges.senders * most + place, len(directed))
+        one, back = (directed.at[at].get(mode="fill", fill_value=0) for at in (place, place[edges.reverse]))
+        return hermitian(joined(onsite, n) + own), one + jnp.swapaxes(back, 1, 2)
+
+    @full_precision
+    def on_atoms(
+        self, params: Mapping[str, Any], species: Array, near: tuple[Float[Array, "n _ 3"], ...], receivers: Any
+    ) -> tuple[Features, Float[Array, "n o o"]]:
+        """The network's features of all atoms, and what it adds to their blocks (not symmetric yet); none without one."""
+        if self.atoms is None:
+            return {}, jnp.zeros((len(species), self.shells.width, self.shells.width), near[0].dtype)
         single = jax.tree.leaves(params["atoms"])[0].dtype
         rounded = tuple(v.astype(single) for v in near)
-        found: Any = self.atoms.apply({"params": params["atoms"]}, species, rounded, receivers)
+        found: Any = self.atoms.clone(rows=ATOMS).apply({"params": params["atoms"]}, species, rounded, receivers)
         features, own = found
-        spread = params["spread"]["onsite"]
+        exact, spread = near[0].dtype, params["spread"]["onsite"]
         tensors = {i: x.astype(exact) * spread[str(i)].astype(exact)[None, None] for i, x in own.items()}
+        return features, self.shells.blocks(tensors)
+
+    @full_precision
+    def around(
+        self,
+        params: Mapping[str, Any],
+        features: Features,
+        senders: Array,
+        near: Any,
+        receivers: Any,
+        linear: bool = True,
+    ) -> tuple[Float[Array, "n _ o o"], ...]:
+        """What the neighbours of both ends do to the edges of some atoms, directed, one array a kind.
+
+        Args:
+            features: of all atoms. senders, near, receivers: of these. linear: with the baseline, not the network alone.
+        """
+        linear = linear and self.baseline.around
+        if not linear and self.edges is None:
+            return ()
+        moments = self.baseline.moments(near, self.baseline.neighbour_functions) if linear else []
         out = []
-        for i, (kind, v, there) in enumerate(zip(self.kinds, rounded, receivers, strict=True)):
+        for i, (v, there) in enumerate(zip(near, receivers, strict=True)):
+            tensors: Tensors = {}
+            if linear:
+                found = self.baseline.directed(params["baseline"], i, v, moments)
+                tensors = {irrep: x.reshape(-1, *x.shape[2:]) for irrep, x in found.items()}
+            if self.edges is not None:
+                for irrep, x in self._learned(params, i, features, v, senders, there).items():
+                    tensors[irrep] = tensors[irrep] + x if irrep in tensors else x
+            blocks = self.shells.blocks(tensors)
+            out.append(blocks.reshape(*v.shape[:2], *blocks.shape[1:]))
+        return tuple(out)
 
-            def made(vectors: Array, senders: Array, ends: Array, i: int = i, kind: str = kind) -> Array:
-                return self._edge_blocks(params, kind, i, features, vectors, senders, ends, exact)
+    def learned(
+        self, params: Mapping[str, Any], species: Array, near: tuple[Float[Array, "n _ 3"], ...], receivers: Any
+    ) -> tuple[Float[Array, "n o o"], tuple[Float[Array, "n _ o o"], ...]]:
+        """What the network adds to atoms (not symmetric yet) and, directed, to the edges of each kind."""
+        features, own = self.on_atoms(params, species, near, receivers)
 
-            out.append(in_chunks(made, v.reshape(-1, 3), _senders(v), there.reshape(-1)))
-        return self.shells.blocks(tensors), tuple(out)
+        def made(senders: Array, near: Any, receivers: Any) -> tuple[Array, ...]:
+            return self.around(params, features, senders, near, receivers, linear=False)
 
-    def _edge_blocks(
-        self, params: Mapping[str, Any], kind: str, i: int, features: Features, vectors, senders, receivers, exact
-    ) -> Float[Array, "e o o"]:
+        atoms = jnp.arange(len(own), dtype=receivers[0].dtype)
+        return own, joined(in_parts(made, atoms_at_a_time(near), atoms, near, receivers), len(own))
+
+    def _learned(
+        self, params: Mapping[str, Any], i: int, features: Features, vectors: Array, senders: Array, receivers: Array
+    ) -> Tensors:
+        """What the network adds to the edges of kind i of some atoms."""
         assert self.edges is not None
-        found: Any = self.edges.apply({"params": params["edges"][kind]}, features, vectors, senders, receivers)
-        tensors: Tensors = found
-        basis = splines(directions(vectors)[0], self.baseline.FIRST, self.baseline.near, SPREAD_SPLINES)
-        spread = params["spread"]["hopping"]
+        kind, single = self.kinds[i], jax.tree.leaves(params["edges"])[0].dtype
+        v = vectors.reshape(-1, 3).astype(single)
+        ends = jnp.broadcast_to(senders[:, None], receivers.shape).reshape(-1), receivers.reshape(-1)
+        found: Any = self.edges.apply({"params": params["edges"][kind]}, features, v, *ends)
+        basis = splines(directions(v)[0], self.baseline.FIRST, self.baseline.near, SPREAD_SPLINES)
         scaled = {}
-        for irrep, x in tensors.items():
-            size = basis @ spread[str(irrep)][i].astype(basis.dtype)
-            scaled[irrep] = (x * size[:, None, :]).astype(exact)
-        return self.shells.blocks(scaled)
-
-
-def _on_edges(values: Float[Array, "n m *rest"], table: Table, graph: Graph) -> Float[Array, "e *rest"]:
-    """What stands in the slots of a table of a graph, on its edges."""
-    assert table.edges is not None  # only crystals that share a table have no list
-    return to_edges(values, table.edges, graph.n_edges)
-
-
-def _added(edges: Float[Array, "e o o"], parts: tuple[Array, ...], tables: tuple[Table, ...]) -> Float[Array, "e o o"]:
-    """What stands on the edges of a graph, and in the slots of tables (none, or one part a table), there too."""
-    for part, table in zip(parts, tables, strict=True) if parts else ():
-        assert table.edges is not None  # only crystals that share a table have no list
-        edges = edges.at[table.edges.reshape(-1)].add(part, mode="drop")
-    return edges
-
-
-def _senders(vectors: Float[Array, "n m 3"]) -> Array:
-    """Sender of every slot of a table."""
-    n, m = vectors.shape[:2]
-    # Not `repeat`, whose sums over constants XLA works out while it compiles.
-    return jax.lax.broadcasted_iota(jnp.int32, (n, m), 0).reshape(-1)
+        for irrep, x in found.items():
+            size = basis @ params["spread"]["hopping"][str(irrep)][i].astype(single)
+            scaled[irrep] = (x * size[:, None, :]).astype(vectors.dtype)
+        return scaled
 
 
 def configured(

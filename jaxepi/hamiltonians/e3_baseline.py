@@ -12,16 +12,16 @@ vectors and tables. Flows out: blocks, eV; for the fit: the features.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxepi.graph import FAR
 from jaxepi.hamiltonians.e3_shells import Shells
-from jaxepi.nn import Irrep, bessel, coupling, directions, harmonics, natural, polynomial_cutoff
+from jaxepi.nn import CHUNK, Irrep, bessel, coupling, directions, harmonics, natural, polynomial_cutoff
 
 
 def splines(r: Float[Array, "*e"], first: float, last: float, count: int) -> Float[Array, "*e count"]:
@@ -36,6 +36,37 @@ def splines(r: Float[Array, "*e"], first: float, last: float, count: int) -> Flo
 def radial(r: Float[Array, "*e"], cutoff: float, count: int) -> Float[Array, "*e count"]:
     """Bessel functions that fade at the cutoff."""
     return bessel(r, cutoff, count) * polynomial_cutoff(r, cutoff)[..., None]
+
+
+class Edges(NamedTuple):
+    """Edges between atoms, sorted by sender.
+
+    Attributes:
+        vectors: angstrom. kind: one where an edge is of a kind, else zero. reverse: place of the reverse of each.
+        rows: edges that leave each atom, padded as `Graph.neighbours`.
+    """
+
+    vectors: Float[Array, "e 3"]
+    kind: Float[Array, "e k"]
+    senders: Int[Array, "e"]
+    reverse: Int[Array, "e"]
+    rows: Int[Array, "n most"]
+
+    def of(self, rows: Int[Array, "a most"]) -> tuple[Float[Array, "a most 3"], Float[Array, "a most k"]]:
+        """Vectors and kinds of edges; slots that pad are `FAR` away and of no kind."""
+        return (
+            jnp.asarray(self.vectors).at[rows].get(mode="fill", fill_value=FAR),
+            jnp.asarray(self.kind).at[rows].get(mode="fill", fill_value=0),
+        )
+
+
+def atoms_at_a_time(tables: Sequence[Array]) -> int:
+    """Atoms whose edges are made at a time: some `CHUNK` edges of the kind that has most.
+
+    Args:
+        tables: anything with a row an atom and a column a slot, one a kind.
+    """
+    return max(1, CHUNK // max(table.shape[1] for table in tables))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +130,13 @@ class Baseline:
         """Features of an irrep that neighbours give an edge."""
         return len(self.paths(irrep)) * self.kinds * self.neighbour_functions * self.edge_functions
 
+    def numbers_of_an_atom(self, slots: int) -> int:
+        """Numbers that `directed` holds at a time for each atom with so many edges: its matrix while columns are put in order,
+        and what is multiplied with it."""
+        functions = (self.edge_lmax + 1) ** 2 * self.edge_functions
+        tensors = sum(irrep.dim * len(pairs) for irrep, pairs in self.shells.columns.items())
+        return 3 * functions * tensors + slots * (functions + tensors)
+
     def shapes(self) -> dict[str, Any]:
         """Shapes of the parameters: for every irrep, functions (and kinds) times pairs of shells."""
         columns = self.shells.columns
@@ -115,20 +153,17 @@ class Baseline:
 
     # Features: what the fit and the model share
 
-    def onsite_features(
-        self, vectors: Float[Array, "e 3"], kind: Float[Array, "e k"], senders: Int[Array, "e"], n: int
-    ) -> dict[Irrep, Array]:
-        """Sums over the neighbours of each atom, one a kind, spline and irrep of natural parity."""
+    def onsite_features(self, vectors: Float[Array, "n m 3"], kind: Float[Array, "n m k"]) -> dict[Irrep, Array]:
+        """Sums over the neighbours of each atom, one a kind, spline and irrep of natural parity.
+
+        Args:
+            kind: one where a neighbour is of a kind, else zero.
+        """
         length, unit = directions(vectors)
         basis = splines(length, self.FIRST, self.reach, self.onsite_splines)
-        each = (kind[:, :, None] * basis[:, None, :]).reshape(len(vectors), -1)
+        each = (kind[..., :, None] * basis[..., None, :]).reshape(*length.shape, -1)
         angles = harmonics(unit, max(i.l for i in self.shells.natural))
-
-        def summed(l: int) -> Array:
-            terms = angles[l][:, :, None] * each[:, None, :]
-            return jax.ops.segment_sum(terms, senders, n, indices_are_sorted=True)
-
-        return {irrep: summed(irrep.l) for irrep in self.shells.natural}
+        return {irrep: jnp.einsum("nma,nmf->naf", angles[irrep.l], each) for irrep in self.shells.natural}
 
     def moments(self, tables: tuple[Float[Array, "n _ 3"], ...], count: int) -> list[Array]:
         """sum_k h(r_ik) Y_l'(n_ik) of every atom for l' = 0, 1, ..., `count` functions h of all kinds beside each other."""
@@ -179,10 +214,10 @@ class Baseline:
         return self.shells.blocks(tensors)
 
     def onsite(
-        self, params: Mapping[str, Any], vectors: Float[Array, "e 3"], kind: Float[Array, "e k"], senders: Array, n: int
+        self, params: Mapping[str, Any], vectors: Float[Array, "n m 3"], kind: Float[Array, "n m k"]
     ) -> Float[Array, "n o o"]:
         """Blocks of atoms, linear in their neighbours."""
-        found = self.onsite_features(vectors, kind, senders, n)
+        found = self.onsite_features(vectors, kind)
         tensors = {i: x @ params["onsite"][str(i)].astype(x.dtype) for i, x in found.items()}
         levels = params["levels"].astype(vectors.dtype)
         tensors[natural(0)] = tensors[natural(0)] + levels[None, None]
@@ -199,21 +234,52 @@ class Baseline:
         return self.shells.blocks(tensors)
 
     def directed(
-        self,
-        params: Mapping[str, Any],
-        kind: int,
-        vectors: Float[Array, "e 3"],
-        moments: list[Array],
-        senders: Int[Array, "e"],
-    ) -> Float[Array, "e o o"]:
-        """What the neighbours of the sender do to edges of one kind; the Hermitian sum with the reverse adds those of the
-        receiver."""
-        tensors = {}
-        for irrep in self.shells.columns:
-            if self.paths(irrep):
-                weights = params["around"][str(irrep)][kind].astype(vectors.dtype)
-                tensors[irrep] = self.edge_features(irrep, vectors, moments, senders) @ weights
-        return self.shells.blocks(tensors)
+        self, params: Mapping[str, Any], kind: int, vectors: Float[Array, "n m 3"], moments: list[Array]
+    ) -> dict[Irrep, Float[Array, "n m c p"]]:
+        """What the neighbours of the sender do to its edges of one kind; the Hermitian sum with the reverse adds those of the
+        receiver.
+
+        `edge_features` times weights, summed in another order: moments and weights make one matrix an atom, which turns
+        functions R(r) Y_l(n) of any of its edges into tensors.
+        """
+        length, unit = directions(vectors)
+        basis = radial(length, self.near, self.edge_functions)
+        functions = [y[..., None] * basis[..., None, :] for y in harmonics(unit, self.edge_lmax)]
+        held = {irrep: len(self.shells.columns[irrep]) for irrep in self.shells.columns if self.paths(irrep)}
+        columns = []
+        for irrep, count in held.items():
+            weights = params["around"][str(irrep)][kind].astype(vectors.dtype)
+            shape = (len(self.paths(irrep)), -1, self.edge_functions * count)
+            each = dict(zip(self.paths(irrep), weights.reshape(shape), strict=True))
+            rows = [self._matrix(irrep, each, a, moments) for a in range(self.edge_lmax + 1)]
+            columns.append(jnp.concatenate(rows, axis=1))
+        each = jnp.concatenate(functions, axis=2).reshape(*length.shape, -1)
+        found = each @ jnp.concatenate(columns, axis=2)
+        ends = np.cumsum([irrep.dim * count for irrep, count in held.items()])[:-1]
+        parts = zip(held.items(), jnp.split(found, ends, axis=2), strict=True)
+        return {irrep: x.reshape(*length.shape, irrep.dim, count) for (irrep, count), x in parts}
+
+    def _matrix(
+        self, irrep: Irrep, weights: Mapping[tuple[int, int], Float[Array, "f rp"]], a: int, moments: list[Array]
+    ) -> Float[Array, "n x y"]:
+        """What functions of edges of angular momentum a are multiplied with, all R of one component after the other.
+
+        Args:
+            weights: of each path to the irrep, of the radial functions of moments (f), of edges and pairs of shells (rp).
+        """
+        paths = [b for first, b in self.paths(irrep) if first == a]
+        if not paths:
+            pairs = len(self.shells.columns[irrep])
+            return jnp.zeros((len(moments[0]), (2 * a + 1) * self.edge_functions, irrep.dim * pairs), moments[0].dtype)
+        couples, weighted = [], []
+        for b in paths:
+            couples.append(coupling(a, b, irrep.l).transpose(0, 2, 1))
+            weighted.append(jnp.einsum("nbf,fr->bnr", moments[b], weights[a, b]))
+        couple = jnp.asarray(np.concatenate(couples, axis=2), moments[0].dtype)
+        turned = jnp.einsum("amb,bnr->amnr", couple, jnp.concatenate(weighted))
+        turned = turned.reshape(*turned.shape[:3], self.edge_functions, -1)
+        width = (2 * a + 1) * self.edge_functions, irrep.dim * turned.shape[4]
+        return jnp.einsum("amnrp->narmp", turned).reshape(-1, *width)
 
 
 def zeros(shapes: Mapping[str, Any]) -> dict[str, Any]:

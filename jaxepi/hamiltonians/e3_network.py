@@ -7,6 +7,8 @@ the neighbours of its two ends for each round and nothing beyond, so that everyt
 vectors, tables. Flows out: tensors of atoms and edges by irrep, one a pair of shells (`e3_shells.Shells`), of the size of one.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -25,6 +27,7 @@ from jaxepi.nn import (
     gate,
     harmonics,
     natural_up_to,
+    of_module,
     polynomial_cutoff,
     radial_basis,
 )
@@ -59,6 +62,7 @@ class AtomNetwork(nn.Module):
         columns: see `Readout`. cutoff: angstrom. kinds: of edges. neighbours: typical number of each kind.
         species: how many. channels: of every irrep. lmax: of sums over neighbours. correlation: factors of products.
         interactions: rounds of messages. radial_features, radial_layers: of the radial network.
+        rows: atoms whose neighbourhoods are held at a time, made once more for derivatives; 0: all at once.
     """
 
     columns: tuple[tuple[Irrep, int], ...]
@@ -72,6 +76,7 @@ class AtomNetwork(nn.Module):
     interactions: int = 1
     radial_features: int = 8
     radial_layers: tuple[int, ...] = (32,)
+    rows: int = 0
 
     @nn.compact
     def __call__(
@@ -82,24 +87,37 @@ class AtomNetwork(nn.Module):
         onehot = jax.nn.one_hot(species, self.species, dtype=dtype)
         start = self.param("embedding", nn.initializers.normal(1.0), (self.species, self.channels))
         embedding = jnp.asarray(start, dtype)
-        irreps = tuple(irrep for irrep, _ in self.columns)
-        edges = []
-        for v in vectors:
-            length, unit = directions(v)
-            edges.append((radial_basis(length, self.cutoff, self.radial_features), harmonics(unit, self.lmax)))
-        features: Features = {}
+        features: Features = {SCALAR: onehot[:, None] @ embedding}
         for t in range(self.interactions):
-            around = natural_up_to(self.lmax) if t == 0 else irreps
-            sums = []
-            for i, ((basis, angles), there) in enumerate(zip(edges, receivers, strict=True)):
-                convolution = Convolution(
-                    self.channels, around, self.radial_layers, self.neighbours[i], name=f"convolution_{t}_{i}"
-                )
-                given, kinds = (features, None) if t else ({SCALAR: embedding[:, None]}, onehot)
-                sums.append(convolution(given, basis, angles, there, kinds))
-            own = {SCALAR: onehot[:, None] @ embedding} if t == 0 else features
-            features = self._products(t, jax.tree.map(lambda *x: sum(x[1:], x[0]), *sums), own, irreps)
+            given, kinds = (features, None) if t else ({SCALAR: embedding[:, None]}, onehot)
+
+            def part(network: "AtomNetwork", rows: Any, t: int = t, given: Any = given, kinds: Any = kinds) -> Features:
+                return network._interaction(t, given, kinds, *rows)
+
+            arrays = (features, vectors, receivers)
+            parts = 0 < self.rows < len(species)
+            features = of_module(self, part, arrays, self.rows) if parts else part(self, arrays)
         return features, Readout(self.columns, name="onsite")(features)
+
+    def _interaction(
+        self, t: int, given: Features, kinds: Array | None, own: Features, vectors: tuple[Array, ...], receivers: Any
+    ) -> Features:
+        """Features that one round of messages makes of some atoms.
+
+        Args:
+            given, kinds: as `Convolution` takes them, of all atoms. own, vectors, receivers: of these atoms.
+        """
+        irreps = tuple(irrep for irrep, _ in self.columns)
+        around = natural_up_to(self.lmax) if t == 0 else irreps
+        sums = []
+        for i, (v, there) in enumerate(zip(vectors, receivers, strict=True)):
+            length, unit = directions(v)
+            basis, angles = radial_basis(length, self.cutoff, self.radial_features), harmonics(unit, self.lmax)
+            convolution = Convolution(
+                self.channels, around, self.radial_layers, self.neighbours[i], name=f"convolution_{t}_{i}"
+            )
+            sums.append(convolution(given, basis, angles, there, kinds))
+        return self._products(t, jax.tree.map(lambda *x: sum(x[1:], x[0]), *sums), own, irreps)
 
     def _products(self, t: int, sums: Features, own: Features, irreps: tuple[Irrep, ...]) -> Features:
         """Sums and their products, side by side, mixed and gated."""

@@ -26,8 +26,8 @@ from jaxepi.graph import Graph, Relation, Table
 from jaxepi.nn import directions, harmonics, in_chunks
 from jaxepi.structure import Structure
 
-CHUNK = 65_536
-"""Blocks of three centres that are made at a time."""
+CHUNK = 8192
+"""Blocks of three centres that are made at a time: so few that a processor keeps them in its cache."""
 
 _LETTERS = schema.List(schema.Text(), least=0, most=32)
 FORM = schema.Table(
@@ -137,7 +137,11 @@ class Overlap:
         """P of every atom's projectors with its own orbitals (first) and with those of the neighbours in a table."""
         vectors = table.vectors(structure.positions, structure.cell)
         n, m = vectors.shape[:2]
-        found = self._between(params["projector"], vectors.reshape(-1, 3), self.projectors, self.reach[1], False)
+
+        def made(v: Array) -> Array:
+            return self._between(params["projector"], v, self.projectors, self.reach[1], False)
+
+        found = in_chunks(made, vectors.reshape(-1, 3))
         own = self._at_rest(params["projector"].astype(found.dtype), False)
         found = found.reshape(n, m, *found.shape[1:])
         return jnp.concatenate([jnp.broadcast_to(own, (n, 1, *own.shape)), found], axis=1)
@@ -288,7 +292,9 @@ def scattered(
         p, near, shift, there, *lever = part
         edge = _edge(graph, near[:, first], near[:, second], shift[:, second] - shift[:, first])
         edge = jnp.where(there[:, first] & there[:, second], edge, graph.n_edges)
-        between = jnp.einsum("nvpo,pq,nvqr->nvor", p[:, first], d, p[:, second])
+        # One product an atom of all its neighbours, of which one triangle is kept, costs less than one product a pair.
+        every = jnp.einsum("nvpo,npwr->novwr", p, jnp.einsum("pq,nwqr->npwr", d, p))
+        between = jnp.moveaxis(every[:, :, first, second], 1, 2)
         for x in lever:
             between = between * (x[:, first] + x[:, second])[:, :, None, None]
         return total.at[edge.ravel()].add(between.reshape(-1, width, width), mode="drop"), None

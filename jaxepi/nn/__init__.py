@@ -13,7 +13,7 @@ from jaxepi.nn.edges import EdgeFeatures, EdgeScalars, TensorProduct, to_atoms, 
 from jaxepi.nn.features import SCALAR, Features, Irrep, all_up_to, natural, natural_up_to
 from jaxepi.nn.linear import Linear, SpeciesLinear, gate, normalise, normalised_silu
 from jaxepi.nn.radial import bessel, polynomial_cutoff, radial_basis
-from jaxepi.nn.rows import CHUNK, in_chunks, joined, split
+from jaxepi.nn.rows import CHUNK, in_chunks, in_parts, joined, of_module, split
 from jaxepi.nn.spherical import coupling, directions, harmonics
 
 __all__ = [
@@ -38,11 +38,13 @@ __all__ = [
     "harmonics",
     "hermitian",
     "in_chunks",
+    "in_parts",
     "joined",
     "natural",
     "natural_up_to",
     "normalise",
     "normalised_silu",
+    "of_module",
     "polynomial_cutoff",
     "radial_basis",
     "shell_irreps",

@@ -24,10 +24,9 @@ from jaxepi.nn import (
     directions,
     gate,
     harmonics,
-    joined,
     natural_up_to,
+    of_module,
     radial_basis,
-    split,
 )
 
 
@@ -92,13 +91,12 @@ class Mace(nn.Module):
     def _in_parts(self, t: int, given: Features, kinds: Array | None, rows: tuple[Any, ...]) -> tuple[Any, ...]:
         """`_interaction` of all atoms, part by part, and made again on the way back."""
 
-        def part(network: "Mace", carry: tuple[()], some: tuple[Any, ...]) -> tuple[tuple[()], Any]:
+        def part(network: "Mace", some: tuple[Any, ...]) -> tuple[Any, ...]:
             features, species, vectors, receivers = some
             edges = network._edges(vectors)
-            return carry, network._interaction(t, given, kinds, features, species, edges, receivers)
+            return network._interaction(t, given, kinds, features, species, edges, receivers)
 
-        scanned = nn.scan(nn.remat(part, prevent_cse=False), variable_broadcast="params", split_rngs={"params": False})
-        return joined(scanned(self, (), split(rows, self.rows))[1], len(rows[1]))
+        return of_module(self, part, rows, self.rows)
 
     def _interaction(
         self,

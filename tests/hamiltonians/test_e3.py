@@ -13,7 +13,7 @@ from small_orbitals import SMALL, bilayer, model, tables
 from jaxepi import hamiltonians, materials, tree
 from jaxepi.electrons.eigen import eigenvalues
 from jaxepi.errors import InputError
-from jaxepi.hamiltonians import e3
+from jaxepi.hamiltonians import e3, e3_baseline
 from jaxepi.hamiltonians.e3_shells import Shells
 from jaxepi.hamiltonians.overlap import Overlap
 from jaxepi.nn import Irrep
@@ -85,6 +85,52 @@ def test_far_atoms_change_nothing():
     assert np.abs(np.asarray(one.hopping) - np.asarray(two.hopping)).max() > 1e-3
 
 
+@pytest.mark.slow
+def test_edges_gone_through_in_parts(monkeypatch):
+    """12 atoms in parts of five, the last filled up: H, and its derivatives by positions and parameters, are those of all atoms
+    at once, of two configurations together."""
+    h, structure = model(2), bilayer(3)
+    graph = h.graph(structure)
+    two = jnp.stack([structure.positions, 1.002 * structure.positions])
+    slots = max(table.mask.shape[1] for table in h.module.near_tables(graph))
+
+    def found(atoms):
+        monkeypatch.setattr(e3, "ATOMS", atoms)
+        monkeypatch.setattr(e3_baseline, "CHUNK", atoms * slots)
+
+        def sums(x, params):
+            blocks = h.module.apply({"params": params}, structure.with_positions(x), graph)
+            return jnp.sum(jnp.sin(blocks.hopping)) + jnp.sum(jnp.sin(blocks.onsite)), (blocks.onsite, blocks.hopping)
+
+        slopes = jax.grad(sums, argnums=(0, 1), has_aux=True)
+        return jax.jit(jax.vmap(slopes, in_axes=(0, None)))(two, h.params)
+
+    parts, whole = found(5), found(12)
+    for name in ("baseline", "atoms", "edges", "spread"):
+        assert all(np.abs(x).max() > 1e-9 for x in jax.tree.leaves(whole[0][1][name]))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * max(np.abs(b).max(), 1)), parts, whole
+    )
+
+
+def test_the_linear_terms_of_edges_are_their_features_times_weights():
+    """What the model sums atom by atom is what least squares fit: features of every edge, times weights."""
+    h = model(0, neighbour_lmax=2, neighbour_functions=2)
+    base, around = h.module.baseline, h.params["baseline"]["around"]
+    random = np.random.default_rng(0)
+    near = tuple(jnp.asarray(random.normal(size=(3, m, 3))) for m in (4, 2))
+    moments = base.moments(near, base.neighbour_functions)
+    for kind, vectors in enumerate(near):
+        senders = np.repeat(np.arange(3, dtype=np.int32), vectors.shape[1])
+        found = base.directed(h.params["baseline"], kind, vectors, moments)
+        assert {str(irrep) for irrep in found} == set(around)
+        for irrep, x in found.items():
+            features = base.edge_features(irrep, vectors.reshape(-1, 3), moments, jnp.asarray(senders))
+            expected = features @ around[str(irrep)][kind]
+            assert np.abs(expected).max() > 1e-3
+            np.testing.assert_allclose(x.reshape(expected.shape), expected, rtol=0, atol=1e-12)
+
+
 def test_a_file_holds_all_of_a_model(tmp_path):
     h = model(0)
     path = tmp_path / "model.npz"
@@ -109,10 +155,12 @@ def test_what_it_says_it_takes_is_what_xla_takes():
     module, graph = h.module, h.graph(cell)
 
     def made(params, x):
-        near = tuple(table.vectors(x, cell.cell) for table in module.near_tables(graph))
-        return module.linear(params, near)
+        tables = module.near_tables(graph)
+        near = tuple(table.vectors(x, cell.cell) for table in tables)
+        atoms = jnp.arange(len(cell), dtype=graph.senders.dtype)
+        return module.around(params, {}, atoms, near, tuple(table.receivers for table in tables))
 
-    found = jax.jit(made).lower(h.params["baseline"], cell.positions).compile().memory_analysis()
+    found = jax.jit(made).lower(h.params, cell.positions).compile().memory_analysis()
     assert 0.7 < module.working_bytes(graph) / found.temp_size_in_bytes < 1.3
 
 

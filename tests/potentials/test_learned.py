@@ -57,21 +57,29 @@ CASES = [
 
 @pytest.mark.slow
 def test_atoms_gone_through_in_parts(monkeypatch):
-    """16 atoms in parts of six, the last filled up: energies of the atoms and forces are the same."""
+    """16 atoms in parts of six, the last filled up: energies of the atoms, forces and derivatives by parameters are the same,
+    of two configurations at once."""
     p, s = potential((6,), relations="layers", correlation=2, lmax=1), bilayer()
     graph = p.graph(s)
+    two = jnp.stack([s.positions, 1.002 * s.positions])
 
     def found(rows):
         monkeypatch.setattr(learned, "ROWS", rows)
 
-        def energy(x):
-            energies = p.module.energies({"params": p.params}, s.with_positions(x), graph)
+        def energy(x, params):
+            energies = p.module.energies({"params": params}, s.with_positions(x), graph)
             return jnp.sum(energies), energies
 
-        return jax.jit(jax.grad(energy, has_aux=True))(s.positions)
+        of_both = jax.vmap(jax.grad(energy, argnums=(0, 1), has_aux=True), in_axes=(0, None))
+        (forces, by_params), energies = jax.jit(of_both)(two, p.params)
+        return forces, energies, by_params
 
-    for one, other in zip(found(6), found(0), strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+    *one, slopes = found(6)
+    *other, whole = found(0)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+    assert all(np.abs(b).max() > 1e-6 for b in jax.tree.leaves(whole["network"]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(b).max()), slopes, whole)
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ of all numbers: compare models on one graph, or by shells of distance.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +14,6 @@ from jaxtyping import Float
 
 from jaxepi.errors import InputError
 from jaxepi.hamiltonians.base import Hamiltonian
-from jaxepi.nn import in_chunks
 from jaxepi.training.energies.evaluation import SPLITS
 from jaxepi.training.matrices.labels import Matrices
 
@@ -138,32 +136,7 @@ def predicted(
     Args:
         hamiltonian: an equivariant one, whose module the labels were gathered for.
     """
-    onsite, directed, parts = (
-        jax.device_get(x) for x in _everything(hamiltonian.params, hamiltonian.module, _inputs(held), len(held.onsite))
-    )
-    directed = np.array(directed)
-    for part, table in zip(parts, held.near, strict=False):
-        values = part.reshape(*table.mask.shape, *part.shape[1:])
-        directed[table.edges[table.mask]] += values[table.mask]
-    return 0.5 * (onsite + onsite.swapaxes(1, 2)), directed + directed[held.reverse].swapaxes(1, 2)
-
-
-def _inputs(held: Matrices) -> tuple:
-    near, receivers = tuple(t.vectors for t in held.near), tuple(t.receivers.astype(np.int32) for t in held.near)
-    return held.vectors, held.kind, held.senders.astype(np.int32), near, receivers, held.species.astype(np.int32)
-
-
-@partial(jax.jit, static_argnames=("module", "count"))
-def _everything(params: Any, module: Any, given: tuple, count: int) -> tuple:
-    vectors, kind, senders, near, receivers, species = given
-    base = params["baseline"]
-    onsite = module.baseline.onsite(base, vectors, kind, senders, count)
-    if module.baseline.pair_functions:
-        onsite = onsite + module.baseline.by_pairs(base, near)
-    directed = in_chunks(lambda v, k: 0.5 * module.baseline.two_centre(base, v, k), vectors, kind)
-    parts = module.linear(base, near)
-    if module.atoms is not None:
-        own, others = module.learned(params, species, near, receivers)
-        onsite = onsite + own
-        parts = tuple(a + b for a, b in zip(parts, others, strict=True)) if parts else others
-    return onsite, directed, parts
+    near = tuple(t.vectors for t in held.near)
+    receivers, slots = (tuple(getattr(t, n).astype(np.int32) for t in held.near) for n in ("receivers", "edges"))
+    made = jax.jit(hamiltonian.module.matrix)
+    return jax.device_get(made(hamiltonian.params, held.species.astype(np.int32), held.edges, near, receivers, slots))

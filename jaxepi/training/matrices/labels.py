@@ -7,15 +7,18 @@ the model makes of vectors alone is then made of all configurations at once, wha
 import dataclasses
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxepi import edge_lists
 from jaxepi.datasets.blocks import PairBlocks
 from jaxepi.datasets.dataset import Configurations
 from jaxepi.datasets.overlap import pair_vectors
 from jaxepi.errors import InputError
 from jaxepi.graph import FAR, Table, build_graph
 from jaxepi.hamiltonians.e3 import Equivariant
+from jaxepi.hamiltonians.e3_baseline import Edges
 from jaxepi.progress import progress_bar
 from jaxepi.structure import Structure
 from jaxepi.training.blocks import order, places
@@ -69,6 +72,13 @@ class Matrices:
     def lengths(self) -> Float[np.ndarray, "e"]:
         """Angstrom."""
         return np.linalg.norm(self.vectors, axis=1)
+
+    @property
+    def edges(self) -> Edges:
+        """As the model takes them."""
+        rows = edge_lists.rows(self.senders, np.ones(len(self.senders), bool), len(self.onsite))
+        senders, reverse = (x.astype(np.int32) for x in (self.senders, self.reverse))
+        return Edges(*map(jnp.asarray, (self.vectors, self.kind, senders, reverse, rows)))
 
     def atoms(self, split: str) -> Bool[np.ndarray, "n"]:
         """Which atoms are of a split."""

@@ -62,8 +62,8 @@ def fit(module: Equivariant, held: Matrices, what: str, ridge: float) -> Fitted:
     on_atoms(module, held, params, ridge)
     given = jax.tree.map(jnp.asarray, {n: params[n] for n in ("hopping", "onsite", "levels")})
     hopping = _by_parts(lambda v, k: base.two_centre(given, v, k), held.vectors, held.kind)
-    made = jax.jit(base.onsite, static_argnums=4)
-    onsite = np.asarray(made(given, held.vectors, held.kind, held.senders, len(held.onsite)))
+    edges = held.edges
+    onsite = np.asarray(jax.jit(base.onsite)(given, *edges.of(edges.rows)))
     if what == "linear":
         onsite = pairs_of_neighbours(module, held, params, ridge, onsite)
         hopping = neighbours(module, held, params, ridge, hopping)
@@ -111,8 +111,8 @@ def two_centres(module: Equivariant, held: Matrices, params: dict[str, Any], rid
 def on_atoms(module: Equivariant, held: Matrices, params: dict[str, Any], ridge: float) -> None:
     """Blocks of atoms, linear in their neighbours, with the levels."""
     base, shells, atoms = module.baseline, module.shells, held.atoms("train")
-    made = jax.jit(base.onsite_features, static_argnums=3)
-    features = made(*(jnp.asarray(x) for x in (held.vectors, held.kind, held.senders)), len(held.onsite))
+    edges = held.edges
+    features = jax.jit(base.onsite_features)(*edges.of(edges.rows))
     for irrep in shells.natural:
         x = np.asarray(features[irrep])[atoms]
         if irrep == natural(0):

@@ -208,7 +208,8 @@ class BlockProblem:
         vectors = tuple(t["vectors"] for t in batch["near"])
         receivers = tuple(t["receivers"] for t in batch["near"])
         onsite, parts = self.module.learned(whole, batch["species"], vectors, receivers)
-        hopping = tuple(2 * hermitian(part, t["reverse"]) for part, t in zip(parts, batch["near"], strict=True))
+        flat = (part.reshape(-1, *part.shape[2:]) for part in parts)
+        hopping = tuple(2 * hermitian(part, t["reverse"]) for part, t in zip(flat, batch["near"], strict=True))
         return hermitian(onsite), hopping
 
     def loss(self, params: Any, arrays: Any, plan: Any) -> tuple[Array, dict[str, Array]]:
