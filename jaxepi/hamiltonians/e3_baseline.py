@@ -250,8 +250,8 @@ class Baseline:
         for irrep, count in held.items():
             weights = params["around"][str(irrep)][kind].astype(vectors.dtype)
             shape = (len(self.paths(irrep)), -1, self.edge_functions * count)
-            each = dict(zip(self.paths(irrep), weights.reshape(shape), strict=True))
-            rows = [self._matrix(irrep, each, a, moments) for a in range(self.edge_lmax + 1)]
+            by_path = dict(zip(self.paths(irrep), weights.reshape(shape), strict=True))
+            rows = [self._matrix(irrep, by_path, a, moments) for a in range(self.edge_lmax + 1)]
             columns.append(jnp.concatenate(rows, axis=1))
         each = jnp.concatenate(functions, axis=2).reshape(*length.shape, -1)
         found = each @ jnp.concatenate(columns, axis=2)

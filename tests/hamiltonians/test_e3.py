@@ -107,7 +107,7 @@ def test_edges_gone_through_in_parts(monkeypatch):
 
     parts, whole = found(5), found(12)
     for name in ("baseline", "atoms", "edges", "spread"):
-        assert all(np.abs(x).max() > 1e-9 for x in jax.tree.leaves(whole[0][1][name]))
+        assert max(np.abs(x).max() for x in jax.tree.leaves(whole[0][1][name])) > 1e-3
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * max(np.abs(b).max(), 1)), parts, whole
     )

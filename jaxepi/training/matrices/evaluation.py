@@ -138,5 +138,6 @@ def predicted(
     """
     near = tuple(t.vectors for t in held.near)
     receivers, slots = (tuple(getattr(t, n).astype(np.int32) for t in held.near) for n in ("receivers", "edges"))
-    made = jax.jit(hamiltonian.module.matrix)
+    module: Any = hamiltonian.module
+    made = jax.jit(module.matrix)
     return jax.device_get(made(hamiltonian.params, held.species.astype(np.int32), held.edges, near, receivers, slots))
