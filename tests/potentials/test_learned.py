@@ -78,8 +78,10 @@ def test_atoms_gone_through_in_parts(monkeypatch):
     *other, whole = found(0)
     for a, b in zip(one, other, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
-    assert all(np.abs(b).max() > 1e-6 for b in jax.tree.leaves(whole["network"]))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(b).max()), slopes, whole)
+    assert max(np.abs(b).max() for b in jax.tree.leaves(whole["network"])) > 1e-3
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * max(np.abs(b).max(), 1)), slopes, whole
+    )
 
 
 @pytest.mark.slow
