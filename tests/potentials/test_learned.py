@@ -80,7 +80,7 @@ def test_atoms_gone_through_in_parts(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
     assert max(np.abs(b).max() for b in jax.tree.leaves(whole["network"])) > 1e-3
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * max(np.abs(b).max(), 1)), slopes, whole
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(b).max(initial=1)), slopes, whole
     )
 
 
