@@ -171,6 +171,8 @@ class Equivariant(BlockModule):
         species = jnp.asarray(self.basis.kinds(structure.species))
         edges = Edges(vectors, kind, graph.senders, graph.reverse, graph.neighbours)
         onsite, hopping = self.matrix(params, species, edges, near, receivers, slots)
+        # One after the other, so that what makes H is gone before S is begun.
+        onsite, hopping, structure = jax.lax.optimization_barrier((onsite, hopping, structure))
         own_overlap, overlap = self.overlap.apply(params["overlap"], structure, graph, graph.tables[-1])
         return Blocks(onsite, hopping, overlap, self.basis, structure.species, onsite_overlap=own_overlap)
 
@@ -293,11 +295,8 @@ class Equivariant(BlockModule):
         ends = jnp.broadcast_to(senders[:, None], receivers.shape).reshape(-1), receivers.reshape(-1)
         found: Any = self.edges.apply({"params": params["edges"][kind]}, features, v, *ends)
         basis = splines(directions(v)[0], self.baseline.FIRST, self.baseline.near, SPREAD_SPLINES)
-        scaled = {}
-        for irrep, x in found.items():
-            size = basis @ params["spread"]["hopping"][str(irrep)][i].astype(single)
-            scaled[irrep] = (x * size[:, None, :]).astype(vectors.dtype)
-        return scaled
+        sizes = {irrep: basis @ params["spread"]["hopping"][str(irrep)][i].astype(single) for irrep in found}
+        return {irrep: (x * sizes[irrep][:, None, :]).astype(vectors.dtype) for irrep, x in found.items()}
 
 
 def configured(

@@ -126,8 +126,9 @@ class Overlap:
         )
         if not self.projectors:
             return onsite, edges
-        own, between = self.three_centre(params, params["correction"].astype(dtype)[None], structure, graph, table)
-        return onsite + own[0], edges + between[0]
+        found, correction = self.projections(params, structure, table), params["correction"].astype(dtype)
+        own = self._own(found, correction[None])[0]
+        return onsite + own, scattered(found, correction, graph, table, start=0.5 * edges)
 
     def two_centre(self, params: Mapping[str, Array], vectors: Float[Array, "v 3"]) -> Float[Array, "v o o"]:
         """T of orbitals whose second atom is at `vectors` (angstrom) from the first; not for zero length."""
@@ -159,10 +160,13 @@ class Overlap:
         What it adds to pairs beyond the graph is left out.
         """
         found = self.projections(params, structure, table)
+        return self._own(found, corrections), jax.vmap(lambda d: scattered(found, d, graph, table))(corrections)
+
+    def _own(self, found: Float[Array, "n m1 p o"], corrections: Float[Array, "c p p"]) -> Float[Array, "c n o o"]:
+        """Sums of atoms with themselves, from `projections`."""
         # Of the neighbours' projectors with the atom's orbitals:
         back = found * jnp.asarray(parities(self), found.dtype)[None, None]
-        own = jnp.einsum("nupo,cpq,nuqr->cnor", back, corrections, back)
-        return own, jax.vmap(lambda d: scattered(found, d, graph, table))(corrections)
+        return jnp.einsum("nupo,cpq,nuqr->cnor", back, corrections, back)
 
     def _at_rest(self, tables: Float[Array, "t g"], symmetric: bool) -> Float[Array, "r c"]:
         """T or P of one atom: what is left at distance zero, without derivative."""
@@ -270,10 +274,12 @@ def scattered(
     graph: Graph,
     table: Table,
     levers: Float[Array, "n m1"] | None = None,
+    start: Float[Array, "e o o"] | None = None,
 ) -> Float[Array, "e o o"]:
     """Sum over atoms of P^T D P between all pairs of their neighbours, gathered on the edges of a graph.
 
     Args:
+        start: what every edge begins with: the sum holds it and the transpose of the reverse edge's.
         levers: a number of every atom and neighbour: each P^T D P is multiplied with the sum of its two neighbours'.
     """
     n, slots, _, width = found.shape
@@ -299,7 +305,7 @@ def scattered(
             between = between * (x[:, first] + x[:, second])[:, :, None, None]
         return total.at[edge.ravel()].add(between.reshape(-1, width, width), mode="drop"), None
 
-    total = jnp.zeros((graph.n_edges, width, width), found.dtype)
+    total = jnp.zeros((graph.n_edges, width, width), found.dtype) if start is None else start
     parts = (found, near, shift, there) if levers is None else (found, near, shift, there, levers)
     total, _ = jax.lax.scan(add, total, tuple(map(chunks, parts)))
     return total + jnp.swapaxes(total[graph.reverse], 1, 2)
