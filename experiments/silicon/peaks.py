@@ -8,7 +8,7 @@ time: the k mesh and its shift, the dielectric constant, screening by one length
 changed), local fields, the active bands, the dipoles inside atoms (none; those of FILE, as `scripts/fit_dipoles.py --keep`
 writes them), the line's width, and the coupling beyond Tamm-Dancoff.
 Printed: place and height of both peaks, eps1(0), f-sum, and heights over those of the first row. With temperatures: both
-peaks and eps1(0) of quantum snapshots of 64 atoms, by steps of the recursion, which resolve as narrow lines as they are many
+peaks and eps1(0) of quantum snapshots of 64 atoms, by steps of the recursion, and how far these are off those of the most
 (with --onsite also by 2 eV on one atom and one length, with --coupled beyond Tamm-Dancoff).
 """
 
@@ -39,7 +39,7 @@ from jaxepi.tree import replace  # noqa: E402
 from jaxepi.workflows.attraction import HALVES  # noqa: E402
 
 WIDTH = 0.1  # eV
-LINES = (0.025, 0.05, 0.1)  # eV, of snapshots
+LINES = (0.025, 0.03, 0.05, 0.1)  # eV, of snapshots
 DIRECTION = [[1, 0, 0]]
 
 
@@ -120,12 +120,12 @@ def run(case: Case, silicon: je.materials.Material) -> je.optics.Transitions:
 def snapshots(options: argparse.Namespace, silicon: je.materials.Material) -> None:
     """64 atoms: E1, E2 and eps1(0) of the mean over snapshots, by steps, screening and coupling."""
     energies, supercell = jnp.linspace(0.0, 6.0, 601), silicon.structure.supercell(2)
-    model, first = silicon.screening, options.steps[0]
-    kinds = {f"{n} steps": (model, True, n) for n in options.steps}
+    model, steps = silicon.screening, sorted(options.steps)
+    kinds = {f"{float(model.onsite):.2f} eV": (model, True)}
     if options.onsite:
-        kinds["2 eV on one atom"] = (with_onsite(silicon, 2.0), True, first)
+        kinds["one length, 2 eV"] = (with_onsite(silicon, 2.0), True)
     if options.coupled:
-        kinds["coupling"] = (model, False, first)
+        kinds["coupling"] = (model, False)
     for kelvin in options.temperatures:
         drawn = je.sampling.harmonic(
             silicon.potential,
@@ -136,30 +136,35 @@ def snapshots(options: argparse.Namespace, silicon: je.materials.Material) -> No
             antithetic=options.snapshots % 2 == 0,
         )
         print(f"{kelvin:g} K, 64 atoms, {len(drawn)} snapshots of {options.mesh}^3 points moved by half divisions")
-        for name, (screening, alone, steps) in kinds.items():
-            begun, curves, static = time.process_time(), np.zeros((len(LINES), len(energies))), 0.0
+        for name, (screening, alone) in kinds.items():
+            begun, curves, static = time.process_time(), np.zeros((len(steps), len(LINES), len(energies))), 0.0
+            missed = np.zeros(curves.shape[:2])
             for i in range(len(drawn)):
                 found = je.optics.excitons(
                     silicon.hamiltonian,
                     drawn[i],
                     options.mesh,
                     screening,
-                    steps=steps,
+                    steps=steps[-1],
                     polarisations=np.eye(3)[[i % 3]],
                     shift=tuple(HALVES[i % len(HALVES)]),
                     precision="float32",
                     tamm_dancoff=alone,
-                ).transitions()
-                static += float(found.static_eps1()[0]) / len(drawn)
-                for row, width in enumerate(LINES):
-                    line = je.optics.Gaussian(width)
-                    curves[row] += np.asarray(found.spectrum(energies, line).mean()[1]) / len(drawn)
-            for curve, width in zip(curves, LINES, strict=True):
-                text = f"{peaks(np.asarray(energies), curve)}   {critical(np.asarray(energies), curve)}"
-                print(
-                    f"{name}, {1e3 * width:g} meV:   {text}   eps1(0) {static:.2f}   {time.process_time() - begun:.0f} s",
-                    flush=True,
                 )
+                static += float(found.transitions().static_eps1()[0]) / len(drawn)
+                lines = [je.optics.Gaussian(width) for width in LINES]
+                spectra = [[found.spectrum(energies, line, steps=n).mean()[1] for line in lines] for n in steps]
+                here = np.asarray(spectra)
+                curves += here / len(drawn)
+                missed = np.maximum(missed, np.abs(here - here[-1]).max(axis=2) / here[-1].max(axis=1))
+            print(
+                f"{name}: {(time.process_time() - begun) / len(drawn):.0f} s of processor a snapshot, eps1(0) {static:.2f}"
+            )
+            for n, rows, off in zip(steps, curves, missed, strict=True):
+                for curve, width, part in zip(rows, LINES, off, strict=True):
+                    text = f"{peaks(np.asarray(energies), curve)}   {critical(np.asarray(energies), curve)}"
+                    more = "" if n == steps[-1] else f"   off by {100 * part:.1f}% of the largest at most"
+                    print(f"{n} steps, {1e3 * width:3g} meV:   {text}{more}", flush=True)
 
 
 def main() -> None:
