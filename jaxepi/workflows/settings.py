@@ -103,9 +103,7 @@ class AbsorptionSettings(SolverSettings, ElectronSettings, TrajectorySettings):
         most=100,
         metavar="N",
     )
-    exciton_steps: int = setting(
-        400, "with excitons: steps of Lanczos' recursion; narrower lines need more", least=2, most=10**5, metavar="N"
-    )
+    exciton_steps: int = setting(400, "with excitons: steps of Lanczos' recursion", least=2, most=10**5, metavar="N")
     exciton_directions: str = setting(
         "all", "with excitons: of the field in a snapshot, or one in turn (a third of the cost)", choices=("all", "one")
     )
