@@ -89,7 +89,6 @@ def test_double_wells_that_are_unstable_at_rest(cells):
     spring, energy = exact(cells, a, b)
     assert found.converged
     assert found.force < 1e-10
-    np.testing.assert_allclose(-found.constants.matrix[0, 0, 0, 1, 0], spring, rtol=0.04)
     # Of 512 displacements the product of two components is known to 2 b <d_x^2>/sqrt(3 x 512) = 0.024: two of these.
     np.testing.assert_allclose(found.constants.matrix[0, :, 0, 1, :], -spring * np.eye(3), atol=0.048)
     assert abs(found.free_energy - energy) < max(4 * found.error, 2e-4)

@@ -50,10 +50,15 @@ def test_every_mode_has_its_thermal_width_and_the_pair_its_energy(crystals):
 
 @pytest.mark.slow
 def test_second_moments_approach_the_thermal_ones_with_size(crystals):
-    """54 and 128 atoms: 7 and 3 per cent; 432 atoms have half a per cent (scripts/sampling_convergence.py)."""
-    found = {
-        n: sampling.departure(sampling.special(fc, temperature=300.0), fc).mean_square for n, fc in crystals.items()
-    }
+    """54 and 128 atoms: 7 and 3 per cent; 432 atoms have half a per cent (scripts/sampling_convergence.py).
+
+    Means of eight pairs: what one has left depends on the vectors that an eigensolver takes of degenerate modes.
+    """
+    found = {}
+    for n, fc in crystals.items():
+        x = sampling.special(fc, temperature=300.0, count=16).positions
+        pairs = [sampling.Snapshots(fc.supercell, x[i::8], jnp.asarray(300.0)) for i in range(8)]
+        found[n] = np.mean([sampling.departure(pair, fc).mean_square for pair in pairs])
     assert found[3] < 0.12
     assert found[4] < 0.035
     assert found[4] < 0.5 * found[3] < 0.25 * found[2]
