@@ -130,7 +130,7 @@ def spread(work: Path, cells: list[int], points: int, joint: float) -> None:
 
 
 def up_to(joint: float, spectrum: Spectrum) -> Spectrum:
-    """What is exact of a filtered spectrum: beyond, random vectors scatter more than snapshots."""
+    """What is exact of a filtered spectrum: beyond, random vectors take over."""
     known = (spectrum.energies <= joint)[None, :, None, None]
     return replace(spectrum, eps2=jnp.where(known, spectrum.eps2, jnp.nan))
 

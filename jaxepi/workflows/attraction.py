@@ -23,7 +23,7 @@ HALVES = 0.5 * np.array([[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 0], 
 """Shifts of meshes that are their own image under time reversal, in units of a division, in the order of the snapshots."""
 
 UNRESOLVED = 0.1
-"""Change of eps2 by the last fifth of the steps, over its largest value, that is warned of; all of them then miss some 2%."""
+"""Change of eps2 by the last fifth of the steps, over its largest value, that is warned of."""
 
 
 def screening(settings: AbsorptionSettings, crystal: Material) -> Screening | ModelDielectric:
